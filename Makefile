@@ -1,0 +1,168 @@
+# capsnetd: a capsule network behind HTTP.  `make help` lists the targets.
+#
+# One non-recursive Makefile.  Objects lie under build/ (build/sanitize/ with
+# SANITIZE=...).  Header dependencies come from -MMD; a stamp rebuilds
+# everything when the flags change.
+
+VERSION := 0.1.0
+
+# ---- Options, each settable on the command line -----------------------------
+CC       ?= cc
+CFLAGS   ?= -O2 -g
+SANITIZE ?=#          e.g. address,undefined or thread
+WERROR   ?=#          1 in CI
+V        ?=#          1 shows every command
+PORT     ?= 8080
+WEIGHTS  ?= weights/capsnet-mnist.safetensors
+DATA     ?= data#     where `make data` puts MNIST
+
+# ---- Flags ------------------------------------------------------------------
+BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+comma := ,
+
+PKGS := libmicrohttpd libcjson libpng zlib openblas
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
+            -Wmissing-prototypes $(if $(WERROR),-Werror)
+HARDEN   := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -Imodel $(CPPFLAGS)
+CFLAGS_ALL = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDEN) -pthread \
+             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
+             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+
+LIBS_MODEL  = $(shell pkg-config --libs libcjson openblas) -lm
+LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib)
+LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
+
+# A kernel source is compiled once per CPU level; its own flags apply to that
+# object alone.  The rest of the program is baseline x86-64 (or any other
+# architecture, which has `ref` only).
+KERNEL_FLAGS := -O3 -ffp-contract=fast
+LEVEL_avx2   := -mavx2 -mfma -mf16c
+LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefer-vector-width=512
+ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+LEVELS := $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+
+# ---- Files ------------------------------------------------------------------
+MODEL_SRC  := $(wildcard model/*.c) $(filter-out model/kernels/simd.c,$(wildcard model/kernels/*.c))
+TRAIN_SRC  := $(wildcard model/train/*.c)
+SERVER_SRC := $(wildcard server/*.c)
+
+object = $(patsubst %.c,$(BUILD)/%.o,$(1))
+MODEL_OBJ  := $(call object,$(MODEL_SRC)) $(LEVELS:%=$(BUILD)/model/kernels/simd_%.o)
+TRAIN_OBJ  := $(call object,$(filter-out model/train/main.c,$(TRAIN_SRC)))
+SERVER_OBJ := $(call object,$(filter-out server/main.c,$(SERVER_SRC)))
+
+# tests/unit/test_NAME.c and tests/http/test_NAME.c: one program each; every
+# other .c file beside them is linked into all programs of that folder.
+UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+HTTP_SRC   := $(wildcard tests/http/test_*.c)
+UNIT_COMMON := $(call object,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
+HTTP_COMMON := $(call object,$(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c)))
+UNIT_BIN   := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
+HTTP_BIN   := $(patsubst %.c,$(BUILD)/%,$(HTTP_SRC))
+
+QUIET := $(if $(V),,@)
+say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+# ---- For users --------------------------------------------------------------
+.PHONY: help all run data train test check clean deps deps-test
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+all: $(BUILD)/capsnetd $(BUILD)/capsnet-train ## build build/capsnetd and build/capsnet-train
+
+run: deps ## install what is missing, build, serve on port 8080 with the shipped weights
+	$(QUIET)$(MAKE) --no-print-directory all
+	$(BUILD)/capsnetd --listen 127.0.0.1:$(PORT) --weights $(WEIGHTS)
+
+test: deps-test ## install what is missing, build, run all tests
+	$(QUIET)$(MAKE) --no-print-directory check
+
+check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
+	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
+
+data: ## bring MNIST into data/ and check it
+	@tests/data.sh $(DATA)
+
+clean: ## remove build/
+	rm -rf build
+
+# ---- Packages ---------------------------------------------------------------
+PACKAGES      := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev \
+                 libopenblas-dev zlib1g-dev
+PACKAGES_TEST := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
+
+# $(call install,PACKAGES): says what is missing and installs it, through sudo
+# when not root.  Where there is no dpkg it only says what is needed.
+define install
+	@if ! command -v dpkg >/dev/null; then \
+	    echo "not a Debian system: make sure that you have the equivalents of: $(1)"; exit 0; fi; \
+	missing=$$(for p in $(1); do \
+	    dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || printf '%s ' $$p; done); \
+	[ -z "$$missing" ] && exit 0; \
+	echo "missing packages: $$missing"; echo "installing them with apt-get"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+endef
+
+deps: ## install the packages that building needs
+	$(call install,$(PACKAGES))
+
+deps-test: ## install the packages that the tests need
+	$(call install,$(PACKAGES_TEST))
+
+# ---- Rules ------------------------------------------------------------------
+FLAGS_STAMP := $(BUILD)/flags
+FLAGS_TEXT   = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(KERNEL_FLAGS) $(LEVELS)
+
+.PHONY: FORCE
+$(FLAGS_STAMP): FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' | cmp -s - $@ || \
+	 printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' > $@
+
+$(BUILD)/%.o: %.c $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(BUILD)/model/kernels/simd_%.o: model/kernels/simd.c $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(KERNEL_FLAGS) $(LEVEL_$*) \
+	    -DKERNEL_LEVEL=$* -MMD -MP -c -o $@ $<
+
+$(BUILD)/libcapsnet.a: $(MODEL_OBJ)
+$(BUILD)/libtrain.a: $(TRAIN_OBJ)
+$(BUILD)/libserver.a: $(SERVER_OBJ)
+$(BUILD)/%.a:
+	$(call say,AR)
+	$(QUIET)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/capsnetd: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
+
+$(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TRAIN) $(LIBS_MODEL)
+
+$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
+	    $(shell pkg-config --libs cmocka)
+
+$(HTTP_BIN): $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
+	    $(shell pkg-config --libs cmocka libcurl)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

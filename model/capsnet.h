@@ -1,0 +1,155 @@
+/*
+ * capsnet.h - a capsule network that runs: load a weights file, classify
+ * images, read poses, decode poses back into pictures.
+ *
+ * The network is "Dynamic Routing Between Capsules" (Sabour, Frosst, Hinton,
+ * NIPS 2017).  model/README.md defines the letters and gives each layer's
+ * equation.  This is the only header of model/ that the server includes.
+ *
+ * Threads: a model is immutable once loaded and may be shared by any number
+ * of threads.  A workspace belongs to one caller at a time; it spreads its
+ * work over its own threads.  Nothing here prints, exits, or keeps global
+ * state.
+ */
+#ifndef CAPSNET_H
+#define CAPSNET_H
+
+#include <stddef.h>
+
+#define CAPSNET_MUST_CHECK __attribute__((warn_unused_result))
+
+/* What can fail returns one of these; 0 is success.  Out-parameters are
+ * written only on success. */
+enum capsnet_status {
+    CAPSNET_OK = 0,
+    CAPSNET_ERR_IO,       /* a file cannot be opened, read or written */
+    CAPSNET_ERR_FORMAT,   /* a file is not what it should be */
+    CAPSNET_ERR_SHAPE,    /* a shape is outside the sane limits, or does not fit */
+    CAPSNET_ERR_MEMORY,   /* an allocation failed */
+    CAPSNET_ERR_ARGUMENT, /* an unknown CPU level, a thread count of 0, ... */
+};
+
+/* One sentence about what went wrong, for a person.  Filled on failure only. */
+struct capsnet_error {
+    char text[512];
+};
+
+/* Every size of the network.  The comments give the MNIST default. */
+struct capsnet_shape {
+    size_t height, width, channels; /* of an image: 28, 28, 1 */
+    size_t classes;                 /* 10 */
+    size_t conv1_kernel;            /* 9, stride 1 */
+    size_t conv1_channels;          /* 256 */
+    size_t primary_kernel;          /* 9 */
+    size_t primary_stride;          /* 2 */
+    size_t primary_types;           /* 32 capsule types */
+    size_t primary_dims;            /* 8-D each */
+    size_t pose_dims;               /* 16 */
+    size_t routing_iterations;      /* 3 */
+    size_t decoder_hidden[2];       /* 512, 1024 */
+};
+
+struct capsnet_model;
+struct capsnet_workspace;
+
+/* ---- CPU -------------------------------------------------------------- */
+
+/* Number of CPUs this process may really use, at least 1: the affinity mask,
+ * cut down to the cgroup's CPU quota (v2 cpu.max or v1 cpu.cfs_quota_us,
+ * rounded up), never the host's processor count. */
+size_t capsnet_cpu_count(void);
+
+/* ---- Model ------------------------------------------------------------ */
+
+/* Loads a safetensors weights file.
+ *
+ * path       the file; it is mapped, checked field by field, unpacked, and
+ *            no longer needed after the call.
+ * cpu_level  "ref", "avx2", "avx512", or NULL for the best this CPU has.
+ *            CAPSNETD_CPU_LEVEL is read by the programs, not here.
+ * *model     the loaded model; free with capsnet_model_free().
+ * error      receives one sentence on failure.  Never NULL.
+ *
+ * Returns CAPSNET_OK, or any of the failures above. */
+CAPSNET_MUST_CHECK enum capsnet_status
+capsnet_model_load(struct capsnet_model **model, const char *path, const char *cpu_level,
+                   struct capsnet_error *error);
+
+/* Frees a model; NULL is ignored.  No workspace of it may be in use. */
+void capsnet_model_free(struct capsnet_model *model);
+
+const struct capsnet_shape *capsnet_model_shape(const struct capsnet_model *model);
+
+/* Number of trained parameters: 8,215,568 for the default shape. */
+size_t capsnet_model_parameters(const struct capsnet_model *model);
+
+/* The name the file gives its model, e.g. "capsnet-mnist". */
+const char *capsnet_model_name(const struct capsnet_model *model);
+
+/* The label of a class (0 .. classes - 1), e.g. "7". */
+const char *capsnet_model_label(const struct capsnet_model *model, size_t class_index);
+
+/* What the tensors are stored as in the file: "F32", "F16" or "BF16". */
+const char *capsnet_model_stored_dtype(const struct capsnet_model *model);
+
+/* What the arithmetic is done in: "f32". */
+const char *capsnet_model_precision(const struct capsnet_model *model);
+
+/* The CPU level whose kernels the model uses: "ref", "avx2", "avx512". */
+const char *capsnet_model_cpu_level(const struct capsnet_model *model);
+
+/* The mean squared pixel error of the winning capsule's reconstruction above
+ * which an image is no such digit; NAN when the file states none. */
+float capsnet_model_error_threshold(const struct capsnet_model *model);
+
+/* The file's metadata, for a person to read: entry i of n.  Returns 0 when i
+ * is past the end.  The strings live as long as the model. */
+int capsnet_model_metadata(const struct capsnet_model *model, size_t i, const char **key,
+                           const char **value);
+
+/* ---- Workspace -------------------------------------------------------- */
+
+/* Makes the memory and the threads for forward passes of up to max_batch
+ * images.  All allocation happens here; forward and decode allocate nothing.
+ * The model must outlive the workspace.
+ *
+ * Returns CAPSNET_OK, CAPSNET_ERR_ARGUMENT (max_batch or threads is 0 or
+ * absurd) or CAPSNET_ERR_MEMORY. */
+CAPSNET_MUST_CHECK enum capsnet_status
+capsnet_workspace_create(struct capsnet_workspace **workspace, const struct capsnet_model *model,
+                         size_t max_batch, size_t threads, struct capsnet_error *error);
+
+/* Stops the threads and frees the memory; NULL is ignored. */
+void capsnet_workspace_free(struct capsnet_workspace *workspace);
+
+/* Bytes of memory the workspace holds. */
+size_t capsnet_workspace_bytes(const struct capsnet_workspace *workspace);
+
+/* ---- Running it ------------------------------------------------------- */
+
+/* The network from pixels to class capsules (sections 3 and 4 of the paper).
+ *
+ * images   [n][height][width][channels], each pixel 0 (background) to 1 (ink)
+ * n        1 .. max_batch
+ * lengths  [n][classes]             |v_j|, each in [0,1): the class probability
+ * poses    [n][classes][pose_dims]  v_j
+ *
+ * An image's answer depends on that image alone, not on its batch. */
+void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
+                     float *lengths, float *poses);
+
+/* The decoder: the picture of one class capsule's pose (section 4.1).
+ *
+ * poses    [n][pose_dims]
+ * classes  [n], each below the model's class count
+ * images   [n][height][width][channels], each pixel in (0,1) */
+void capsnet_decode(struct capsnet_workspace *workspace, size_t n, const float *poses,
+                    const size_t *classes, float *images);
+
+/* The longest capsule of lengths [classes]; the lowest index wins a tie. */
+size_t capsnet_winner(const struct capsnet_shape *shape, const float *lengths);
+
+/* Mean squared difference of two images [height][width][channels]. */
+float capsnet_pixel_error(const struct capsnet_shape *shape, const float *a, const float *b);
+
+#endif
