@@ -38,19 +38,22 @@ LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
 # A kernel source is compiled once per CPU level; its own flags apply to that
 # object alone.  The rest of the program is baseline x86-64 (or any other
 # architecture, which has `ref` only).
-KERNEL_FLAGS := -O3 -ffp-contract=fast
+KERNEL_FLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
+LEVEL_ref    :=
 LEVEL_avx2   := -mavx2 -mfma -mf16c
 LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefer-vector-width=512
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
-LEVELS := $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 
 # ---- Files ------------------------------------------------------------------
-MODEL_SRC  := $(wildcard model/*.c) $(filter-out model/kernels/simd.c,$(wildcard model/kernels/*.c))
+MODEL_SRC  := $(wildcard model/*.c) model/kernels/dispatch.c
+KERNEL_SRC := $(filter-out model/kernels/dispatch.c,$(wildcard model/kernels/*.c))
 TRAIN_SRC  := $(wildcard model/train/*.c)
 SERVER_SRC := $(wildcard server/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
-MODEL_OBJ  := $(call object,$(MODEL_SRC)) $(LEVELS:%=$(BUILD)/model/kernels/simd_%.o)
+MODEL_OBJ  := $(call object,$(MODEL_SRC)) \
+              $(foreach level,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%_$(level).o))
 TRAIN_OBJ  := $(call object,$(filter-out model/train/main.c,$(TRAIN_SRC)))
 SERVER_OBJ := $(call object,$(filter-out server/main.c,$(SERVER_SRC)))
 
@@ -134,11 +137,14 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP)
 	$(call say,CC)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(BUILD)/model/kernels/simd_%.o: model/kernels/simd.c $(FLAGS_STAMP)
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(KERNEL_FLAGS) $(LEVEL_$*) \
-	    -DKERNEL_LEVEL=$* -MMD -MP -c -o $@ $<
+define kernel_rule
+$(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$$(QUIET)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(LEVEL_$(1)) \
+	    -DKERNEL_LEVEL=$(1) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach level,$(LEVELS),$(eval $(call kernel_rule,$(level))))
 
 $(BUILD)/libcapsnet.a: $(MODEL_OBJ)
 $(BUILD)/libtrain.a: $(TRAIN_OBJ)

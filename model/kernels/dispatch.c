@@ -1,0 +1,55 @@
+/*
+ * dispatch.c - which level's kernels run: the best one that was compiled in
+ * and that CPU and operating system support.
+ */
+#include <string.h>
+
+#include "kernels.h"
+
+extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512;
+
+#if defined(__x86_64__)
+/* GCC's test also asks whether the operating system saves the registers. */
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+static int has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+static int always(void)
+{
+    return 1;
+}
+
+static const struct {
+    const struct kernels *table;
+    int (*usable)(void);
+} levels[] = {
+    {&kernels_ref, always},
+#if defined(__x86_64__)
+    {&kernels_avx2, has_avx2},
+    {&kernels_avx512, has_avx512},
+#endif
+};
+
+const struct kernels *kernels_at(size_t i, int *usable)
+{
+    if (i >= sizeof levels / sizeof *levels)
+        return NULL;
+    *usable = levels[i].usable();
+    return levels[i].table;
+}
+
+const struct kernels *kernels_find(const char *name)
+{
+    const struct kernels *best = NULL;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (levels[i].usable() && (!name || strcmp(name, levels[i].table->level) == 0))
+            best = levels[i].table;
+    return best;
+}

@@ -1,0 +1,168 @@
+/*
+ * gemm.c - real and complex matrix products.
+ *
+ * A register tile of GEMM_ROWS x 2 vectors runs down k with one broadcast of
+ * A per row and two loads of B: 16 independent sums at AVX-512, enough to hide
+ * the latency of two multiply-adds a cycle.  Columns are the outer loop, so
+ * that a panel of B stays in the cache while the rows of A stream past.  A is
+ * read where it lies, at any strides; nothing is packed here, because the
+ * right operands are stored in panels by whoever makes them.
+ */
+#include "vector.h"
+
+struct tile {
+    vec acc[GEMM_ROWS][2];
+};
+
+/* acc += A[rows][k] B[k][nv vectors].  rows and nv are constants to the
+ * compiler: every call site is expanded with its own. */
+ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
+                            const struct operand *a, const float *b, size_t b_stride)
+{
+    const float *p[GEMM_ROWS];
+    for (size_t i = 0; i < rows; i++)
+        p[i] = a->data + i * a->row;
+    const size_t col = a->col;
+    vec acc[GEMM_ROWS][2];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++)
+            acc[i][v] = t->acc[i][v];
+    for (; k > 0; k--) {
+        vec bv[2];
+        for (size_t v = 0; v < nv; v++)
+            bv[v] = vec_load(b + v * VEC);
+        b += b_stride;
+#pragma GCC unroll 8
+        for (size_t i = 0; i < rows; i++) {
+            vec x = vec_set(*p[i]);
+            p[i] += col;
+            for (size_t v = 0; v < nv; v++)
+                acc[i][v] += x * bv[v];
+        }
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++)
+            t->acc[i][v] = acc[i][v];
+}
+
+/* Expands f with the number of rows as a constant. */
+#define WITH_ROWS(f, rows, ...)                \
+    switch (rows) {                            \
+    case 1: f(1, __VA_ARGS__); break;          \
+    case 2: f(2, __VA_ARGS__); break;          \
+    case 3: f(3, __VA_ARGS__); break;          \
+    case 4: f(4, __VA_ARGS__); break;          \
+    case 5: f(GEMM_ROWS > 4 ? 5 : 4, __VA_ARGS__); break; \
+    case 6: f(GEMM_ROWS > 4 ? 6 : 4, __VA_ARGS__); break; \
+    case 7: f(GEMM_ROWS > 4 ? 7 : 4, __VA_ARGS__); break; \
+    default: f(GEMM_ROWS, __VA_ARGS__); break; \
+    }
+
+ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const float *a,
+                             const float *b, float *c, const float *bias)
+{
+    const struct operand left = {a, g->a.row, g->a.col};
+    struct tile t;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++) {
+            if (g->epilogue == GEMM_ADD)
+                t.acc[i][v] = vec_load(c + i * g->c.stride + v * VEC);
+            else if (g->epilogue == GEMM_STORE)
+                t.acc[i][v] = vec_set(0);
+            else
+                t.acc[i][v] = vec_load(bias + v * VEC);
+        }
+    tile_run(&t, rows, nv, g->k, &left, b, g->b.stride);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++) {
+            vec x = t.acc[i][v];
+            if (g->epilogue == GEMM_BIAS_RELU)
+                x = vec_max(x, vec_set(0));
+            vec_store(c + i * g->c.stride + v * VEC, x);
+        }
+}
+
+/* Offset of column j in a matrix of panels. */
+ALWAYS_INLINE size_t column(size_t j, size_t panel)
+{
+    return j / KERNEL_PANEL * panel + j % KERNEL_PANEL;
+}
+
+ALWAYS_INLINE size_t round_up(size_t n)
+{
+    return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+}
+
+void KERNEL(gemm)(const struct gemm *g)
+{
+    const size_t n = round_up(g->n);
+    for (size_t j = 0; j < n; j += 2 * VEC) {
+        const float *b = g->b.data + column(j, g->b.panel);
+        const float *bias = g->bias ? g->bias + j : NULL;
+        for (size_t i = 0; i < g->m; i += GEMM_ROWS) {
+            const float *a = g->a.data + i * g->a.row;
+            float *c = g->c.data + column(j, g->c.panel) + i * g->c.stride;
+            size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
+            if (n - j >= 2 * VEC) {
+                WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias)
+            } else {
+                WITH_ROWS(gemm_tile, rows, 1, g, a, b, c, bias)
+            }
+        }
+    }
+}
+
+ALWAYS_INLINE void gemm3_tile(size_t rows, size_t nv, const struct gemm3 *g, size_t i0, size_t j)
+{
+    struct tile t, first;
+    struct operand a[3];
+    const float *b[3];
+    for (size_t q = 0; q < 3; q++) {
+        a[q] = g->a[q];
+        a[q].data += i0 * g->a[q].row;
+        b[q] = g->b[q].data + column(j, g->b[q].panel);
+    }
+    float *re = g->re.data + column(j, g->re.panel) + i0 * g->re.stride;
+    float *im = g->im.data + column(j, g->im.panel) + i0 * g->im.stride;
+
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++)
+            t.acc[i][v] = vec_set(0);
+    tile_run(&t, rows, nv, g->k, &a[0], b[0], g->b[0].stride);
+    first = t;
+    tile_run(&t, rows, nv, g->k, &a[1], b[1], g->b[1].stride);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++) {
+            vec_store(re + i * g->re.stride + v * VEC, t.acc[i][v]);
+            t.acc[i][v] = g->sign * first.acc[i][v];
+        }
+    tile_run(&t, rows, nv, g->k, &a[2], b[2], g->b[2].stride);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < nv; v++)
+            vec_store(im + i * g->im.stride + v * VEC, t.acc[i][v]);
+}
+
+void KERNEL(gemm3)(const struct gemm3 *g)
+{
+    const size_t n = round_up(g->n);
+    for (size_t j = 0; j < n; j += 2 * VEC)
+        for (size_t i = 0; i < g->m; i += GEMM_ROWS) {
+            size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
+            if (n - j >= 2 * VEC) {
+                WITH_ROWS(gemm3_tile, rows, 2, g, i, j)
+            } else {
+                WITH_ROWS(gemm3_tile, rows, 1, g, i, j)
+            }
+        }
+}
+
+void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
+                       size_t rows, size_t cols)
+{
+    /* 16 x 16 blocks: one cache line each way. */
+    for (size_t i0 = 0; i0 < rows; i0 += KERNEL_PAD)
+        for (size_t j0 = 0; j0 < cols; j0 += KERNEL_PAD)
+            for (size_t j = j0; j < j0 + KERNEL_PAD; j++)
+                for (size_t i = i0; i < i0 + KERNEL_PAD; i++)
+                    dst[j * dst_stride + i] = src[i * src_stride + j];
+}

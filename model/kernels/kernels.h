@@ -1,0 +1,196 @@
+/*
+ * kernels.h - the inner loops, one table of them per CPU level.
+ *
+ * Every source file of this folder but dispatch.c is compiled once per level
+ * with that level's own flags, as GCC vector code whose width is the level's.
+ * Level `ref` is the same source with the compiler's baseline: it runs
+ * everywhere.  tests/unit/test_kernels.c holds each kernel of each level
+ * against a plain double-precision loop.
+ *
+ * Rows of matrices are padded to multiples of KERNEL_PAD floats and padding
+ * is zero, so that no kernel needs a tail along a row.  Pointers are aligned
+ * to 64 bytes unless said otherwise.
+ */
+#ifndef CAPSNET_KERNELS_H
+#define CAPSNET_KERNELS_H
+
+#include <stddef.h>
+
+enum {
+    KERNEL_PAD = 16,   /* floats; rows are multiples of it */
+    KERNEL_PANEL = 32, /* columns of a packed panel */
+    KERNEL_LANES = 16, /* images that routing works on side by side */
+};
+
+/* Columns j of a matrix in panels: element (row, j) lies at
+ * [(j / 32) * panel + row * stride + j % 32].  A row-major matrix of row
+ * stride s is { data, s, KERNEL_PANEL }; a packed one of r rows is
+ * { data, KERNEL_PANEL, r * KERNEL_PANEL }. */
+struct matrix {
+    float *data;
+    size_t stride, panel;
+};
+struct const_matrix {
+    const float *data;
+    size_t stride, panel;
+};
+
+/* A left operand, any two strides: element (i, p) lies at [i*row + p*col].
+ * Needs no alignment. */
+struct operand {
+    const float *data;
+    size_t row, col;
+};
+
+/* What is done to a product before it is stored. */
+enum gemm_epilogue {
+    GEMM_STORE,      /* C  = A B */
+    GEMM_ADD,        /* C += A B */
+    GEMM_BIAS,       /* C  = A B + bias */
+    GEMM_BIAS_RELU,  /* C  = max(0, A B + bias) */
+};
+
+struct gemm {
+    size_t m, n, k; /* n is rounded up to KERNEL_PAD */
+    struct operand a;
+    struct const_matrix b;
+    struct matrix c;
+    enum gemm_epilogue epilogue;
+    const float *bias; /* [n], for the two BIAS epilogues */
+};
+
+/* A complex product by three real ones (Gauss):
+ *   T = a[0] b[0];  re = T + a[1] b[1];  im = sign T + a[2] b[2]. */
+struct gemm3 {
+    size_t m, n, k;
+    struct operand a[3];
+    struct const_matrix b[3];
+    struct matrix re, im;
+    float sign;
+};
+
+/* Frequencies of a real 10x10 DFT: the first 48 are complex, the last 4 real.
+ * A spectrum is stored in planes; how many planes a complex frequency has is
+ * the caller's choice (2: re, im; more: sums of them), a real one has one. */
+enum {
+    DFT_N = 10,
+    DFT_COMPLEX = 48,
+    DFT_REAL = 4,
+    DFT_FREQUENCIES = DFT_COMPLEX + DFT_REAL,
+    SPECTRUM2_PLANES = 2 * DFT_COMPLEX + DFT_REAL, /* re, im */
+    SPECTRUM3_PLANES = 3 * DFT_COMPLEX + DFT_REAL, /* + a sum */
+    SPECTRUM4_PLANES = 4 * DFT_COMPLEX + DFT_REAL, /* + a difference */
+};
+
+/* Which extra planes a forward transform writes, beside re (r) and im (i). */
+enum spectrum_planes {
+    SPECTRUM_DATA,     /* r, i, r+i           left operand of a product */
+    SPECTRUM_WEIGHTS,  /* r, i-r, -(r+i)      right operand; input conjugated */
+    SPECTRUM_GRADIENT, /* r, i, r+i, i-r      both */
+};
+
+/* A rectangle of up to 10x10 pixels, channels innermost.  Rows and columns
+ * outside rows x cols read as zero and are not written. */
+struct patch {
+    size_t rows, cols;
+    size_t row_stride, col_stride; /* floats */
+};
+
+/* A window of routing: one group of KERNEL_LANES images, [..][lanes]
+ * innermost.  W is digit.weight, [capsules][classes * pose][dims]. */
+struct routing {
+    size_t capsules, classes, pose, dims;
+    const float *weight; /* [capsules][classes*pose][dims], 4-byte aligned */
+};
+
+struct kernels {
+    const char *level;
+
+    void (*gemm)(const struct gemm *g);
+    void (*gemm3)(const struct gemm3 *g);
+
+    /* Transposes rows x cols floats: dst[j*dst_stride + i] = src[i*src_stride + j].
+     * rows and cols are multiples of KERNEL_PAD. */
+    void (*transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
+                      size_t rows, size_t cols);
+
+    /* 10x10 DFT of each of KERNEL_PAD channels.  src: the patch's first
+     * pixel; dst: plane 0; plane p lies plane_stride floats after plane p-1.
+     * scale multiplies the result. */
+    void (*dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes planes,
+                        const float *src, const struct patch *patch, float scale);
+
+    /* The inverse (unnormalised) of a two-plane spectrum whose complex
+     * frequency f has its planes at step * f and step * f + 1 and whose real
+     * ones follow at step * 48 (step 2 or 3).  dst receives the patch's
+     * rows x cols corner times scale, plus bias[16] when bias is not NULL. */
+    void (*dft_inverse)(float *dst, const struct patch *patch, const float *src,
+                        size_t plane_stride, size_t step, const float *bias, float scale);
+
+    /* As dft_inverse with conjugated input: the gradient of a kernel. */
+    void (*dft_inverse_conj)(float *dst, const struct patch *patch, const float *src,
+                             size_t plane_stride, size_t step, const float *bias, float scale);
+
+    /* One pass over all capsules of a group (section 2 of the paper, with
+     * b_ij = u_hat_ij . vsum_j, vsum being the sum of all v so far):
+     *   u_hat = W u;  c = softmax_j(u_hat . vsum);  s = sum_i c u_hat.
+     * vsum NULL stands for zero: c = 1 / classes.
+     * u [capsules][dims][lanes], vsum and s [classes*pose][lanes]; scratch
+     * [classes*pose][lanes]. */
+    void (*route)(const struct routing *r, const float *u, const float *vsum, float *s,
+                  float *scratch);
+
+    /* The backward pass of one such iteration.  Given ds, recomputes u_hat
+     * and c, and
+     *   dc = u_hat . ds;  gb = c (dc - sum_k c_k dc_k);
+     *   dvsum = sum_i gb u_hat.
+     * c_out and gb_out: [classes][lanes] per capsule, capsule_stride floats
+     * apart. */
+    void (*route_backward)(const struct routing *r, const float *u, const float *vsum,
+                           const float *ds, float *dvsum, float *c_out, float *gb_out,
+                           size_t capsule_stride, float *scratch);
+
+    /* Capsule i of groups groups, all images: given du_hat
+     * [groups][classes*pose][lanes] and u [groups] (group_stride floats
+     * apart) [dims][lanes]:
+     *   du[d] = sum_je W[je][d] du_hat[je];  dW[je][d] = sum over images.
+     * du has u's layout; dw [classes*pose][dims] is overwritten. */
+    void (*predict_backward)(const struct routing *r, size_t capsule, size_t groups,
+                             const float *du_hat, const float *u, float *du,
+                             size_t group_stride, float *dw);
+
+    /* du_hat[je] = sum_t coef[t][j] * vec[t][je], over terms t.  coef[t]
+     * [classes][lanes], vec[t] [classes*pose][lanes]. */
+    void (*combine)(const struct routing *r, float *du_hat, size_t terms,
+                    const float *const *coef, const float *const *vec);
+
+    /* v = s |s| / (1 + |s|^2) over vectors of dims rows of lanes: s, v
+     * [count][dims][lanes].  In place is allowed. */
+    void (*squash)(float *v, const float *s, size_t count, size_t dims);
+
+    /* Gradient of squash: ds from s and dv; ds may be dv. */
+    void (*squash_backward)(float *ds, const float *s, const float *dv, size_t count,
+                            size_t dims);
+
+    /* One Adam step (Kingma & Ba 2014, algorithm 1) over n floats, with the
+     * bias corrections folded into rate and epsilon, and an exponential
+     * moving average of the parameters when ema is not NULL:
+     *   m += (1-beta1)(g-m);  v += (1-beta2)(g^2-v);  w -= rate m/(sqrt v+eps)
+     *   ema += (1-decay)(w-ema). */
+    void (*adam)(size_t n, float *w, const float *g, float *m, float *v, float *ema, float rate,
+                 float beta1, float beta2, float epsilon, float ema_decay);
+
+    /* y = 1 / (1 + exp(-y)), n a multiple of KERNEL_PAD. */
+    void (*sigmoid)(float *y, size_t n);
+};
+
+/* The table of a level by name, or of the best that this CPU and operating
+ * system have when name is NULL.  NULL when the name is unknown or the CPU
+ * lacks it. */
+const struct kernels *kernels_find(const char *name);
+
+/* Level i of those compiled in, from `ref` upward; NULL past the end.
+ * *usable tells whether this CPU has it. */
+const struct kernels *kernels_at(size_t i, int *usable);
+
+#endif

@@ -1,0 +1,363 @@
+/*
+ * routing.c - squash, prediction vectors, routing by agreement and their
+ * gradients, KERNEL_LANES images side by side.
+ *
+ * One image per lane: every sum over dimensions, poses or classes is vertical,
+ * the weights are read in their own order, one broadcast each, and nothing is
+ * ever summed across a vector (but in predict_backward, once per weight and
+ * step).  u_hat is never stored: at 8 multiply-adds a value, computing it
+ * again costs less than writing and reading 737 kB an image, and so each pass
+ * of the routing touches W once, in order.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "vector.h"
+
+enum { PER_LANE = KERNEL_LANES / VEC }; /* vectors per row of lanes */
+
+/* One row of lanes. */
+struct row {
+    vec v[PER_LANE];
+};
+
+ALWAYS_INLINE struct row row_load(const float *p)
+{
+    struct row r;
+    for (int q = 0; q < PER_LANE; q++)
+        r.v[q] = vec_load(p + q * VEC);
+    return r;
+}
+
+ALWAYS_INLINE void row_store(float *p, struct row r)
+{
+    for (int q = 0; q < PER_LANE; q++)
+        vec_store(p + q * VEC, r.v[q]);
+}
+
+/* exp(x) for x <= 0, to 2 ulp: 2^n exp(r) with r = x - n ln 2 split in two,
+ * a degree-6 polynomial on |r| <= ln(2)/2 (its Taylor series, whose rest is
+ * below 2^-24 there).  x below -87 gives exp(-87). */
+ALWAYS_INLINE vec vec_exp(vec x)
+{
+    x = vec_max(vec_min(x, vec_set(88.0f)), vec_set(-87.0f));
+    vec t = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23 rounds to an integer */
+    vec n = t - 12582912.0f;
+    vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec p = vec_set(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    ivec e = (ivec)t << 23; /* the integer sits in the low bits of t */
+    return (vec)((ivec)p + e);
+}
+
+/* ---- Squash ------------------------------------------------------------- */
+
+/* Without <immintrin.h> a loop over the lanes becomes one instruction. */
+ALWAYS_INLINE vec vec_sqrt(vec x)
+{
+    for (int i = 0; i < VEC; i++)
+        x[i] = sqrtf(x[i]);
+    return x;
+}
+
+void KERNEL(squash)(float *v, const float *s, size_t count, size_t dims)
+{
+    for (size_t i = 0; i < count; i++, v += dims * KERNEL_LANES, s += dims * KERNEL_LANES)
+        for (int q = 0; q < PER_LANE; q++) {
+            vec sum = vec_set(0);
+            for (size_t d = 0; d < dims; d++) {
+                vec x = vec_load(s + d * KERNEL_LANES + q * VEC);
+                sum += x * x;
+            }
+            /* |s|^2 may overflow where |s| would not: clamp, h is 0 there anyway. */
+            sum = vec_min(sum, vec_set(FLT_MAX));
+            vec h = vec_sqrt(sum) / (1.0f + sum);
+            for (size_t d = 0; d < dims; d++)
+                vec_store(v + d * KERNEL_LANES + q * VEC,
+                          h * vec_load(s + d * KERNEL_LANES + q * VEC));
+        }
+}
+
+/* v = h(q) s with q = |s|^2, h = sqrt q / (1 + q), so
+ *   ds = h dv + (1 - q) / (sqrt q (1 + q)^2) (s . dv) s,
+ * whose second term goes to 0 with s. */
+void KERNEL(squash_backward)(float *ds, const float *s, const float *dv, size_t count,
+                             size_t dims)
+{
+    const size_t step = dims * KERNEL_LANES;
+    for (size_t i = 0; i < count; i++, ds += step, s += step, dv += step)
+        for (int lane = 0; lane < PER_LANE; lane++) {
+            vec q = vec_set(0), dot = vec_set(0);
+            for (size_t d = 0; d < dims; d++) {
+                vec x = vec_load(s + d * KERNEL_LANES + lane * VEC);
+                q += x * x;
+                dot += x * vec_load(dv + d * KERNEL_LANES + lane * VEC);
+            }
+            vec root = vec_sqrt(q), one_q = 1.0f + q;
+            vec h = root / one_q;
+            vec k = (1.0f - q) / (vec_max(root, vec_set(1e-18f)) * one_q * one_q) * dot;
+            for (size_t d = 0; d < dims; d++) {
+                size_t at = d * KERNEL_LANES + (size_t)lane * VEC;
+                vec_store(ds + at, h * vec_load(dv + at) + k * vec_load(s + at));
+            }
+        }
+}
+
+/* ---- Routing ------------------------------------------------------------ */
+
+enum { MAX_CLASSES = 256 };
+
+/* u_hat[je] = sum_d W[je][d] u[d]. */
+ALWAYS_INLINE struct row predict(const float *w, const struct row *u, size_t dims)
+{
+    struct row x;
+    for (int q = 0; q < PER_LANE; q++)
+        x.v[q] = w[0] * u[0].v[q];
+    for (size_t d = 1; d < dims; d++)
+        for (int q = 0; q < PER_LANE; q++)
+            x.v[q] += w[d] * u[d].v[q];
+    return x;
+}
+
+/* u_hat of one capsule into [classes*pose][lanes], and logits[j] = u_hat . vsum. */
+ALWAYS_INLINE void predict_all(const struct routing *r, size_t dims, const float *w,
+                               const struct row *u, const float *vsum, float *u_hat,
+                               struct row *logits)
+{
+    for (size_t j = 0; j < r->classes; j++) {
+        struct row dot = {{{0}}};
+        for (size_t e = 0; e < r->pose; e++, w += dims) {
+            size_t je = j * r->pose + e;
+            struct row x = predict(w, u, dims);
+            row_store(u_hat + je * KERNEL_LANES, x);
+            for (int q = 0; q < PER_LANE; q++)
+                dot.v[q] += x.v[q] * vec_load(vsum + je * KERNEL_LANES + q * VEC);
+        }
+        logits[j] = dot;
+    }
+}
+
+/* In place; the largest logit is subtracted first, so that nothing overflows. */
+ALWAYS_INLINE void softmax(struct row *c, size_t classes)
+{
+    for (int q = 0; q < PER_LANE; q++) {
+        vec top = c[0].v[q], sum = vec_set(0);
+        for (size_t j = 1; j < classes; j++)
+            top = vec_max(top, c[j].v[q]);
+        for (size_t j = 0; j < classes; j++) {
+            c[j].v[q] = vec_exp(c[j].v[q] - top);
+            sum += c[j].v[q];
+        }
+        vec inverse = 1.0f / sum;
+        for (size_t j = 0; j < classes; j++)
+            c[j].v[q] *= inverse;
+    }
+}
+
+ALWAYS_INLINE void load_capsule(struct row *u, const float *src, size_t dims)
+{
+    for (size_t d = 0; d < dims; d++)
+        u[d] = row_load(src + d * KERNEL_LANES);
+}
+
+enum { MAX_DIMS = 64 };
+
+ALWAYS_INLINE void route(const struct routing *r, size_t dims, const float *u, const float *vsum,
+                         float *s, float *scratch)
+{
+    const size_t outputs = r->classes * r->pose;
+    const float *w = r->weight;
+    struct row cap[MAX_DIMS], c[MAX_CLASSES];
+    memset(s, 0, outputs * KERNEL_LANES * sizeof *s);
+    for (size_t i = 0; i < r->capsules; i++, w += outputs * dims) {
+        load_capsule(cap, u + i * dims * KERNEL_LANES, dims);
+        if (!vsum) {
+            for (size_t je = 0; je < outputs; je++) {
+                struct row x = predict(w + je * dims, cap, dims);
+                for (int q = 0; q < PER_LANE; q++) {
+                    float *p = s + je * KERNEL_LANES + q * VEC;
+                    vec_store(p, vec_load(p) + x.v[q]);
+                }
+            }
+            continue;
+        }
+        predict_all(r, dims, w, cap, vsum, scratch, c);
+        softmax(c, r->classes);
+        for (size_t j = 0, je = 0; j < r->classes; j++)
+            for (size_t e = 0; e < r->pose; e++, je++)
+                for (int q = 0; q < PER_LANE; q++) {
+                    size_t at = je * KERNEL_LANES + (size_t)q * VEC;
+                    vec_store(s + at, vec_load(s + at) + c[j].v[q] * vec_load(scratch + at));
+                }
+    }
+    if (!vsum) {
+        float uniform = 1.0f / (float)r->classes;
+        for (size_t at = 0; at < outputs * KERNEL_LANES; at += VEC)
+            vec_store(s + at, uniform * vec_load(s + at));
+    }
+}
+
+void KERNEL(route)(const struct routing *r, const float *u, const float *vsum, float *s,
+                   float *scratch)
+{
+    if (r->dims == 8)
+        route(r, 8, u, vsum, s, scratch);
+    else
+        route(r, r->dims, u, vsum, s, scratch);
+}
+
+ALWAYS_INLINE void route_backward(const struct routing *r, size_t dims, const float *u,
+                                  const float *vsum, const float *ds, float *dvsum, float *c_out,
+                                  float *gb_out, size_t capsule_stride, float *scratch)
+{
+    const size_t outputs = r->classes * r->pose;
+    const float *w = r->weight;
+    struct row cap[MAX_DIMS], c[MAX_CLASSES], g[MAX_CLASSES];
+    memset(dvsum, 0, outputs * KERNEL_LANES * sizeof *dvsum);
+    for (size_t i = 0; i < r->capsules; i++, w += outputs * dims) {
+        load_capsule(cap, u + i * dims * KERNEL_LANES, dims);
+        predict_all(r, dims, w, cap, vsum, scratch, c);
+        softmax(c, r->classes);
+        struct row mean = {{{0}}};
+        for (size_t j = 0; j < r->classes; j++)
+            for (int q = 0; q < PER_LANE; q++) {
+                vec dot = vec_set(0);
+                for (size_t e = 0; e < r->pose; e++) {
+                    size_t at = (j * r->pose + e) * KERNEL_LANES + (size_t)q * VEC;
+                    dot += vec_load(scratch + at) * vec_load(ds + at);
+                }
+                g[j].v[q] = dot;
+                mean.v[q] += c[j].v[q] * dot;
+            }
+        for (size_t j = 0; j < r->classes; j++)
+            for (int q = 0; q < PER_LANE; q++) {
+                vec gb = c[j].v[q] * (g[j].v[q] - mean.v[q]);
+                vec_store(c_out + i * capsule_stride + j * KERNEL_LANES + q * VEC, c[j].v[q]);
+                vec_store(gb_out + i * capsule_stride + j * KERNEL_LANES + q * VEC, gb);
+                for (size_t e = 0; e < r->pose; e++) {
+                    size_t at = (j * r->pose + e) * KERNEL_LANES + (size_t)q * VEC;
+                    vec_store(dvsum + at, vec_load(dvsum + at) + gb * vec_load(scratch + at));
+                }
+            }
+    }
+}
+
+void KERNEL(route_backward)(const struct routing *r, const float *u, const float *vsum,
+                            const float *ds, float *dvsum, float *c_out, float *gb_out,
+                            size_t capsule_stride, float *scratch)
+{
+    if (r->dims == 8)
+        route_backward(r, 8, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
+    else
+        route_backward(r, r->dims, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
+}
+
+ALWAYS_INLINE float row_sum(struct row r)
+{
+    vec x = r.v[0];
+    for (int q = 1; q < PER_LANE; q++)
+        x += r.v[q];
+    /* Halves folded onto halves: a fixed order of additions. */
+    float f[VEC];
+    memcpy(f, &x, sizeof f);
+    for (int half = VEC / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            f[i] += f[i + half];
+    return f[0];
+}
+
+ALWAYS_INLINE void predict_backward(const struct routing *r, size_t dims, size_t capsule,
+                                    size_t groups, const float *du_hat, const float *u,
+                                    float *du, size_t group_stride, float *dw)
+{
+    const size_t outputs = r->classes * r->pose;
+    const float *w = r->weight + capsule * outputs * dims;
+    for (size_t g = 0; g < groups; g++) {
+        struct row sum[MAX_DIMS];
+        memset(sum, 0, dims * sizeof *sum);
+        for (size_t je = 0; je < outputs; je++) {
+            struct row x = row_load(du_hat + (g * outputs + je) * KERNEL_LANES);
+            for (size_t d = 0; d < dims; d++)
+                for (int q = 0; q < PER_LANE; q++)
+                    sum[d].v[q] += w[je * dims + d] * x.v[q];
+        }
+        for (size_t d = 0; d < dims; d++)
+            row_store(du + g * group_stride + d * KERNEL_LANES, sum[d]);
+    }
+    for (size_t je = 0; je < outputs; je++) {
+        struct row sum[MAX_DIMS];
+        memset(sum, 0, dims * sizeof *sum);
+        for (size_t g = 0; g < groups; g++) {
+            struct row x = row_load(du_hat + (g * outputs + je) * KERNEL_LANES);
+            for (size_t d = 0; d < dims; d++)
+                for (int q = 0; q < PER_LANE; q++)
+                    sum[d].v[q] +=
+                        x.v[q] * vec_load(u + g * group_stride + d * KERNEL_LANES + q * VEC);
+        }
+        for (size_t d = 0; d < dims; d++)
+            dw[je * dims + d] = row_sum(sum[d]);
+    }
+}
+
+void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t groups,
+                              const float *du_hat, const float *u, float *du,
+                              size_t group_stride, float *dw)
+{
+    if (r->dims == 8)
+        predict_backward(r, 8, capsule, groups, du_hat, u, du, group_stride, dw);
+    else
+        predict_backward(r, r->dims, capsule, groups, du_hat, u, du, group_stride, dw);
+}
+
+void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
+                     const float *const *coef, const float *const *vectors)
+{
+    for (size_t j = 0; j < r->classes; j++)
+        for (int q = 0; q < PER_LANE; q++)
+            for (size_t e = 0; e < r->pose; e++) {
+                size_t at = (j * r->pose + e) * KERNEL_LANES + (size_t)q * VEC;
+                size_t at_class = j * KERNEL_LANES + (size_t)q * VEC;
+                vec sum = vec_set(0);
+                for (size_t t = 0; t < terms; t++)
+                    sum += vec_load(coef[t] + at_class) * vec_load(vectors[t] + at);
+                vec_store(du_hat + at, sum);
+            }
+}
+
+/* ---- Elementwise -------------------------------------------------------- */
+
+void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float *ema, float rate,
+                  float beta1, float beta2, float epsilon, float ema_decay)
+{
+    for (size_t i = 0; i < n; i += VEC) {
+        vec gv = vec_load(g + i), mv = vec_load(m + i), vv = vec_load(v + i);
+        mv += (1.0f - beta1) * (gv - mv);
+        vv += (1.0f - beta2) * (gv * gv - vv);
+        vec wv = vec_load(w + i) - rate * mv / (vec_sqrt(vv) + epsilon);
+        vec_store(m + i, mv);
+        vec_store(v + i, vv);
+        vec_store(w + i, wv);
+        if (ema) {
+            vec ev = vec_load(ema + i);
+            vec_store(ema + i, ev + (1.0f - ema_decay) * (wv - ev));
+        }
+    }
+}
+
+void KERNEL(sigmoid)(float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i += VEC) {
+        /* exp of a value <= 0 only: no overflow, and 1 - p by symmetry. */
+        vec x = vec_load(y + i);
+        vec e = vec_exp(-vec_max(x, -x));
+        vec p = 1.0f / (1.0f + e);
+        vec_store(y + i, vec_select(x < 0, e * p, p));
+    }
+}

@@ -1,0 +1,27 @@
+/*
+ * table.c - the level's table.
+ */
+#include "vector.h"
+
+extern const struct kernels KERNEL(kernels);
+
+#define KERNEL_STRING2(x) #x
+#define KERNEL_STRING(x) KERNEL_STRING2(x)
+
+const struct kernels KERNEL(kernels) = {
+    .level = KERNEL_STRING(KERNEL_LEVEL),
+    .gemm = KERNEL(gemm),
+    .gemm3 = KERNEL(gemm3),
+    .transpose = KERNEL(transpose),
+    .dft_forward = KERNEL(dft_forward),
+    .dft_inverse = KERNEL(dft_inverse),
+    .dft_inverse_conj = KERNEL(dft_inverse_conj),
+    .route = KERNEL(route),
+    .route_backward = KERNEL(route_backward),
+    .predict_backward = KERNEL(predict_backward),
+    .combine = KERNEL(combine),
+    .squash = KERNEL(squash),
+    .squash_backward = KERNEL(squash_backward),
+    .adam = KERNEL(adam),
+    .sigmoid = KERNEL(sigmoid),
+};

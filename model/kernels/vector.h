@@ -1,0 +1,91 @@
+/*
+ * vector.h - the level's vector of floats, for the sources of this folder.
+ */
+#ifndef CAPSNET_VECTOR_H
+#define CAPSNET_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define KERNEL_PASTE2(name, level) name##_##level
+#define KERNEL_PASTE(name, level) KERNEL_PASTE2(name, level)
+/* The name of a function at this level: KERNEL(gemm) is gemm_avx512. */
+#define KERNEL(name) KERNEL_PASTE(name, KERNEL_LEVEL)
+
+#if defined(__AVX512F__)
+enum { VEC = 16, GEMM_ROWS = 8 };
+#elif defined(__AVX2__)
+enum { VEC = 8, GEMM_ROWS = 4 };
+#else
+enum { VEC = 4, GEMM_ROWS = 4 };
+#endif
+
+typedef float vec __attribute__((vector_size(4 * VEC)));
+typedef int32_t ivec __attribute__((vector_size(4 * VEC)));
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE vec vec_load(const float *p)
+{
+    vec x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+ALWAYS_INLINE void vec_store(float *p, vec x)
+{
+    memcpy(p, &x, sizeof x);
+}
+
+ALWAYS_INLINE vec vec_set(float x)
+{
+    return x - (vec){0};
+}
+
+/* mask ? a : b, lane by lane; mask lanes are all ones or all zeros. */
+ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b)
+{
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+ALWAYS_INLINE vec vec_max(vec a, vec b)
+{
+    return vec_select(a > b, a, b);
+}
+
+ALWAYS_INLINE vec vec_min(vec a, vec b)
+{
+    return vec_select(a < b, a, b);
+}
+
+/* What each level's files define; tables.c puts them into the level's table. */
+void KERNEL(gemm)(const struct gemm *g);
+void KERNEL(gemm3)(const struct gemm3 *g);
+void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
+                       size_t rows, size_t cols);
+void KERNEL(dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes planes,
+                         const float *src, const struct patch *patch, float scale);
+void KERNEL(dft_inverse)(float *dst, const struct patch *patch, const float *src,
+                         size_t plane_stride, size_t step, const float *bias, float scale);
+void KERNEL(dft_inverse_conj)(float *dst, const struct patch *patch, const float *src,
+                              size_t plane_stride, size_t step, const float *bias, float scale);
+void KERNEL(route)(const struct routing *r, const float *u, const float *vsum, float *s,
+                   float *scratch);
+void KERNEL(route_backward)(const struct routing *r, const float *u, const float *vsum,
+                            const float *ds, float *dvsum, float *c_out, float *gb_out,
+                            size_t capsule_stride, float *scratch);
+void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t groups,
+                              const float *du_hat, const float *u, float *du,
+                              size_t group_stride, float *dw);
+void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
+                     const float *const *coef, const float *const *vec);
+void KERNEL(squash)(float *v, const float *s, size_t count, size_t dims);
+void KERNEL(squash_backward)(float *ds, const float *s, const float *dv, size_t count,
+                             size_t dims);
+void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float *ema, float rate,
+                  float beta1, float beta2, float epsilon, float ema_decay);
+void KERNEL(sigmoid)(float *y, size_t n);
+
+#endif
