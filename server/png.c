@@ -256,8 +256,8 @@ static void read_rows(struct decoder *decoder)
     for (unsigned pass = 0; pass < (interlaced ? PNG_INTERLACE_ADAM7_PASSES : 1); pass++) {
         const size_t x = interlaced ? PNG_PASS_START_COL(pass) : 0;
         const size_t y = interlaced ? PNG_PASS_START_ROW(pass) : 0;
-        const size_t dx = interlaced ? PNG_PASS_COL_OFFSET(pass) : 1;
-        const size_t dy = interlaced ? PNG_PASS_ROW_OFFSET(pass) : 1;
+        const size_t dx = interlaced ? (size_t)PNG_PASS_COL_OFFSET(pass) : 1;
+        const size_t dy = interlaced ? (size_t)PNG_PASS_ROW_OFFSET(pass) : 1;
         if (x >= decoder->width || y >= decoder->height)
             continue; /* an empty pass is not in the file */
         const size_t n = (decoder->width - x + dx - 1) / dx;
