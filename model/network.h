@@ -1,0 +1,186 @@
+/*
+ * network.h - the inside of the library: how parameters and activations lie
+ * in memory, and the layers, forward and backward side by side.  The trainer
+ * includes this; the server sees capsnet.h only.
+ *
+ * All parameters are one flat array of floats, so that Adam, moving averages
+ * and gradients are loops over one array; `struct layout` says what lies
+ * where.  Rows are padded to KERNEL_PAD floats and padding is zero in weights
+ * and gradients alike.
+ */
+#ifndef CAPSNET_NETWORK_H
+#define CAPSNET_NETWORK_H
+
+#include <stdint.h>
+
+#include "capsnet.h"
+#include "kernels/kernels.h"
+#include "pool.h"
+
+/* Sizes that follow from a shape, and offsets into the flat array. */
+struct layout {
+    size_t pixels, pixels_row;  /* height*width*channels; padded */
+    size_t conv1_taps;          /* kernel*kernel*channels: rows of conv1_w */
+    size_t conv1_h, conv1_w;    /* output positions */
+    size_t conv1_row;           /* output channels, padded */
+    size_t conv1_size;          /* conv1_h * conv1_w * conv1_row */
+    size_t primary_h, primary_w, positions;
+    size_t primary_channels, primary_row; /* types*dims; padded to KERNEL_PANEL */
+    size_t capsules;            /* types * positions */
+    size_t outputs, outputs_row; /* classes * pose; padded */
+    size_t tiles_y, tiles_x, tiles; /* 6x6 output tiles of the spectral product */
+    size_t spectral_k;          /* 4 phases * conv1_row */
+
+    /* The decoder: layer l maps in[l] to out[l]; row strides *_row. */
+    size_t in[3], out[3], in_row[3], out_row[3];
+
+    /* Offsets, floats:
+     *   conv1_weight   [conv1_taps (ky,kx,c)][conv1_row]
+     *   primary_weight [panel][ky][kx][conv1_row (c)][KERNEL_PANEL (o)]
+     *   digit_weight   [capsules][outputs][primary_dims]
+     *   decoder_weight [in_row (in)][out_row (out)]  */
+    size_t conv1_weight, conv1_bias, primary_weight, primary_bias, digit_weight;
+    size_t decoder_weight[3], decoder_bias[3];
+    size_t total;
+};
+
+struct capsnet_model {
+    struct capsnet_shape shape;
+    struct layout at;
+    const struct kernels *kernels;
+    float *parameters; /* [at.total] */
+    float *spectrum;   /* primary_weight's planes; see primary.c */
+    size_t spectrum_plane;
+    float error_threshold;
+    const char *stored_dtype;
+    char *name;
+    char **labels; /* [classes] */
+    struct model_metadata {
+        char *key, *value;
+    } *metadata;
+    size_t n_metadata;
+};
+
+/* What a forward or backward pass spends its time on. */
+enum phase {
+    PHASE_PREPARE,       /* weights to their spectrum */
+    PHASE_CONV1,         /* conv1 and the forward DFTs */
+    PHASE_PRIMARY,       /* the products */
+    PHASE_PRIMARY_OUT,   /* inverse DFTs, squash */
+    PHASE_ROUTING,
+    PHASE_DECODER,
+    PHASE_DECODER_BACK,
+    PHASE_ROUTING_BACK,
+    PHASE_PRIMARY_DFT,   /* gradients to their spectrum */
+    PHASE_PRIMARY_BACK,  /* the products */
+    PHASE_PRIMARY_GRAD,  /* kernel gradients from their spectrum */
+    PHASE_CONV1_BACK,    /* inverse DFTs and conv1's gradient */
+    PHASE_UPDATE,
+    PHASES
+};
+extern const char *const phase_names[PHASES];
+
+/* Per-thread scratch. */
+struct scratch {
+    float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
+    float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
+    float *transposed; /* [3][longest row][KERNEL_PANEL] */
+    float *u_hat;     /* [outputs][lanes] */
+    float *du_hat;    /* [groups][outputs][lanes] */
+};
+
+struct capsnet_workspace {
+    const struct capsnet_model *model;
+    size_t max_batch, max_groups; /* groups of KERNEL_LANES images */
+    struct pool *pool;
+    struct scratch *scratch; /* [threads] */
+    void *memory;
+    size_t memory_bytes;
+    uint64_t phase_ns[PHASES];
+
+    /* Forward.  n images, g groups. */
+    float *x_planes;  /* SPECTRUM3 planes of [n*tiles][spectral_k + KERNEL_PAD] */
+    float *y_planes;  /* SPECTRUM2 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *primary;   /* [n][positions][primary_row] before squash */
+    float *capsules;  /* [g][capsules][dims][lanes] before squash, then u */
+    float *s, *v;     /* [g][R][outputs][lanes] of each routing iteration */
+    float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
+    float *decoder[4]; /* [n][row]: input, two hidden layers, picture */
+
+    /* Backward, for training only. */
+    int training;
+    float *conv1;     /* [n][conv1_size] after ReLU */
+    float *raw;       /* [g][capsules][dims][lanes] before squash, kept */
+    float *du;        /* likewise, the gradient */
+    float *ds, *dv;   /* [g][R][outputs][lanes] */
+    float *coef;      /* [g][capsules][2 ][classes][lanes]: c, gb */
+    float *uniform;   /* [classes][lanes] = 1 / classes */
+    float *dy_planes; /* SPECTRUM4 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *dw_planes; /* SPECTRUM2 planes of [panel][spectral_k][KERNEL_PANEL] */
+    float *ddecoder[4]; /* gradients of decoder[] */
+    float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
+};
+
+/* Images of a batch are summed in this many runs, whatever the threads: the
+ * same bits on any number of cores. */
+enum { CONV1_CHUNKS = 16 };
+
+/* ---- network.c: shapes and memory ---------------------------------------- */
+
+/* Checks a shape against sane limits and works out its layout. */
+CAPSNET_MUST_CHECK enum capsnet_status layout_of(struct layout *at,
+                                                 const struct capsnet_shape *shape,
+                                                 struct capsnet_error *error);
+
+/* Zeroed memory, 64-byte aligned, in huge pages where the system has them;
+ * NULL when there is none. */
+void *huge_alloc(size_t bytes);
+void huge_free(void *memory, size_t bytes);
+
+/* As capsnet_workspace_create(), with room for the backward pass. */
+CAPSNET_MUST_CHECK enum capsnet_status
+workspace_create(struct capsnet_workspace **workspace, const struct capsnet_model *model,
+                 size_t max_batch, size_t threads, int training, struct capsnet_error *error);
+
+/* Adds the time since *since_ns to a phase and restarts the clock. */
+void phase_end(struct capsnet_workspace *ws, enum phase phase, uint64_t *since_ns);
+uint64_t phase_clock(void);
+
+/* ---- The layers ---------------------------------------------------------- */
+/* n images at images [n][height][width][channels].  Gradients go to grad, a
+ * flat array in the model's layout, overwritten. */
+
+/* Brings the primary weights into the frequency domain (primary.c). */
+void primary_prepare(const struct capsnet_model *model, float *spectrum, struct pool *pool);
+
+/* conv1.c */
+void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
+                float *patches, float *out);
+void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images, float *grad);
+size_t conv1_patch_row(const struct layout *at);
+
+/* primary.c: pixels to ws->primary, through conv1. */
+void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images);
+void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images);
+/* From ws->primary (holding its gradient) to grad and ws->x_planes (holding
+ * the spectrum of conv1's gradient). */
+void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad);
+/* The gradient of conv1's output, one image, from ws->x_planes. */
+void primary_input_gradient(const struct capsnet_workspace *ws, size_t n, size_t image,
+                            float *dconv1);
+
+/* digit.c: ws->primary to ws->v. */
+void digit_forward(struct capsnet_workspace *ws, size_t n);
+/* From dposes [n][outputs] to grad and ws->primary. */
+void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes, float *grad);
+/* The last v and its lengths, image by image; either may be NULL. */
+void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses);
+
+/* decoder.c: ws->decoder[0] to ws->decoder[3]; and from ws->ddecoder[3], the
+ * gradient before the sigmoid, to grad and ws->ddecoder[0]. */
+void decoder_forward(struct capsnet_workspace *ws, size_t n);
+void decoder_backward(struct capsnet_workspace *ws, size_t n, float *grad);
+/* Puts one class's pose of image i into ws->decoder[0], all others zero. */
+void decoder_input(struct capsnet_workspace *ws, size_t i, size_t class_index, const float *pose);
+
+#endif
