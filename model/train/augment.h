@@ -1,0 +1,24 @@
+/*
+ * augment.h - small random changes of training images.
+ */
+#ifndef CAPSNET_AUGMENT_H
+#define CAPSNET_AUGMENT_H
+
+#include "idx.h"
+#include "random.h"
+
+/* How far an image is changed; all zero leaves it alone. */
+struct augmentation {
+    int shift;          /* whole pixels each way: the paper's 2 */
+    float rotate;       /* degrees each way */
+    float zoom;         /* share of the size each way, e.g. 0.1; height and width on their own */
+    float shear;        /* share of the height, each way */
+    float elastic;      /* pixels: the size of smooth local displacements */
+};
+
+/* Image i of the data set, changed, as floats 0 to 1.
+ * out: [height][width][channels].  r is used up. */
+void augment_image(float *out, const struct dataset *data, size_t i,
+                   const struct augmentation *augmentation, struct random r);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * evaluate.h - a model's answers for many images.
+ */
+#ifndef CAPSNET_EVALUATE_H
+#define CAPSNET_EVALUATE_H
+
+#include "../network.h"
+#include "idx.h"
+
+/* What the model said of n images; free with evaluation_free(). */
+struct evaluation {
+    size_t n, wrong;
+    uint8_t *answers;  /* [n] the longest capsule */
+    float *lengths;    /* [n] its length */
+    float *errors;     /* [n] mean squared pixel error of its reconstruction */
+};
+
+/* Images index[0 .. n-1] of the data set, or all of it when index is NULL (n
+ * is then ignored), in batches of the workspace's largest. */
+CAPSNET_MUST_CHECK enum capsnet_status evaluate(struct evaluation *evaluation,
+                                                struct capsnet_workspace *ws,
+                                                const struct dataset *data, const uint32_t *index,
+                                                size_t n, struct capsnet_error *error);
+
+void evaluation_free(struct evaluation *evaluation);
+
+/* The value that share (0 to 1) of the n values do not exceed. */
+float quantile(const float *values, size_t n, double share);
+
+#endif

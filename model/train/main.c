@@ -1,0 +1,269 @@
+/*
+ * main.c - capsnet-train: makes, measures and describes weights files.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evaluate.h"
+#include "options.h"
+#include "train.h"
+
+static const char usage[] =
+    "usage: capsnet-train train [options]          train on IDX images, write a weights file\n"
+    "       capsnet-train eval WEIGHTS [options]   measure a weights file on a data set\n"
+    "       capsnet-train info WEIGHTS             describe a weights file\n"
+    "       capsnet-train COMMAND --help           a command's options\n"
+    "       capsnet-train --version\n";
+
+static const char *cpu_level(void)
+{
+    const char *level = getenv("CAPSNETD_CPU_LEVEL");
+    return level && *level ? level : NULL;
+}
+
+static int fail(const struct capsnet_error *error)
+{
+    fprintf(stderr, "capsnet-train: %s\n", error->text);
+    return 1;
+}
+
+/* ---- train --------------------------------------------------------------- */
+
+/* The command as it was typed, with the program's plain name. */
+static char *command_line(int argc, char **argv)
+{
+    size_t length = 64;
+    for (int i = 1; i < argc; i++)
+        length += strlen(argv[i]) + 1;
+    char *text = malloc(length), *end = text;
+    if (!text)
+        return NULL;
+    end = stpcpy(end, "capsnet-train train");
+    for (int i = 1; i < argc; i++) {
+        *end++ = ' ';
+        end = stpcpy(end, argv[i]);
+    }
+    return text;
+}
+
+static int train_command(int argc, char **argv)
+{
+    struct train_options o = {
+        .data = "data", .out = "capsnet.safetensors", .name = "capsnet-mnist",
+        .cpu_level = cpu_level(),
+        .epochs = 30, .batch = 128, .threads = capsnet_cpu_count(), .rate = 1e-3f,
+        .warmup = 200, .ema = 0.999f, .alpha = 0.0005f, .error_threshold = NAN,
+        .dtype = SAFETENSORS_F16,
+        .augmentation = {.shift = 2},
+        .shape = {.conv1_kernel = 9, .conv1_channels = 256, .primary_kernel = 9,
+                  .primary_stride = 2, .primary_types = 32, .primary_dims = 8, .pose_dims = 16,
+                  .routing_iterations = 3, .decoder_hidden = {512, 1024}},
+    };
+    size_t seed = 1, shift = 2;
+    const char *dtype = "f16";
+    const struct option_entry table[] = {
+        {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ..."},
+        {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
+        {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
+        {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},
+        {"log", "FILE", OPTION_TEXT, &o.log, 0, 0, "append one line of JSON per epoch"},
+        {"test", "", OPTION_FLAG, &o.test, 0, 0, "at the end, measure the test set (t10k) once"},
+        {"epochs", "N", OPTION_SIZE, &o.epochs, 1, 100000, "times through the training images"},
+        {"batch", "N", OPTION_SIZE, &o.batch, 1, 4096, "images per step"},
+        {"holdout", "N", OPTION_SIZE, &o.holdout, 0, 1e9, "training images held out to choose by"},
+        {"limit", "N", OPTION_SIZE, &o.limit, 0, 1e9, "use the first N training images only, 0: all"},
+        {"seed", "N", OPTION_SIZE, &seed, 0, 4294967295.0, "of everything random"},
+        {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
+        {"final-rate", "X", OPTION_FLOAT, &o.final_rate, 0, 1, "and at the end of the cosine"},
+        {"warmup", "N", OPTION_SIZE, &o.warmup, 0, 1e9, "steps of linear warm-up"},
+        {"ema", "X", OPTION_FLOAT, &o.ema, 0, 0.999999, "decay of the weights' moving average, 0: none"},
+        {"alpha", "X", OPTION_FLOAT, &o.alpha, 0, 1, "weight of the reconstruction loss"},
+        {"shift", "N", OPTION_SIZE, &shift, 0, 16, "augmentation: whole pixels each way"},
+        {"rotate", "X", OPTION_FLOAT, &o.augmentation.rotate, 0, 180, "augmentation: degrees each way"},
+        {"zoom", "X", OPTION_FLOAT, &o.augmentation.zoom, 0, 0.5, "augmentation: share of the size each way"},
+        {"shear", "X", OPTION_FLOAT, &o.augmentation.shear, 0, 1, "augmentation: share of the height each way"},
+        {"elastic", "X", OPTION_FLOAT, &o.augmentation.elastic, 0, 16, "augmentation: local displacement in pixels"},
+        {"conv1", "N", OPTION_SIZE, &o.shape.conv1_channels, 1, 1024, "channels of conv1"},
+        {"types", "N", OPTION_SIZE, &o.shape.primary_types, 1, 256, "primary capsule types"},
+        {"dims", "N", OPTION_SIZE, &o.shape.primary_dims, 1, 64, "dimensions of a primary capsule"},
+        {"pose", "N", OPTION_SIZE, &o.shape.pose_dims, 1, 64, "dimensions of a class capsule"},
+        {"routing", "N", OPTION_SIZE, &o.shape.routing_iterations, 1, 10, "routing iterations"},
+        {"hidden1", "N", OPTION_SIZE, &o.shape.decoder_hidden[0], 1, 8192, "decoder: first hidden layer"},
+        {"hidden2", "N", OPTION_SIZE, &o.shape.decoder_hidden[1], 1, 8192, "decoder: second hidden layer"},
+        {"name", "TEXT", OPTION_TEXT, &o.name, 0, 0, "the model's name"},
+        {"labels", "A,B,...", OPTION_TEXT, &o.labels, 0, 0, "the classes' labels [0,1,...]"},
+        {"error-threshold", "X", OPTION_FLOAT, &o.error_threshold, 0, 1, "for in_distribution [measured]"},
+        {"dtype", "TEXT", OPTION_TEXT, &dtype, 0, 0, "how the weights are stored: f16 or f32"},
+        {"threads", "N", OPTION_SIZE, &o.threads, 1, 1024, "threads"},
+    };
+    options_parse(table, sizeof table / sizeof *table, "usage: capsnet-train train [options]\n",
+                  argc, argv, NULL, 0);
+    if (strcmp(dtype, "f16") != 0 && strcmp(dtype, "f32") != 0) {
+        fprintf(stderr, "capsnet-train: --dtype is f16 or f32, not \"%s\"\n", dtype);
+        return 2;
+    }
+    o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
+    o.seed = seed;
+    o.augmentation.shift = (int)shift;
+    char *command = command_line(argc, argv), *checkpoint = NULL;
+    if (!o.checkpoint && asprintf(&checkpoint, "%s.checkpoint", o.out) >= 0)
+        o.checkpoint = checkpoint;
+    o.command = command;
+    int status = 1;
+    if (command && o.checkpoint)
+        status = train(&o);
+    free(command);
+    free(checkpoint);
+    return status;
+}
+
+/* ---- eval ---------------------------------------------------------------- */
+
+static int write_answers(const char *path, const struct evaluation *e)
+{
+    FILE *file = fopen(path, "w");
+    int bad = !file;
+    for (size_t i = 0; file && i < e->n; i++)
+        fprintf(file, "%u\n", e->answers[i]);
+    if (file) {
+        bad = ferror(file);
+        bad |= fclose(file) != 0;
+    }
+    if (bad)
+        fprintf(stderr, "capsnet-train: %s: cannot write the answers: %s\n", path,
+                strerror(errno));
+    return bad;
+}
+
+/* Rows: what the images are; columns: what the model said. */
+static void print_confusion(const struct capsnet_model *model, const struct dataset *data,
+                            const struct evaluation *e)
+{
+    const size_t classes = model->shape.classes;
+    size_t *count = calloc(classes * classes, sizeof *count);
+    if (!count)
+        return;
+    for (size_t i = 0; i < e->n; i++)
+        count[data->labels[i] * classes + e->answers[i]]++;
+    printf("\n%8s", "");
+    for (size_t j = 0; j < classes; j++)
+        printf(" %6.6s", capsnet_model_label(model, j));
+    putchar('\n');
+    for (size_t i = 0; i < classes; i++) {
+        printf("%8.8s", capsnet_model_label(model, i));
+        for (size_t j = 0; j < classes; j++)
+            if (count[i * classes + j])
+                printf(" %6zu", count[i * classes + j]);
+            else
+                printf(" %6s", ".");
+        putchar('\n');
+    }
+    free(count);
+}
+
+static int eval_command(int argc, char **argv)
+{
+    const char *weights = NULL, *data = "data", *set = "t10k", *answers = NULL;
+    size_t batch = 128, threads = capsnet_cpu_count();
+    const struct option_entry table[] = {
+        {"data", "DIR", OPTION_TEXT, &data, 0, 0, "folder with the IDX files"},
+        {"set", "NAME", OPTION_TEXT, &set, 0, 0, "their prefix: t10k or train"},
+        {"answers", "FILE", OPTION_TEXT, &answers, 0, 0, "write each image's class, one a line"},
+        {"batch", "N", OPTION_SIZE, &batch, 1, 4096, "images per forward pass"},
+        {"threads", "N", OPTION_SIZE, &threads, 1, 1024, "threads"},
+    };
+    options_parse(table, sizeof table / sizeof *table,
+                  "usage: capsnet-train eval WEIGHTS [options]\n", argc, argv, &weights, 1);
+    if (!weights) {
+        fputs("capsnet-train: eval needs a weights file\n", stderr);
+        return 2;
+    }
+    struct capsnet_error error;
+    struct capsnet_model *model = NULL;
+    struct capsnet_workspace *ws = NULL;
+    struct dataset images = {0};
+    struct evaluation e = {0};
+    int status = 1;
+    uint64_t start;
+    if (capsnet_model_load(&model, weights, cpu_level(), &error) != CAPSNET_OK ||
+        capsnet_workspace_create(&ws, model, batch, threads, &error) != CAPSNET_OK ||
+        dataset_load_idx(&images, data, set, &error) != CAPSNET_OK)
+        goto failed;
+    if (images.classes > model->shape.classes) {
+        snprintf(error.text, sizeof error.text,
+                 "the images have %zu classes, but the model knows %zu", images.classes,
+                 model->shape.classes);
+        goto failed;
+    }
+    start = phase_clock();
+    if (evaluate(&e, ws, &images, NULL, 0, &error) != CAPSNET_OK)
+        goto failed;
+    double seconds = (double)(phase_clock() - start) * 1e-9;
+    printf("%s: error %.2f %% (%zu of %zu wrong), %.0f images/s (%zu threads, %s)\n", weights,
+           100.0 * (double)e.wrong / (double)e.n, e.wrong, e.n, (double)e.n / seconds, threads,
+           capsnet_model_cpu_level(model));
+    size_t inside = 0;
+    for (size_t i = 0; i < e.n; i++)
+        inside += e.errors[i] <= capsnet_model_error_threshold(model);
+    if (!isnan(capsnet_model_error_threshold(model)))
+        printf("reconstruction error within the threshold %.5f: %.2f %%\n",
+               (double)capsnet_model_error_threshold(model),
+               100.0 * (double)inside / (double)e.n);
+    print_confusion(model, &images, &e);
+    status = answers ? write_answers(answers, &e) : 0;
+    goto out;
+failed:
+    status = fail(&error);
+out:
+    evaluation_free(&e);
+    dataset_free(&images);
+    capsnet_workspace_free(ws);
+    capsnet_model_free(model);
+    return status;
+}
+
+/* ---- info ---------------------------------------------------------------- */
+
+static int info_command(int argc, char **argv)
+{
+    const char *weights = NULL, *key, *value;
+    options_parse(NULL, 0, "usage: capsnet-train info WEIGHTS\n", argc, argv, &weights, 1);
+    if (!weights) {
+        fputs("capsnet-train: info needs a weights file\n", stderr);
+        return 2;
+    }
+    struct capsnet_error error;
+    struct capsnet_model *model;
+    if (capsnet_model_load(&model, weights, cpu_level(), &error) != CAPSNET_OK)
+        return fail(&error);
+    printf("%s: %s, %zu parameters, stored as %s\n", weights, capsnet_model_name(model),
+           capsnet_model_parameters(model), capsnet_model_stored_dtype(model));
+    for (size_t i = 0; capsnet_model_metadata(model, i, &key, &value); i++)
+        printf("  %-22s %s\n", key, value);
+    capsnet_model_free(model);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"train", train_command}, {"eval", eval_command}, {"info", info_command}};
+    const char *word = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(word, "--version") == 0) {
+        puts("capsnet-train " CAPSNET_VERSION);
+        return 0;
+    }
+    int asked = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    if (*word && !asked)
+        fprintf(stderr, "capsnet-train: there is no command \"%s\"\n", word);
+    fputs(usage, asked ? stdout : stderr);
+    return asked ? 0 : 2;
+}

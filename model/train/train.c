@@ -1,0 +1,538 @@
+/*
+ * train.c - the training loop: Adam on the margin and reconstruction losses
+ * (sections 4 and 4.1 of the paper) over augmented images.
+ *
+ * Everything random is a function of the seed, the epoch and the image
+ * (random.h), every sum has a fixed order: the same options give the same
+ * file, whatever the number of threads, broken off and resumed or not.
+ */
+#include "train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evaluate.h"
+#include "progress.h"
+#include "trainer.h"
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int signal_number)
+{
+    stop_signal = signal_number;
+}
+
+/* ---- Set-up -------------------------------------------------------------- */
+
+/* Glorot and Bengio 2010: uniform, variance 2 / (in + out). */
+static void init_uniform(float *w, size_t count, size_t in, size_t out, struct random *r)
+{
+    float limit = sqrtf(6.0f / (float)(in + out));
+    for (size_t i = 0; i < count; i++)
+        w[i] = random_uniform(r, -limit, limit);
+}
+
+/* Rows of width values, row floats apart: the padding stays zero. */
+static void init_rows(float *w, size_t rows, size_t width, size_t row, size_t in, size_t out,
+                      struct random *r)
+{
+    for (size_t i = 0; i < rows; i++)
+        init_uniform(w + i * row, width, in, out, r);
+}
+
+static void init_parameters(struct capsnet_model *model, uint64_t seed)
+{
+    const struct capsnet_shape *shape = &model->shape;
+    const struct layout *at = &model->at;
+    float *w = model->parameters;
+    struct random r = random_stream(seed, RANDOM_WEIGHTS, 0, 0);
+    const size_t taps1 = shape->conv1_kernel * shape->conv1_kernel;
+    const size_t taps2 = shape->primary_kernel * shape->primary_kernel;
+    init_rows(w + at->conv1_weight, at->conv1_taps, shape->conv1_channels, at->conv1_row,
+              at->conv1_taps, taps1 * shape->conv1_channels, &r);
+    for (size_t o = 0; o < at->primary_channels; o += KERNEL_PANEL)
+        for (size_t tap = 0; tap < taps2; tap++) {
+            size_t left = at->primary_channels - o;
+            init_rows(w + at->primary_weight +
+                          (o / KERNEL_PANEL * taps2 + tap) * at->conv1_row * KERNEL_PANEL,
+                      shape->conv1_channels, left < KERNEL_PANEL ? left : KERNEL_PANEL,
+                      KERNEL_PANEL, taps2 * shape->conv1_channels, taps2 * at->primary_channels,
+                      &r);
+        }
+    for (size_t i = 0; i < at->capsules * at->outputs * shape->primary_dims; i++)
+        w[at->digit_weight + i] = 0.1f * random_normal(&r); /* as the authors' code */
+    for (size_t l = 0; l < 3; l++)
+        init_rows(w + at->decoder_weight[l], at->in[l], at->out[l], at->out_row[l], at->in[l],
+                  at->out[l], &r);
+}
+
+static void shuffle(uint32_t *index, size_t n, struct random r)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below(&r, i);
+        uint32_t swap = index[i - 1];
+        index[i - 1] = index[j];
+        index[j] = swap;
+    }
+}
+
+static enum capsnet_status no_memory(struct capsnet_error *error)
+{
+    snprintf(error->text, sizeof error->text, "not enough memory for training");
+    return CAPSNET_ERR_MEMORY;
+}
+
+static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    enum capsnet_status status = dataset_load_idx(&t->data, o->data, "train", error);
+    if (status != CAPSNET_OK)
+        return status;
+    if (o->limit && o->limit < t->data.n)
+        t->data.n = o->limit;
+    if (o->holdout >= t->data.n) {
+        snprintf(error->text, sizeof error->text,
+                 "--holdout %zu leaves none of the %zu training images", o->holdout, t->data.n);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    t->n_holdout = o->holdout;
+    t->n_train = t->data.n - o->holdout;
+    t->split = malloc(t->data.n * sizeof *t->split);
+    t->order = malloc(t->n_train * sizeof *t->order);
+    if (!t->split || !t->order)
+        return no_memory(error);
+    for (size_t i = 0; i < t->data.n; i++)
+        t->split[i] = (uint32_t)i;
+    /* The same images are held out whatever the seed: runs can be compared. */
+    if (t->n_holdout)
+        shuffle(t->split, t->data.n, random_stream(0, RANDOM_HOLDOUT, 0, 0));
+    return CAPSNET_OK;
+}
+
+/* "a,b,c" into the model's labels. */
+static enum capsnet_status set_labels(struct capsnet_model *model, const char *labels,
+                                      struct capsnet_error *error)
+{
+    for (size_t j = 0; j < model->shape.classes; j++) {
+        size_t length = strcspn(labels, ",");
+        char *label = strndup(labels, length);
+        if (!label)
+            return no_memory(error);
+        free(model->labels[j]);
+        model->labels[j] = label;
+        labels += length;
+        int last = j + 1 == model->shape.classes;
+        if (length == 0 || *labels != (last ? 0 : ',')) {
+            snprintf(error->text, sizeof error->text,
+                     "--labels must name %zu classes, separated by commas", model->shape.classes);
+            return CAPSNET_ERR_ARGUMENT;
+        }
+        labels += !last;
+    }
+    return CAPSNET_OK;
+}
+
+static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    enum capsnet_status status = load_data(t, error);
+    if (status != CAPSNET_OK)
+        return status;
+    struct capsnet_shape shape = o->shape;
+    shape.height = t->data.height;
+    shape.width = t->data.width;
+    shape.channels = t->data.channels;
+    shape.classes = t->data.classes;
+    status = model_create(&t->model, &shape, o->cpu_level, error);
+    if (status != CAPSNET_OK)
+        return status;
+    free(t->model->name);
+    t->model->name = strdup(o->name);
+    if (!t->model->name)
+        return no_memory(error);
+    if (o->labels && (status = set_labels(t->model, o->labels, error)) != CAPSNET_OK)
+        return status;
+    status = workspace_create(&t->ws, t->model, o->batch, o->threads, 1, error);
+    if (status != CAPSNET_OK)
+        return status;
+    const struct layout *at = &t->model->at;
+    const size_t bytes = at->total * sizeof(float);
+    t->grad = huge_alloc(bytes);
+    t->m = huge_alloc(bytes);
+    t->v = huge_alloc(bytes);
+    t->ema = o->ema > 0 ? huge_alloc(bytes) : NULL;
+    t->images = malloc(o->batch * at->pixels * sizeof(float));
+    t->lengths = malloc(o->batch * shape.classes * sizeof(float));
+    t->poses = malloc(o->batch * at->outputs * sizeof(float));
+    t->labels = malloc(o->batch);
+    if (!t->grad || !t->m || !t->v || (o->ema > 0 && !t->ema) || !t->images || !t->lengths ||
+        !t->poses || !t->labels)
+        return no_memory(error);
+    if (o->resume)
+        return checkpoint_load(t, error);
+    init_parameters(t->model, o->seed);
+    if (t->ema)
+        memcpy(t->ema, t->model->parameters, bytes);
+    return CAPSNET_OK;
+}
+
+static void tear_down(struct trainer *t)
+{
+    const size_t bytes = t->model ? t->model->at.total * sizeof(float) : 0;
+    huge_free(t->grad, bytes);
+    huge_free(t->m, bytes);
+    huge_free(t->v, bytes);
+    huge_free(t->ema, bytes);
+    free(t->images);
+    free(t->lengths);
+    free(t->poses);
+    free(t->labels);
+    free(t->split);
+    free(t->order);
+    dataset_free(&t->data);
+    capsnet_workspace_free(t->ws);
+    capsnet_model_free(t->model);
+}
+
+/* ---- One step ------------------------------------------------------------ */
+
+static size_t steps_per_epoch(const struct trainer *t)
+{
+    return (t->n_train + t->options->batch - 1) / t->options->batch;
+}
+
+static void fill_image(void *context, size_t i, size_t thread)
+{
+    (void)thread;
+    struct trainer *t = context;
+    const uint32_t from = t->order[t->step * t->options->batch + i];
+    augment_image(t->images + i * t->model->at.pixels, &t->data, from, &t->options->augmentation,
+                  random_stream(t->options->seed, RANDOM_AUGMENT, t->epoch, from));
+    t->labels[i] = t->data.labels[from];
+}
+
+/* Adam's rate at an update: linear warm-up, then half a cosine. */
+static double rate_at(const struct trainer *t, size_t update)
+{
+    const struct train_options *o = t->options;
+    const double total = (double)(o->epochs * steps_per_epoch(t));
+    if (update < o->warmup)
+        return (double)o->rate * (double)(update + 1) / (double)o->warmup;
+    double done = (double)(update - o->warmup) / fmax(1, total - (double)o->warmup);
+    return (double)o->final_rate +
+           ((double)o->rate - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
+}
+
+struct update {
+    struct trainer *t;
+    size_t chunk;
+    float rate, epsilon, decay;
+};
+
+static void update_chunk(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct update *u = context;
+    const struct trainer *t = u->t;
+    const size_t first = item * u->chunk, total = t->model->at.total;
+    const size_t n = total - first < u->chunk ? total - first : u->chunk;
+    t->model->kernels->adam(n, t->model->parameters + first, t->grad + first, t->m + first,
+                            t->v + first, t->ema ? t->ema + first : NULL, u->rate, 0.9f, 0.999f,
+                            u->epsilon, u->decay);
+}
+
+static void update(struct trainer *t)
+{
+    const double done = (double)t->updates + 1;
+    const double correct1 = 1 - pow(0.9, done), correct2 = sqrt(1 - pow(0.999, done));
+    struct update u = {
+        .t = t,
+        .chunk = (size_t)1 << 16,
+        .rate = (float)(rate_at(t, t->updates) * correct2 / correct1),
+        .epsilon = (float)(1e-8 * correct2),
+        /* A young average follows the weights closely, or it would be mostly
+         * the weights that the run began with. */
+        .decay = fminf(t->options->ema, (float)(done / (done + 10))),
+    };
+    uint64_t clock = phase_clock();
+    pool_run(t->ws->pool, (t->model->at.total + u.chunk - 1) / u.chunk, update_chunk, &u);
+    phase_end(t->ws, PHASE_UPDATE, &clock);
+    t->updates++;
+}
+
+static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
+{
+    struct batch_result result;
+    const size_t first = t->step * t->options->batch, left = t->n_train - first;
+    const size_t n = left < t->options->batch ? left : t->options->batch;
+    pool_run(t->ws->pool, n, fill_image, t);
+    uint64_t clock = phase_clock();
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    phase_end(t->ws, PHASE_PREPARE, &clock);
+    batch_gradient(t->ws, n, t->images, t->images, t->labels, t->options->alpha, t->grad,
+                   t->lengths, t->poses, &result);
+    if (!isfinite(result.loss)) {
+        snprintf(error->text, sizeof error->text,
+                 "the loss is no longer a number at step %zu of epoch %zu: try a lower --rate; "
+                 "%.200s holds the last good state", t->step + 1, t->epoch + 1,
+                 t->options->checkpoint);
+        return CAPSNET_ERR_FORMAT;
+    }
+    update(t);
+    t->sums.loss += result.loss * (double)n;
+    t->sums.margin += result.margin * (double)n;
+    t->sums.reconstruction += result.reconstruction * (double)n;
+    t->sums.images += n;
+    t->sums.wrong += n - result.correct;
+    t->step++;
+    return CAPSNET_OK;
+}
+
+/* ---- Epochs -------------------------------------------------------------- */
+
+/* Puts the averaged weights in the model's place, or back. */
+static void swap_average(struct trainer *t)
+{
+    if (t->ema) {
+        float *swap = t->model->parameters;
+        t->model->parameters = t->ema;
+        t->ema = swap;
+    }
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+}
+
+static enum capsnet_status evaluate_holdout(struct trainer *t, struct evaluation *e,
+                                            struct capsnet_error *error)
+{
+    swap_average(t);
+    enum capsnet_status status =
+        evaluate(e, t->ws, &t->data, t->split + t->n_train, t->n_holdout, error);
+    swap_average(t);
+    return status;
+}
+
+/* One line of JSON per epoch, appended. */
+static enum capsnet_status log_epoch(const struct trainer *t, double seconds, double per_second,
+                                     const struct evaluation *held_out,
+                                     struct capsnet_error *error)
+{
+    if (!t->options->log)
+        return CAPSNET_OK;
+    FILE *file = fopen(t->options->log, "a");
+    const struct epoch_sums *s = &t->sums;
+    const double n = (double)s->images;
+    int bad = !file;
+    if (file) {
+        fprintf(file,
+                "{\"epoch\": %zu, \"loss\": %.6f, \"margin\": %.6f, \"reconstruction\": %.4f, "
+                "\"train_wrong\": %zu, \"train_images\": %zu, ",
+                t->epoch + 1, s->loss / n, s->margin / n, s->reconstruction / n, s->wrong,
+                s->images);
+        if (t->n_holdout)
+            fprintf(file, "\"held_out_wrong\": %zu, \"held_out_images\": %zu, ", held_out->wrong,
+                    held_out->n);
+        fprintf(file, "\"seconds\": %.1f, \"images_per_second\": %.1f}\n", seconds, per_second);
+        bad = ferror(file);
+        bad |= fclose(file) != 0;
+    }
+    if (!bad)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text, "%.200s: cannot write the log: %s", t->options->log,
+             strerror(errno));
+    return CAPSNET_ERR_IO;
+}
+
+static enum capsnet_status end_epoch(struct trainer *t, struct progress *progress,
+                                     double per_second, double epoch_seconds,
+                                     struct capsnet_error *error)
+{
+    struct evaluation held_out = {0};
+    const struct epoch_sums *s = &t->sums;
+    enum capsnet_status status = CAPSNET_OK;
+    if (t->n_holdout)
+        status = evaluate_holdout(t, &held_out, error);
+    if (status != CAPSNET_OK)
+        return status;
+    char left[32];
+    const double n = (double)s->images;
+    progress_clear(progress);
+    printf("epoch %zu/%zu: loss %.5f (margin %.5f, pixels %.2f), training error %.3f %%",
+           t->epoch + 1, t->options->epochs, s->loss / n, s->margin / n, s->reconstruction / n,
+           100.0 * (double)s->wrong / n);
+    if (t->n_holdout)
+        printf(", held-out error %.2f %% (%zu of %zu)",
+               100.0 * (double)held_out.wrong / (double)held_out.n, held_out.wrong, held_out.n);
+    printf(", %.0f images/s, %s left\n", per_second,
+           duration(left, (double)(t->options->epochs - t->epoch - 1) * (double)t->n_train /
+                              per_second));
+    fflush(stdout);
+    status = log_epoch(t, epoch_seconds, per_second, &held_out, error);
+    evaluation_free(&held_out);
+    t->epoch++;
+    t->step = 0;
+    t->sums = (struct epoch_sums){0};
+    return status == CAPSNET_OK ? checkpoint_save(t, error) : status;
+}
+
+static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *error)
+{
+    enum capsnet_status status = CAPSNET_OK;
+    struct progress progress;
+    progress_start(&progress, t->epoch * t->n_train + t->sums.images);
+    while (t->epoch < t->options->epochs && status == CAPSNET_OK) {
+        memcpy(t->order, t->split, t->n_train * sizeof *t->order);
+        shuffle(t->order, t->n_train,
+                random_stream(t->options->seed, RANDOM_ORDER, t->epoch, 0));
+        const uint64_t start = phase_clock();
+        const size_t before = t->sums.images;
+        while (t->step < steps_per_epoch(t)) {
+            status = step(t, error);
+            if (status != CAPSNET_OK)
+                return status;
+            const struct epoch_sums *s = &t->sums;
+            progress_show(&progress, t->epoch + 1, t->options->epochs, s->images, t->n_train,
+                          t->epoch * t->n_train + s->images, t->options->epochs * t->n_train,
+                          s->loss / (double)s->images,
+                          100.0 * (double)s->wrong / (double)s->images);
+            if (stop_signal) {
+                progress_clear(&progress);
+                return checkpoint_save(t, error);
+            }
+        }
+        double seconds = (double)(phase_clock() - start) * 1e-9;
+        status = end_epoch(t, &progress, (double)(t->sums.images - before) / seconds, seconds,
+                           error);
+    }
+    return status;
+}
+
+/* ---- The result ---------------------------------------------------------- */
+
+/* Rounds the parameters to what the file will hold, so that what is measured
+ * is what is shipped. */
+static void round_parameters(struct capsnet_model *model, enum safetensors_dtype dtype)
+{
+    for (size_t i = 0; dtype == SAFETENSORS_F16 && i < model->at.total; i++)
+        model->parameters[i] =
+            safetensors_f32_from_f16(safetensors_f16_from_f32(model->parameters[i]));
+}
+
+/* The 95th percentile of the winning capsule's reconstruction error on held-out
+ * digits (Frosst, Sabour, Hinton, "DARCCC", 2018); on the training images as
+ * they are when none were held out. */
+static enum capsnet_status measure_threshold(struct trainer *t, struct capsnet_error *error)
+{
+    t->model->error_threshold = t->options->error_threshold;
+    if (!isnan(t->model->error_threshold))
+        return CAPSNET_OK;
+    struct evaluation e;
+    const uint32_t *index = t->n_holdout ? t->split + t->n_train : t->split;
+    enum capsnet_status status =
+        evaluate(&e, t->ws, &t->data, index, t->n_holdout ? t->n_holdout : t->n_train, error);
+    if (status != CAPSNET_OK)
+        return status;
+    t->model->error_threshold = quantile(e.errors, e.n, 0.95);
+    evaluation_free(&e);
+    return CAPSNET_OK;
+}
+
+/* Measures the test set, before and after rounding; wrong: after. */
+static enum capsnet_status measure_test(struct trainer *t, size_t *wrong, size_t *n,
+                                        struct capsnet_error *error)
+{
+    struct dataset test;
+    struct evaluation full = {0}, rounded = {0};
+    enum capsnet_status status = dataset_load_idx(&test, t->options->data, "t10k", error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = evaluate(&full, t->ws, &test, NULL, 0, error);
+    if (status != CAPSNET_OK)
+        goto out;
+    round_parameters(t->model, t->options->dtype);
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    status = evaluate(&rounded, t->ws, &test, NULL, 0, error);
+    if (status != CAPSNET_OK)
+        goto out;
+    size_t changed = 0;
+    for (size_t i = 0; i < full.n; i++)
+        changed += full.answers[i] != rounded.answers[i];
+    printf("test error %.2f %% (%zu of %zu) as stored; storing as %s changed %zu answers\n",
+           100.0 * (double)rounded.wrong / (double)rounded.n, rounded.wrong, rounded.n,
+           safetensors_dtype_name(t->options->dtype), changed);
+    *wrong = rounded.wrong;
+    *n = rounded.n;
+out:
+    evaluation_free(&full);
+    evaluation_free(&rounded);
+    dataset_free(&test);
+    return status;
+}
+
+static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    char epochs[32], seed[32], images[64], test[64], source[32];
+    size_t wrong = 0, n = 0, extras = 5;
+    swap_average(t);
+    enum capsnet_status status = CAPSNET_OK;
+    if (o->test)
+        status = measure_test(t, &wrong, &n, error);
+    else
+        round_parameters(t->model, o->dtype);
+    if (status != CAPSNET_OK)
+        return status;
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    status = measure_threshold(t, error);
+    if (status != CAPSNET_OK)
+        return status;
+    snprintf(epochs, sizeof epochs, "%zu", o->epochs);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
+    snprintf(images, sizeof images, "%zu trained on, %zu held out", t->n_train, t->n_holdout);
+    snprintf(source, sizeof source, "%s", !isnan(o->error_threshold) ? "given"
+                                          : t->n_holdout ? "held-out images" : "training images");
+    snprintf(test, sizeof test, "%zu of %zu", wrong, n);
+    struct safetensors_metadata extra[6] = {
+        {"train.command", o->command}, {"train.images", images}, {"train.epochs", epochs},
+        {"train.seed", seed},          {"error_threshold_from", source},
+    };
+    if (o->test)
+        extra[extras++] = (struct safetensors_metadata){"test.wrong", test};
+    const struct model_block block = {"", t->model->parameters};
+    status = model_save(t->model, o->out, o->dtype, &block, 1, extra, extras, error);
+    if (status == CAPSNET_OK)
+        printf("wrote %s (error threshold %.5f, from the %s)\n", o->out,
+               (double)t->model->error_threshold, source);
+    return status;
+}
+
+int train(const struct train_options *options)
+{
+    struct capsnet_error error = {""};
+    struct trainer t = {.options = options};
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    enum capsnet_status status = set_up(&t, &error);
+    if (status == CAPSNET_OK) {
+        printf("%zu parameters, %zu training images, %zu held out, %zu threads, %s\n",
+               capsnet_model_parameters(t.model), t.n_train, t.n_holdout, options->threads,
+               capsnet_model_cpu_level(t.model));
+        fflush(stdout);
+        status = run_epochs(&t, &error);
+    }
+    if (status == CAPSNET_OK && stop_signal)
+        printf("stopped in epoch %zu; %s holds the state: --resume goes on from there\n",
+               t.epoch + 1, options->checkpoint);
+    else if (status == CAPSNET_OK)
+        status = finish(&t, &error);
+    tear_down(&t);
+    if (status != CAPSNET_OK) {
+        fprintf(stderr, "capsnet-train: %s\n", error.text);
+        return 1;
+    }
+    return stop_signal ? 130 : 0;
+}

@@ -1,0 +1,42 @@
+/*
+ * trainer.h - the state of a training run, shared by the loop and its
+ * checkpoints.
+ */
+#ifndef CAPSNET_TRAINER_H
+#define CAPSNET_TRAINER_H
+
+#include "gradient.h"
+#include "train.h"
+
+/* Sums over the images of an epoch so far. */
+struct epoch_sums {
+    double loss, margin, reconstruction;
+    size_t images, wrong;
+};
+
+struct trainer {
+    const struct train_options *options;
+    struct dataset data;
+    uint32_t *split;          /* [data.n] training images, then held-out ones */
+    size_t n_train, n_holdout;
+    uint32_t *order;          /* [n_train] this epoch's */
+    struct capsnet_model *model;
+    struct capsnet_workspace *ws;
+    float *grad, *m, *v, *ema; /* [layout.total]; ema NULL without one */
+    float *images, *lengths, *poses; /* one batch */
+    uint8_t *labels;
+    size_t epoch, step; /* the next step to do: of this epoch */
+    size_t updates;     /* Adam steps so far */
+    struct epoch_sums sums;
+};
+
+/* Writes everything that the run needs to go on bit for bit. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
+                                                       struct capsnet_error *error);
+
+/* Reads it back into a trainer whose model and arrays stand.  A checkpoint of
+ * other options is refused with a sentence that says which differ. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
+                                                       struct capsnet_error *error);
+
+#endif
