@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,54 @@ void reply_free(struct reply *reply)
     free(reply->body);
     free(reply->headers);
     free(reply);
+}
+
+struct passenger {
+    pthread_t thread;
+    const char *url;
+    const struct request *request;
+    struct reply *reply;
+};
+
+struct flight {
+    size_t n;
+    char url[64];
+    struct passenger passengers[FLIGHT_MAX];
+};
+
+static void *fly(void *argument)
+{
+    struct passenger *passenger = argument;
+    CURL *curl = curl_easy_init();
+    if (!curl) abort();
+    passenger->reply = http_send_on(curl, passenger->url, passenger->request);
+    curl_easy_cleanup(curl);
+    return NULL;
+}
+
+struct flight *http_launch(const struct server *server, const struct request *requests, size_t n)
+{
+    assert_true(n <= FLIGHT_MAX);
+    struct flight *flight = calloc(1, sizeof *flight);
+    assert_non_null(flight);
+    flight->n = n;
+    memcpy(flight->url, server->url, sizeof flight->url);
+    for (size_t i = 0; i < n; i++) {
+        struct passenger *passenger = &flight->passengers[i];
+        passenger->url = flight->url;
+        passenger->request = &requests[i];
+        assert_int_equal(pthread_create(&passenger->thread, NULL, fly, passenger), 0);
+    }
+    return flight;
+}
+
+void http_land(struct flight *flight, struct reply **replies)
+{
+    for (size_t i = 0; i < flight->n; i++) {
+        assert_int_equal(pthread_join(flight->passengers[i].thread, NULL), 0);
+        replies[i] = flight->passengers[i].reply;
+    }
+    free(flight);
 }
 
 int reply_header(const struct reply *reply, const char *name, char *value, size_t value_nbytes)

@@ -137,6 +137,17 @@ struct reply *http_send_on(CURL *curl, const char *url, const struct request *re
 
 void reply_free(struct reply *reply); /* NULL is ignored */
 
+enum { FLIGHT_MAX = 32 };
+
+/* Requests on their way, each on a connection and a thread of its own. */
+struct flight;
+
+/* Sends n requests (at most FLIGHT_MAX) at once and returns; the requests
+ * must live until http_land(), which waits for the answers.  replies: [n],
+ * each to be freed, status 0 where there was none. */
+struct flight *http_launch(const struct server *server, const struct request *requests, size_t n);
+void http_land(struct flight *flight, struct reply **replies);
+
 /* Copies a header's value (name without colon, any case); returns 0 when the
  * reply has no such header. */
 int reply_header(const struct reply *reply, const char *name, char *value, size_t value_nbytes);

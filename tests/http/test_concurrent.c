@@ -1,0 +1,124 @@
+/*
+ * test_concurrent.c - many clients at once: each gets its own answer, the one
+ * that it would get alone, whatever shares its batch.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixtures.h"
+#include "harness.h"
+
+enum { CLIENTS = 12, ROUNDS = 6, KINDS = 3 };
+
+/* What a client sends, and the answer when nobody else asks. */
+struct question {
+    struct request request;
+    struct bytes png;
+    char *json;
+    struct reply *alone;
+};
+
+static struct question questions[CLIENTS];
+
+/* One image, a batch of five, or a picture to be made. */
+static void make_question(struct server *server, unsigned client)
+{
+    struct question *question = &questions[client];
+    question->png = draw_png(300 + client);
+    question->request =
+        (struct request){.path = client % KINDS == 2 ? "/reconstruct?scale=2" : "/classify?poses=1",
+                         .body = question->png.data,
+                         .nbytes = question->png.nbytes};
+    if (client % KINDS == 1) {
+        struct bytes pngs[5];
+        for (unsigned i = 0; i < 5; i++) pngs[i] = draw_png(400 + 5 * client + i);
+        question->json = images_json(pngs, 5);
+        for (unsigned i = 0; i < 5; i++) free(pngs[i].data);
+        question->request.body = question->json;
+        question->request.nbytes = strlen(question->json);
+        question->request.headers[0] = "Content-Type: application/json";
+    }
+    question->alone = http_send(server, &question->request);
+    assert_int_equal(question->alone->status, 200);
+}
+
+/* All clients ask at once, several times; args are the server's flags. */
+static void ask_all(const char *const *args)
+{
+    struct server *server = server_start(args, NO_ARGS);
+    struct request requests[CLIENTS];
+    for (unsigned client = 0; client < CLIENTS; client++) {
+        make_question(server, client);
+        requests[client] = questions[client].request;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        struct reply *replies[CLIENTS];
+        http_land(http_launch(server, requests, CLIENTS), replies);
+        for (unsigned client = 0; client < CLIENTS; client++) {
+            struct reply *reply = replies[client], *alone = questions[client].alone;
+            if (reply->status != 200)
+                fail_msg("client %u: %ld %s %s", client, reply->status, reply->error,
+                         (const char *)reply->body);
+            assert_int_equal(reply->nbytes, alone->nbytes);
+            assert_memory_equal(reply->body, alone->body, alone->nbytes);
+            reply_free(reply);
+        }
+    }
+    for (unsigned client = 0; client < CLIENTS; client++) {
+        free(questions[client].png.data);
+        free(questions[client].json);
+        reply_free(questions[client].alone);
+        questions[client] = (struct question){0};
+    }
+    server_stop(server);
+}
+
+static void each_client_gets_its_own_answer(void **state)
+{
+    (void)state;
+    ask_all(NO_ARGS);
+}
+
+/* A delay, so that what comes together is computed together. */
+static void batched_answers_are_the_same(void **state)
+{
+    (void)state;
+    ask_all(ARGS("--batch-delay-us", "100000"));
+}
+
+/* Batches of three: requests of five images are spread over several. */
+static void requests_larger_than_a_batch_are_the_same(void **state)
+{
+    (void)state;
+    ask_all(ARGS("--max-batch", "3", "--threads", "2"));
+}
+
+/* A batch as large as one may send, through a queue of one. */
+static void a_large_request_passes_a_small_queue(void **state)
+{
+    (void)state;
+    struct server *server = server_start(ARGS("--queue", "1", "--max-batch", "5"), NO_ARGS);
+    struct bytes pngs[64];
+    for (unsigned i = 0; i < 64; i++) pngs[i] = draw_png(i);
+    char *body = images_json(pngs, 64);
+    cJSON *json = post_json(server, "/pose", body, strlen(body));
+    json_array(json, "predictions", 64);
+    cJSON_Delete(json);
+    free(body);
+    for (unsigned i = 0; i < 64; i++) free(pngs[i].data);
+    expect_well(server);
+    server_stop(server);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
+    const struct CMUnitTest tests[] = {
+        TEST(each_client_gets_its_own_answer),
+        TEST(batched_answers_are_the_same),
+        TEST(requests_larger_than_a_batch_are_the_same),
+        TEST(a_large_request_passes_a_small_queue),
+    };
+    return cmocka_run_group_tests_name("concurrent", tests, NULL, NULL);
+}

@@ -1,0 +1,183 @@
+/*
+ * test_mnist.c - the shipped weights, through HTTP: real digits of the MNIST
+ * test set, and the digits that the project drew itself.
+ *
+ * MNIST_ALL=1        posts all 10,000 test images in batches of 64
+ * MNIST_ANSWERS=FILE then writes the predicted classes there, one a line, to
+ *                    be compared with `capsnet-train eval --answers FILE`
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../model/train/idx.h"
+#include "fixtures.h"
+#include "harness.h"
+
+static struct server *server; /* NULL when there are no weights */
+static struct dataset mnist;  /* n == 0 when there is no MNIST */
+
+static int start(void **state)
+{
+    (void)state;
+    if (shipped_weights()) server = server_start(ARGS("--weights", shipped_weights()), NO_ARGS);
+    struct capsnet_error error = {""};
+    if (mnist_folder() && dataset_load_idx(&mnist, mnist_folder(), "t10k", &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    dataset_free(&mnist);
+    if (server) server_stop(server);
+    return 0;
+}
+
+static void need_weights(void)
+{
+    if (server) return;
+    printf("skipped: weights/capsnet-mnist.safetensors is missing\n");
+    skip();
+}
+
+static void need_mnist(void)
+{
+    need_weights();
+    if (mnist.n) return;
+    printf("skipped: no MNIST test set; `make data` fetches it\n");
+    skip();
+}
+
+static struct bytes mnist_png(size_t i)
+{
+    return gray_png(mnist.pixels + i * 28 * 28, 28, 28);
+}
+
+/* Classifies images [first, first + n) in one request; classes: [n]. */
+static void classify_batch(size_t first, size_t n, int *classes)
+{
+    struct bytes pngs[64];
+    for (size_t i = 0; i < n; i++) pngs[i] = mnist_png(first + i);
+    char *body = images_json(pngs, n);
+    cJSON *json = post_json(server, "/classify", body, strlen(body));
+    const cJSON *predictions = json_array(json, "predictions", (int)n);
+    for (size_t i = 0; i < n; i++) {
+        classes[i] = (int)json_number(cJSON_GetArrayItem(predictions, (int)i), "class");
+        free(pngs[i].data);
+    }
+    cJSON_Delete(json);
+    free(body);
+}
+
+static void ten_digits_of_each_class_are_read(void **state)
+{
+    (void)state;
+    need_mnist();
+    int seen[10] = {0}, right = 0, total = 0;
+    for (size_t i = 0; i < mnist.n && total < 100; i++) {
+        if (seen[mnist.labels[i]] == 10) continue;
+        seen[mnist.labels[i]]++, total++;
+        struct bytes png = mnist_png(i);
+        cJSON *json = post_json(server, "/classify", png.data, png.nbytes);
+        const cJSON *prediction = cJSON_GetArrayItem(json_array(json, "predictions", 1), 0);
+        int class = (int)json_number(prediction, "class");
+        if (class == mnist.labels[i]) right++;
+        else printf("image %zu is a %d and was read as %d\n", i, mnist.labels[i], class);
+        cJSON_Delete(json);
+        free(png.data);
+    }
+    printf("%d of %d right\n", right, total);
+    assert_int_equal(total, 100);
+    assert_true(right >= 99);
+}
+
+/* With the shipped network too, whose kernels may depend on the batch size. */
+static void a_batch_gives_the_single_answers(void **state)
+{
+    (void)state;
+    need_mnist();
+    enum { N = 20 };
+    struct bytes pngs[N];
+    for (size_t i = 0; i < N; i++) pngs[i] = mnist_png(i);
+    char *body = images_json(pngs, N);
+    cJSON *batch = post_json(server, "/classify?poses=1", body, strlen(body));
+    for (int i = 0; i < N; i++) {
+        cJSON *alone = post_json(server, "/classify?poses=1", pngs[i].data, pngs[i].nbytes);
+        char *a = cJSON_PrintUnformatted(
+            cJSON_GetArrayItem(json_array(alone, "predictions", 1), 0));
+        char *b = cJSON_PrintUnformatted(
+            cJSON_GetArrayItem(json_array(batch, "predictions", N), i));
+        assert_string_equal(b, a);
+        free(a);
+        free(b);
+        cJSON_Delete(alone);
+        free(pngs[i].data);
+    }
+    cJSON_Delete(batch);
+    free(body);
+}
+
+static void our_own_digits_are_read(void **state)
+{
+    (void)state;
+    need_weights();
+    static const char *const kinds[] = {"digit", "paper"};
+    int wrong = 0;
+    for (int kind = 0; kind < 2; kind++)
+        for (int digit = 0; digit < 10; digit++) {
+            char path[60];
+            snprintf(path, sizeof path, "tests/digits/%s-%d.png", kinds[kind], digit);
+            size_t nbytes = 0;
+            uint8_t *png = read_file(path, &nbytes);
+            cJSON *json = post_json(server, "/classify", png, nbytes);
+            const cJSON *prediction = cJSON_GetArrayItem(json_array(json, "predictions", 1), 0);
+            if (json_number(prediction, "class") != digit) {
+                printf("%s was read as %s\n", path, json_string(prediction, "label"));
+                wrong++;
+            }
+            cJSON_Delete(json);
+            free(png);
+        }
+    assert_int_equal(wrong, 0);
+}
+
+static void the_whole_test_set_is_read(void **state)
+{
+    (void)state;
+    const char *all = getenv("MNIST_ALL"), *answers = getenv("MNIST_ANSWERS");
+    if (!all || strcmp(all, "1") != 0) {
+        printf("skipped: all 10,000 images are posted with MNIST_ALL=1\n");
+        skip();
+    }
+    need_mnist();
+    FILE *file = answers && *answers ? fopen(answers, "w") : NULL;
+    if (answers && *answers && !file) fail_msg("cannot write %s", answers);
+    size_t wrong = 0;
+    for (size_t first = 0; first < mnist.n; first += 64) {
+        int classes[64];
+        size_t n = mnist.n - first < 64 ? mnist.n - first : 64;
+        classify_batch(first, n, classes);
+        for (size_t i = 0; i < n; i++) {
+            wrong += classes[i] != mnist.labels[first + i];
+            if (file) fprintf(file, "%d\n", classes[i]);
+        }
+    }
+    if (file) assert_int_equal(fclose(file), 0);
+    printf("%zu of %zu wrong\n", wrong, mnist.n);
+    assert_true(wrong < mnist.n / 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ten_digits_of_each_class_are_read),
+        cmocka_unit_test(a_batch_gives_the_single_answers),
+        cmocka_unit_test(our_own_digits_are_read),
+        cmocka_unit_test(the_whole_test_set_is_read),
+    };
+    int failed = cmocka_run_group_tests_name("mnist", tests, start, stop);
+    server_kill_leftovers(NULL);
+    return failed;
+}
