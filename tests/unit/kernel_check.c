@@ -50,7 +50,7 @@ struct block {
     size_t map_bytes, begin, end; /* the buffer within the map */
 };
 
-static struct block blocks[128];
+static struct block blocks[1024];
 static size_t n_blocks;
 
 static const uint32_t CANARY = 0xffc0ffee;
