@@ -1,0 +1,55 @@
+/*
+ * deadlines.h - a time limit for every phase of every connection.
+ *
+ * libmicrohttpd closes a connection that is silent for too long, but a client
+ * that sends (or reads) one byte at a time is never silent.  So each
+ * connection also has a moment by which its present phase must be over, and
+ * somebody calls deadlines_sweep() several times a second.
+ */
+#ifndef CAPSNETD_DEADLINES_H
+#define CAPSNETD_DEADLINES_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+enum client_phase {
+    CLIENT_IDLE,      /* nothing of a request has been understood yet */
+    CLIENT_RECEIVING, /* a request is arriving */
+    CLIENT_WORKING,   /* we are computing: the client is not to blame */
+    CLIENT_ANSWERING, /* the answer is on its way */
+    CLIENT_EXPIRED,   /* too slow: cut off, and soon closed */
+};
+
+/* One TCP connection. */
+struct client {
+    int fd;
+    enum client_phase phase;
+    int64_t due_us;
+    char request_id[65]; /* of the request that is arriving */
+    struct client *previous, *next;
+};
+
+struct deadlines {
+    pthread_mutex_t lock;
+    struct client *clients;
+};
+
+void deadlines_init(struct deadlines *deadlines);
+void deadlines_destroy(struct deadlines *deadlines);
+
+/* Watches a new connection.  NULL when memory is short. */
+struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_us);
+
+/* Forgets it, before its socket is closed; frees it. */
+void deadlines_close(struct deadlines *deadlines, struct client *client);
+
+/* Enters a phase that must be over at due_us (INT64_MAX: no limit).  A
+ * request_id that is not NULL is remembered.  Returns 0, or -1 when the client
+ * had already expired: then the connection must be closed. */
+int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
+                    int64_t due_us, const char *request_id);
+
+/* Cuts off whoever is late: one that is still sending is told 408 first. */
+void deadlines_sweep(struct deadlines *deadlines, int64_t now_us);
+
+#endif

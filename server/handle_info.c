@@ -1,0 +1,97 @@
+/* handle_info.c - GET /model, /healthz and /readyz.  They never wait. */
+#include "handlers.h"
+
+#include <math.h>
+
+static void add_shape(struct text *text, const struct capsnet_shape *s)
+{
+    const struct {
+        const char *name;
+        size_t value;
+    } SIZES[] = {
+        {"height", s->height},
+        {"width", s->width},
+        {"channels", s->channels},
+        {"classes", s->classes},
+        {"conv1_kernel", s->conv1_kernel},
+        {"conv1_channels", s->conv1_channels},
+        {"primary_kernel", s->primary_kernel},
+        {"primary_stride", s->primary_stride},
+        {"primary_types", s->primary_types},
+        {"primary_dims", s->primary_dims},
+        {"pose_dims", s->pose_dims},
+        {"routing_iterations", s->routing_iterations},
+    };
+    text_add(text, "{");
+    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
+        text_addf(text, "\"%s\": %zu, ", SIZES[i].name, SIZES[i].value);
+    text_addf(text, "\"decoder_hidden\": [%zu,%zu]}", s->decoder_hidden[0], s->decoder_hidden[1]);
+}
+
+static void add_member(struct text *text, const char *name, const char *value)
+{
+    text_addf(text, ",\n \"%s\": ", name);
+    json_add_string(text, value);
+}
+
+static void add_threshold(struct text *text, float threshold)
+{
+    text_add(text, ",\n \"reconstruction_error_threshold\": ");
+    json_add_float(text, threshold);
+    add_member(text, "in_distribution",
+               isnan(threshold) ? "null in every answer: the weights file states no threshold for "
+                                  "the reconstruction error"
+                                : "true when the reconstruction error is at most the threshold");
+}
+
+unsigned model_answer(struct request *request)
+{
+    const struct service *service = request->service;
+    const struct capsnet_model *model = service->model;
+    const struct capsnet_shape *shape = capsnet_model_shape(model);
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(model));
+    add_member(&text, "version", CAPSNET_VERSION);
+    text_add(&text, ",\n \"shape\": ");
+    add_shape(&text, shape);
+    text_add(&text, ",\n \"labels\": [");
+    for (size_t i = 0; i < shape->classes; i++) {
+        text_add(&text, i ? ", " : "");
+        json_add_string(&text, capsnet_model_label(model, i));
+    }
+    text_addf(&text, "],\n \"parameters\": %zu", capsnet_model_parameters(model));
+    add_member(&text, "precision", capsnet_model_precision(model));
+    add_member(&text, "stored_dtype", capsnet_model_stored_dtype(model));
+    add_member(&text, "cpu_level", capsnet_model_cpu_level(model));
+    text_addf(&text, ",\n \"threads\": %zu", service->threads);
+    add_threshold(&text, capsnet_model_error_threshold(model));
+    text_add(&text, ",\n \"metadata\": {");
+    const char *key, *value;
+    for (size_t i = 0; capsnet_model_metadata(model, i, &key, &value); i++) {
+        text_add(&text, i ? ",\n  " : "\n  ");
+        json_add_string(&text, key);
+        text_add(&text, ": ");
+        json_add_string(&text, value);
+    }
+    text_add(&text, "}}\n");
+    return request_answer(request, "application/json", &text);
+}
+
+static unsigned answer_ok(struct request *request)
+{
+    struct text text = {0};
+    text_add(&text, "ok");
+    return request_answer(request, "text/plain", &text);
+}
+
+unsigned healthz_answer(struct request *request)
+{
+    return answer_ok(request);
+}
+
+/* While loading and draining, http.c has refused before this is called. */
+unsigned readyz_answer(struct request *request)
+{
+    return answer_ok(request);
+}

@@ -1,0 +1,110 @@
+/* handle_predict.c - POST /classify and POST /pose. */
+#include "handlers.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "intake.h"
+
+static const struct capsnet_shape *shape_of(const struct request *request)
+{
+    return capsnet_model_shape(request->service->model);
+}
+
+static void begin_answer(struct text *text, const struct request *request)
+{
+    text_add(text, "{\"model\": ");
+    json_add_string(text, capsnet_model_name(request->service->model));
+    text_add(text, ", \"predictions\": [");
+}
+
+/* ---- /classify: the winner's picture tells whether the image is a digit ---- */
+
+static void choose_winners(struct job *job)
+{
+    const struct capsnet_shape *shape = shape_of(request_of_job(job));
+    const size_t dims = shape->pose_dims;
+    for (size_t i = 0; i < job->n_images; i++) {
+        size_t winner = capsnet_winner(shape, job->lengths + i * shape->classes);
+        job->picture_classes[i] = winner;
+        memcpy(job->picture_poses + i * dims, job->poses + (i * shape->classes + winner) * dims,
+               dims * sizeof(float));
+    }
+}
+
+unsigned classify_begin(struct request *request)
+{
+    unsigned status = intake_images(request, request->service->options->max_images);
+    if (!status)
+        status = request_make_job(request, request->job.n_images);
+    request->job.choose = choose_winners;
+    return status ? status : request_submit(request);
+}
+
+static void add_prediction(struct text *text, const struct request *request, size_t i)
+{
+    const struct capsnet_model *model = request->service->model;
+    const struct capsnet_shape *shape = shape_of(request);
+    const struct job *job = &request->job;
+    const size_t pixels = shape->height * shape->width * shape->channels;
+    const float *lengths = job->lengths + i * shape->classes;
+    size_t winner = job->picture_classes[i];
+    float error = capsnet_pixel_error(shape, job->digits + i * pixels, job->pictures + i * pixels);
+    float threshold = capsnet_model_error_threshold(model);
+
+    text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
+    json_add_string(text, capsnet_model_label(model, winner));
+    text_add(text, ", \"probability\": ");
+    json_add_float(text, lengths[winner]);
+    text_add(text, ", \"probabilities\": ");
+    json_add_floats(text, lengths, shape->classes);
+    text_add(text, ", \"reconstruction_error\": ");
+    json_add_float(text, error);
+    text_addf(text, ", \"in_distribution\": %s",
+              isnan(threshold) ? "null" : error <= threshold ? "true" : "false");
+    if (request->params.poses) {
+        text_add(text, ", \"pose\": ");
+        json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,
+                      shape->pose_dims);
+    }
+    text_add(text, "}");
+}
+
+unsigned classify_finish(struct request *request)
+{
+    struct text text = {0};
+    begin_answer(&text, request);
+    for (size_t i = 0; i < request->job.n_images; i++)
+        add_prediction(&text, request, i);
+    text_add(&text, "]}\n");
+    return request_answer(request, "application/json", &text);
+}
+
+/* ---- /pose: all capsules, nothing decoded ----------------------------------- */
+
+unsigned pose_begin(struct request *request)
+{
+    unsigned status = intake_images(request, request->service->options->max_images);
+    if (!status)
+        status = request_make_job(request, 0);
+    return status ? status : request_submit(request);
+}
+
+unsigned pose_finish(struct request *request)
+{
+    const struct capsnet_shape *shape = shape_of(request);
+    const size_t classes = shape->classes, dims = shape->pose_dims;
+    struct text text = {0};
+    begin_answer(&text, request);
+    for (size_t i = 0; i < request->job.n_images; i++) {
+        const float *lengths = request->job.lengths + i * classes;
+        text_addf(&text, "%s\n {\"class\": %zu, \"lengths\": ", i ? "," : "",
+                  capsnet_winner(shape, lengths));
+        json_add_floats(&text, lengths, classes);
+        text_add(&text, ", \"poses\": ");
+        json_add_rows(&text, request->job.poses + i * classes * dims, classes, dims);
+        text_add(&text, "}");
+    }
+    text_add(&text, "]}\n");
+    return request_answer(request, "application/json", &text);
+}

@@ -1,0 +1,27 @@
+/*
+ * handlers.h - the routes' steps (see routes.h): from request to HTTP status.
+ *
+ * A begin step has the complete body and a place in the queue.  It submits the
+ * request's job and returns 0, or refuses; the caller then withdraws the place.
+ */
+#ifndef CAPSNETD_HANDLERS_H
+#define CAPSNETD_HANDLERS_H
+
+#include "request.h"
+
+/* handle_predict.c */
+unsigned classify_begin(struct request *request);
+unsigned classify_finish(struct request *request);
+unsigned pose_begin(struct request *request);
+unsigned pose_finish(struct request *request);
+
+/* handle_reconstruct.c */
+unsigned reconstruct_begin(struct request *request);
+unsigned reconstruct_finish(struct request *request);
+
+/* handle_info.c */
+unsigned model_answer(struct request *request);
+unsigned healthz_answer(struct request *request);
+unsigned readyz_answer(struct request *request);
+
+#endif

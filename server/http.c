@@ -1,0 +1,442 @@
+/*
+ * http.c - libmicrohttpd's side of a request's life.
+ *
+ * One network thread (libmicrohttpd's, with epoll) reads, writes and answers
+ * what needs no computing; it never decodes a picture, so that health checks
+ * never wait.  A request that is complete is suspended and handed to the
+ * workers, which decode it and submit it to the batcher; when its job is done
+ * a worker writes the answer and resumes the connection, and the network
+ * thread sends it.  Only the network thread calls the functions marked (net).
+ *
+ * What is refused by its headers alone (413, 415, 503) is refused before its
+ * body is read; libmicrohttpd then closes the connection.  Other refusals wait
+ * for a small body, so that the connection can be kept.
+ */
+#include "http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "clock.h"
+#include "deadlines.h"
+#include "log.h"
+#include "params.h"
+#include "request.h"
+#include "routes.h"
+
+/* A refused body up to this size is read and dropped to keep the connection. */
+enum { SWALLOW_BYTES = 65536 };
+
+/* The bodies of all requests together may fill this many largest bodies. */
+enum { BODIES_IN_MEMORY = 16 };
+
+struct http {
+    struct service *service;
+    struct MHD_Daemon *daemon;
+    struct deadlines deadlines;
+    atomic_size_t active;
+    uint64_t next_id; /* (net) */
+};
+
+/* ---- Small things ---------------------------------------------------------- */
+
+static int64_t seconds_from_now(size_t seconds)
+{
+    return clock_us() + (int64_t)seconds * 1000000;
+}
+
+static struct client *client_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static const char *header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+/* A number that no other request has, hard to guess the neighbours of
+ * (splitmix64's finisher over a random start). */
+static void make_id(struct http *http, char id[REQUEST_ID_SIZE])
+{
+    uint64_t x = http->next_id += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    snprintf(id, REQUEST_ID_SIZE, "%016llx", (unsigned long long)(x ^ (x >> 31)));
+}
+
+/* A sane id may stand in a header and in a log line as it is. */
+static int is_sane_id(const char *id)
+{
+    size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
+    return n > 0 && n < REQUEST_ID_SIZE && id[n] == 0;
+}
+
+/* ---- The answer (net) ------------------------------------------------------ */
+
+static void add_headers(struct MHD_Response *response, const struct request *r)
+{
+    char timing[160];
+    const struct job *job = &r->job;
+    snprintf(timing, sizeof timing,
+             "decode;dur=%.3f, queue;dur=%.3f, infer;dur=%.3f, encode;dur=%.3f",
+             (double)r->decode_us / 1e3, (double)(job->started_us - job->queued_us) / 1e3,
+             (double)(job->done_us - job->started_us) / 1e3, (double)r->encode_us / 1e3);
+    MHD_add_response_header(response, "Server-Timing", timing);
+    MHD_add_response_header(response, "X-Request-Id", r->id);
+    MHD_add_response_header(response, "Content-Type", r->answer.content_type);
+    if (r->answer.allow)
+        MHD_add_response_header(response, "Allow", r->answer.allow);
+    if (refusal_is_temporary(r->answer.refusal))
+        MHD_add_response_header(response, "Retry-After", "1");
+    if (atomic_load(&r->service->state) == SERVICE_DRAINING)
+        MHD_add_response_header(response, "Connection", "close");
+}
+
+static enum MHD_Result send_answer(struct http *http, struct request *r)
+{
+    const struct options *o = http->service->options;
+    if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_ANSWERING,
+                        seconds_from_now(o->timeout_s + o->request_deadline_s), NULL) != 0)
+        return MHD_NO;
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        r->answer.nbytes, r->answer.body,
+        r->answer.is_constant ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        return MHD_NO;
+    r->answer.is_constant = 1; /* the response owns the body now */
+    add_headers(response, r);
+    enum MHD_Result result = MHD_queue_response(r->connection, r->answer.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- Workers and batcher --------------------------------------------------- */
+
+static void resume(struct request *r)
+{
+    r->is_done = 1;
+    MHD_resume_connection(r->connection);
+}
+
+static void run_finish(struct task *task)
+{
+    struct request *r = request_of_task(task);
+    int64_t start = clock_us();
+    r->route->finish(r);
+    r->decode_us = r->job.queued_us - r->begun_us;
+    r->encode_us = clock_us() - start;
+    resume(r);
+}
+
+static void on_job_done(struct job *job)
+{
+    struct request *r = request_of_job(job);
+    r->task.run = run_finish;
+    workers_submit(r->service->workers, &r->task);
+}
+
+static void run_begin(struct task *task)
+{
+    struct request *r = request_of_task(task);
+    r->begun_us = clock_us();
+    if (r->route->begin(r) == 0)
+        return; /* the batcher's now, or further still */
+    r->decode_us = clock_us() - r->begun_us;
+    r->job.queued_us = r->job.started_us = r->job.done_us = 0;
+    batcher_withdraw(r->service->batcher);
+    resume(r);
+}
+
+/* ---- A request arrives (net) ----------------------------------------------- */
+
+struct query {
+    struct request *request;
+    unsigned seen;
+};
+
+static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, const char *name,
+                                      size_t name_n, const char *value, size_t value_n)
+{
+    (void)kind;
+    struct query *query = context;
+    struct request *r = query->request;
+    char message[256];
+    size_t classes = r->service->model ? capsnet_model_shape(r->service->model)->classes : 0;
+    /* A 0 byte within must not pass for the end. */
+    if (strlen(name) != name_n)
+        name = "?";
+    if (value && strlen(value) != value_n)
+        value = "?";
+    if (params_set(&r->params, r->route->params, &query->seen, name, value, classes, message,
+                   sizeof message) == 0)
+        return MHD_YES;
+    request_refuse(r, REFUSED_INVALID_PARAMETER, "%s", message);
+    return MHD_NO;
+}
+
+/* Refuses what the request line and the headers are enough to refuse.  Returns
+ * the status, 0 to go on. */
+static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
+{
+    const struct service *service = r->service;
+    const char *allow;
+    char quoted[48];
+    r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow);
+    if (!r->route && (r->path_is_cut || !allow))
+        return request_refuse(r, REFUSED_NOT_FOUND, "there is nothing at \"%s\"",
+                              quote_client(quoted, path));
+    if (!r->route) {
+        request_refuse(r, REFUSED_METHOD_NOT_ALLOWED, "%s takes %s, not %s", path, allow,
+                       quote_client(quoted, r->method));
+        r->answer.allow = allow;
+        return r->answer.status;
+    }
+    int state = atomic_load(&service->state);
+    if (state == SERVICE_LOADING && !r->route->always)
+        return request_refuse(r, REFUSED_LOADING, "the model is being loaded; try again soon");
+    if (state == SERVICE_DRAINING && !r->route->always)
+        return request_refuse(r, REFUSED_DRAINING, "the server is shutting down");
+    if (body_nbytes > service->options->max_body_bytes)
+        return request_refuse(r, REFUSED_TOO_LARGE, "the body has %llu bytes, more than %zu",
+                              (unsigned long long)body_nbytes, service->options->max_body_bytes);
+    const char *encoding = header(r, "Content-Encoding");
+    if (encoding && strcasecmp(encoding, "identity") != 0)
+        return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE,
+                              "Content-Encoding: \"%s\" is not supported",
+                              quote_client(quoted, encoding));
+    struct query query = {r, 0};
+    MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, take_parameter, &query);
+    if (r->answer.status)
+        return r->answer.status;
+    if (r->route->finish && batcher_is_full(service->batcher))
+        return request_refuse(r, REFUSED_OVERLOADED, "the queue is full; try again soon");
+    return 0;
+}
+
+static enum MHD_Result on_headers(struct http *http, struct request *r, const char *path,
+                                  const char *method)
+{
+    r->headers_seen = 1;
+    atomic_fetch_add(&http->active, 1);
+    snprintf(r->method, sizeof r->method, "%s", method);
+    const char *id = header(r, "X-Request-Id");
+    if (id && is_sane_id(id))
+        strcpy(r->id, id);
+    r->content_type = header(r, "Content-Type");
+    r->accept = header(r, "Accept");
+    const char *length = header(r, "Content-Length");
+    uint64_t body_nbytes = length ? strtoull(length, NULL, 10) : 0;
+    int is_chunked = header(r, "Transfer-Encoding") != NULL;
+    if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_RECEIVING,
+                        seconds_from_now(http->service->options->request_deadline_s), r->id) != 0)
+        return MHD_NO;
+
+    unsigned status = judge(r, path, body_nbytes);
+    int by_headers = status == 413 || status == 415 || status == 503;
+    /* libmicrohttpd closes the connection after so early an answer only for
+     * these two methods; for others the rest of the body would be taken for
+     * the next request. */
+    int closes = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
+    if (status && closes && (body_nbytes || is_chunked) &&
+        (by_headers || body_nbytes > SWALLOW_BYTES))
+        return send_answer(http, r);
+    return MHD_YES;
+}
+
+/* Adds to the body, or, once the request is refused, drops. */
+static enum MHD_Result on_body(struct request *r, const char *bytes, size_t n)
+{
+    struct service *service = r->service;
+    const size_t max = service->options->max_body_bytes;
+    r->received_bytes += n;
+    if (r->answer.status) /* chunked without end: nobody reads the answer */
+        return r->received_bytes > 2 * max + SWALLOW_BYTES ? MHD_NO : MHD_YES;
+    if (r->received_bytes > max) {
+        request_refuse(r, REFUSED_TOO_LARGE, "the body has more than %zu bytes", max);
+    } else if (!r->route->finish) {
+        return MHD_YES; /* a GET's body means nothing */
+    } else {
+        r->body_counted += n;
+        size_t all = atomic_fetch_add(&service->body_bytes, n) + n;
+        text_add_bytes(&r->body, bytes, n);
+        if (all > BODIES_IN_MEMORY * max || r->body.failed)
+            request_refuse(r, REFUSED_OVERLOADED,
+                           "the bodies of other requests fill the memory; try again soon");
+    }
+    if (r->answer.status)
+        request_drop_body(r);
+    return MHD_YES;
+}
+
+/* The request has arrived whole. */
+static enum MHD_Result on_complete(struct http *http, struct request *r)
+{
+    if (!r->answer.status && !r->route->finish)
+        r->route->begin(r);
+    if (!r->answer.status && !batcher_admit(http->service->batcher))
+        request_refuse(r, REFUSED_OVERLOADED, "the queue is full; try again soon");
+    if (r->answer.status)
+        return send_answer(http, r);
+    if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_WORKING, INT64_MAX,
+                        NULL) != 0) {
+        batcher_withdraw(http->service->batcher);
+        return MHD_NO;
+    }
+    MHD_suspend_connection(r->connection);
+    r->task.run = run_begin;
+    r->job.done = on_job_done;
+    workers_submit(http->service->workers, &r->task);
+    return MHD_YES;
+}
+
+/* ---- libmicrohttpd's callbacks (net) --------------------------------------- */
+
+/* Called once for the headers, for each piece of the body, at its end, and
+ * again after a connection was resumed. */
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
+                                  const char *path, const char *method, const char *version,
+                                  const char *bytes, size_t *n, void **slot)
+{
+    struct http *http = context;
+    struct request *r = *slot;
+    (void)connection;
+    (void)version;
+    if (!r)
+        return MHD_NO; /* no memory for it */
+    if (!r->headers_seen)
+        return on_headers(http, r, path, method);
+    if (r->is_done)
+        return send_answer(http, r);
+    if (*n == 0)
+        return on_complete(http, r);
+    enum MHD_Result result = on_body(r, bytes, *n);
+    *n = 0;
+    return result;
+}
+
+/* The request line has arrived. */
+static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
+{
+    struct http *http = context;
+    const struct options *o = http->service->options;
+    struct request *r = calloc(1, sizeof *r);
+    struct client *client = client_of(connection);
+    if (!r || !client) {
+        free(r);
+        return NULL;
+    }
+    r->service = http->service;
+    r->connection = connection;
+    r->received_us = clock_us();
+    r->params.scale = 1;
+    snprintf(r->target, sizeof r->target, "%s", target);
+    /* Decoded, such a path would end at its 0 byte and name another. */
+    const char *zero = strstr(target, "%00");
+    r->path_is_cut = zero && zero < target + strcspn(target, "?");
+    make_id(http, r->id);
+    deadlines_enter(&http->deadlines, client, CLIENT_RECEIVING,
+                    seconds_from_now(o->request_deadline_s), r->id);
+    return r;
+}
+
+static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,
+                            enum MHD_RequestTerminationCode why)
+{
+    struct http *http = context;
+    struct request *r = *slot;
+    const struct options *o = http->service->options;
+    if (!r)
+        return;
+    struct client *client = client_of(connection);
+    int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
+                                            seconds_from_now(o->timeout_s + o->request_deadline_s),
+                                            NULL) != 0;
+    unsigned status = r->answer.status ? r->answer.status : expired ? 408 : 0;
+    log_request(r, status, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (r->headers_seen)
+        atomic_fetch_sub(&http->active, 1);
+    request_free(r);
+    *slot = NULL;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http *http = context;
+    const struct options *o = http->service->options;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        deadlines_close(&http->deadlines, *slot);
+        *slot = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char id[REQUEST_ID_SIZE];
+    make_id(http, id);
+    struct client *client =
+        info ? deadlines_open(&http->deadlines, info->connect_fd, INT64_MAX) : NULL;
+    if (client)
+        deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
+                        seconds_from_now(o->timeout_s + o->request_deadline_s), id);
+    *slot = client;
+}
+
+/* ---- Start and stop --------------------------------------------------------- */
+
+struct http *http_start(struct service *service, int listen_fd)
+{
+    const struct options *o = service->options;
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return NULL;
+    http->service = service;
+    if (getrandom(&http->next_id, sizeof http->next_id, GRND_NONBLOCK) < 0)
+        http->next_id = (uint64_t)clock_us();
+    deadlines_init(&http->deadlines);
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,
+        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+    if (!http->daemon) {
+        deadlines_destroy(&http->deadlines);
+        free(http);
+        return NULL;
+    }
+    return http;
+}
+
+void http_sweep(struct http *http)
+{
+    deadlines_sweep(&http->deadlines, clock_us());
+}
+
+void http_stop_listening(struct http *http)
+{
+    int fd = MHD_quiesce_daemon(http->daemon);
+    if (fd >= 0)
+        close(fd);
+}
+
+size_t http_active(struct http *http)
+{
+    return atomic_load(&http->active);
+}
+
+void http_free(struct http *http)
+{
+    if (!http)
+        return;
+    MHD_stop_daemon(http->daemon);
+    deadlines_destroy(&http->deadlines);
+    free(http);
+}

@@ -1,0 +1,182 @@
+/*
+ * main.c - capsnetd: start, serve until a signal, drain, stop.
+ *
+ * The address is bound first, so that one in use is found at once, and answers
+ * "loading" until the model is there and warm.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "http.h"
+#include "listen.h"
+#include "options.h"
+#include "service.h"
+
+enum { EXIT_BAD_OPTION = 2 };
+
+/* How often deadlines and the drain are looked at. */
+enum { SWEEP_MS = 100, DRAIN_MS = 5 };
+
+/* Two at least, so that one large picture does not hold up all others. */
+enum { MIN_WORKERS = 2, MAX_WORKERS = 16 };
+
+/* The two ends of a pipe: the handler writes a signal's number, main reads. */
+static int signal_pipe[2];
+
+static void on_signal(int number)
+{
+    int error = errno;
+    unsigned char byte = (unsigned char)number;
+    (void)!write(signal_pipe[1], &byte, 1);
+    errno = error;
+}
+
+/* A handler and a pipe, rather than blocked signals and signalfd: OpenBLAS has
+ * started threads before main() that do not have them blocked. */
+static int catch_signals(void)
+{
+    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+        return -1;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    return sigaction(SIGPIPE, &action, NULL);
+}
+
+/* Waits up to timeout_ms for a signal; its number, or 0. */
+static int wait_signal(int timeout_ms)
+{
+    struct pollfd ready = {.fd = signal_pipe[0], .events = POLLIN};
+    unsigned char byte;
+    if (poll(&ready, 1, timeout_ms) != 1 || read(signal_pipe[0], &byte, 1) != 1)
+        return 0;
+    return byte;
+}
+
+/* Loads the model and makes everything that computes.  Returns 0, or the exit
+ * status after one sentence. */
+static int load(struct service *service)
+{
+    const struct options *o = service->options;
+    struct capsnet_error error;
+    enum capsnet_status status =
+        capsnet_model_load(&service->model, o->weights, o->cpu_level, &error);
+    if (status == CAPSNET_OK)
+        status = batcher_create(&service->batcher, service->model, o->max_batch, service->threads,
+                                o->queue, o->batch_delay_us, &error);
+    if (status != CAPSNET_OK) {
+        fprintf(stderr, "capsnetd: %s\n", error.text);
+        return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;
+    }
+    size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
+               : service->threads > MAX_WORKERS ? MAX_WORKERS
+                                                : service->threads;
+    service->workers = workers_create(n);
+    if (!service->workers) {
+        fprintf(stderr, "capsnetd: cannot start %zu worker threads\n", n);
+        return EXIT_FAILURE;
+    }
+    return 0;
+}
+
+static void announce(const struct service *service, const char *url)
+{
+    const struct capsnet_model *model = service->model;
+    printf("capsnetd %s: %s (%s, %s, %zu thread%s) on %s\n", CAPSNET_VERSION,
+           capsnet_model_name(model), capsnet_model_precision(model),
+           capsnet_model_cpu_level(model), service->threads, service->threads == 1 ? "" : "s", url);
+    fflush(stdout);
+}
+
+/* Serves until SIGTERM or SIGINT, then finishes what was accepted. */
+static void serve(struct service *service, struct http *http)
+{
+    while (!wait_signal(SWEEP_MS))
+        http_sweep(http);
+
+    atomic_store(&service->state, SERVICE_DRAINING);
+    http_stop_listening(http);
+    int64_t until = clock_us() + (int64_t)service->options->drain_s * 1000000;
+    while (http_active(http)) {
+        if (clock_us() >= until) {
+            fprintf(stderr, "capsnetd: gave up %zu requests after %zu s of draining\n",
+                    http_active(http), service->options->drain_s);
+            _exit(EXIT_SUCCESS); /* told to stop, and nobody left to wait for */
+        }
+        int again = wait_signal(DRAIN_MS);
+        if (again)
+            _exit(128 + again);
+        http_sweep(http);
+    }
+}
+
+static int run(const struct options *options)
+{
+    struct service service = {.options = options};
+    struct http *http = NULL;
+    char url[128], message[256];
+    int listen_fd, exit_status = EXIT_FAILURE;
+
+    if (catch_signals() != 0) {
+        perror("capsnetd: cannot catch signals");
+        return EXIT_FAILURE;
+    }
+    switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
+    case LISTEN_BAD_ADDRESS:
+        exit_status = EXIT_BAD_OPTION;
+        /* fall through */
+    case LISTEN_FAILED:
+        fprintf(stderr, "capsnetd: %s\n", message);
+        return exit_status;
+    case LISTEN_OK:
+        break;
+    }
+    service.threads = options->threads ? options->threads : capsnet_cpu_count();
+    http = http_start(&service, listen_fd);
+    if (!http) {
+        fprintf(stderr, "capsnetd: cannot start the HTTP daemon\n");
+        close(listen_fd);
+        return EXIT_FAILURE;
+    }
+    exit_status = load(&service);
+    if (exit_status == 0) {
+        atomic_store(&service.state, SERVICE_READY);
+        announce(&service, url);
+        serve(&service, http);
+    }
+    /* The workers first: one may still be inside the call that resumed the
+     * last connection. */
+    workers_free(service.workers);
+    batcher_free(service.batcher);
+    http_free(http);
+    capsnet_model_free(service.model);
+    return exit_status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    char message[256];
+    switch (options_parse(&options, argc, argv, message, sizeof message)) {
+    case OPTIONS_HELP:
+        options_print_help(stdout);
+        return EXIT_SUCCESS;
+    case OPTIONS_VERSION:
+        printf("capsnetd %s\n", CAPSNET_VERSION);
+        return EXIT_SUCCESS;
+    case OPTIONS_BAD:
+        fprintf(stderr, "capsnetd: %s\n", message);
+        return EXIT_BAD_OPTION;
+    case OPTIONS_RUN:
+        break;
+    }
+    return run(&options);
+}

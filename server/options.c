@@ -1,0 +1,164 @@
+/* options.c - see options.h. */
+#include "options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct option {
+    const char *flag;     /* without its two hyphens */
+    const char *value;    /* what --help calls it */
+    const char *fallback; /* the default as one would type it; NULL leaves 0 or NULL */
+    size_t offset;        /* in struct options */
+    size_t min, max;      /* of a number; max 0 marks a text */
+    const char *help;
+};
+
+#define AT(field) offsetof(struct options, field)
+#define DAY_S 86400
+
+static const struct option OPTIONS[] = {
+    {"listen", "ADDR:PORT", "127.0.0.1:8080", AT(listen), 0, 0,
+     "address to serve on; [ADDR]:PORT for IPv6; port 0 picks a free one"},
+    {"weights", "FILE", "weights/capsnet-mnist.safetensors", AT(weights), 0, 0,
+     "trained weights, a safetensors file"},
+    {"threads", "N", NULL, AT(threads), 1, 1024,
+     "threads that compute (default: the CPUs this process may use)"},
+    {"max-batch", "N", "64", AT(max_batch), 1, 1024, "most images in one forward pass"},
+    {"batch-delay-us", "N", "0", AT(batch_delay_us), 0, 10000000,
+     "microseconds that a batch waits for more images"},
+    {"queue", "N", "256", AT(queue), 1, 1000000,
+     "images that may wait; when so many do, requests get 503"},
+    {"max-body-bytes", "N", "16777216", AT(max_body_bytes), 1, (size_t)1 << 30,
+     "largest request body, in bytes"},
+    {"max-images", "N", "64", AT(max_images), 1, 4096, "most images in one request"},
+    {"max-side", "N", "4096", AT(max_side), 1, 32768,
+     "largest width or height of an image, in pixels"},
+    {"max-connections", "N", "512", AT(max_connections), 1, 100000,
+     "most open connections; further ones wait to be accepted"},
+    {"timeout-s", "N", "30", AT(timeout_s), 1, DAY_S,
+     "seconds after which a silent connection is closed"},
+    {"request-deadline-s", "N", "30", AT(request_deadline_s), 1, DAY_S,
+     "seconds in which a request must have arrived whole"},
+    {"drain-s", "N", "25", AT(drain_s), 0, DAY_S,
+     "seconds to finish accepted requests after SIGTERM"},
+    {"cpu-level", "LEVEL", NULL, AT(cpu_level), 0, 0,
+     "ref, avx2 or avx512 (default: the best this CPU has)"},
+};
+
+enum { N_OPTIONS = sizeof OPTIONS / sizeof *OPTIONS };
+
+static void variable_name(char name[64], const struct option *option)
+{
+    snprintf(name, 64, "CAPSNETD_%s", option->flag);
+    for (char *c = name; *c; c++)
+        *c = *c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+}
+
+/* Stores a value.  source names where it came from: a flag or a variable. */
+static int set(struct options *options, const struct option *option, const char *source,
+               const char *value, char *message, size_t message_nbytes)
+{
+    void *field = (char *)options + option->offset;
+    if (option->max == 0) {
+        if (*value) {
+            memcpy(field, &value, sizeof value);
+            return 0;
+        }
+        snprintf(message, message_nbytes, "%s needs a value", source);
+        return -1;
+    }
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || errno || number < option->min ||
+        number > option->max) {
+        snprintf(message, message_nbytes, "%s must be a whole number from %zu to %zu, not \"%.64s\"",
+                 source, option->min, option->max, value);
+        return -1;
+    }
+    size_t checked = (size_t)number;
+    memcpy(field, &checked, sizeof checked);
+    return 0;
+}
+
+static int from_environment(struct options *options, char *message, size_t message_nbytes)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const struct option *option = &OPTIONS[i];
+        char name[64];
+        variable_name(name, option);
+        const char *value = getenv(name);
+        int given = value && *value;
+        if ((given || option->fallback) && set(options, option, name,
+                                               given ? value : option->fallback, message,
+                                               message_nbytes) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The option that --flag or --flag=value names, or NULL. */
+static const struct option *find(const char *flag, size_t n)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (strlen(OPTIONS[i].flag) == n && strncmp(OPTIONS[i].flag, flag, n) == 0)
+            return &OPTIONS[i];
+    return NULL;
+}
+
+enum options_status options_parse(struct options *options, int argc, char **argv, char *message,
+                                  size_t message_nbytes)
+{
+    *options = (struct options){0};
+    /* Help comes before anything else that could be wrong. */
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return OPTIONS_HELP;
+        if (strcmp(argv[i], "--version") == 0)
+            return OPTIONS_VERSION;
+    }
+    if (from_environment(options, message, message_nbytes) != 0)
+        return OPTIONS_BAD;
+    for (int i = 1; i < argc; i++) {
+        const char *argument = argv[i];
+        size_t n = strcspn(argument, "=");
+        const struct option *option =
+            strncmp(argument, "--", 2) == 0 ? find(argument + 2, n - 2) : NULL;
+        if (!option) {
+            snprintf(message, message_nbytes, "unknown argument \"%.64s\"; see --help", argument);
+            return OPTIONS_BAD;
+        }
+        const char *value = argument[n] == '=' ? argument + n + 1 : argv[++i];
+        char source[64];
+        snprintf(source, sizeof source, "--%s", option->flag);
+        if (!value) { /* argv ends in NULL */
+            snprintf(message, message_nbytes, "%s needs a value", source);
+            return OPTIONS_BAD;
+        }
+        if (set(options, option, source, value, message, message_nbytes) != 0)
+            return OPTIONS_BAD;
+    }
+    return OPTIONS_RUN;
+}
+
+void options_print_help(FILE *out)
+{
+    fputs("usage: capsnetd [options]\n\n"
+          "Serves a capsule network over HTTP.  Each option may also be given as the\n"
+          "environment variable beneath it; a flag beats the variable.\n\n",
+          out);
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const struct option *option = &OPTIONS[i];
+        char name[64];
+        variable_name(name, option);
+        fprintf(out, "  --%s %s\n      %s\n      %s", option->flag, option->value, option->help,
+                name);
+        if (option->fallback)
+            fprintf(out, ", default %s", option->fallback);
+        fputs("\n", out);
+    }
+    fputs("  --version\n      print the version and exit\n"
+          "  --help\n      print this and exit\n",
+          out);
+}

@@ -1,0 +1,46 @@
+/*
+ * options.h - the command line and its twin, the environment.
+ *
+ * One table in options.c drives parsing, environment and help alike: --max-side
+ * is CAPSNETD_MAX_SIDE.  A flag beats the environment, which beats the default;
+ * an empty variable counts as unset.
+ */
+#ifndef CAPSNETD_OPTIONS_H
+#define CAPSNETD_OPTIONS_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* Strings point into argv, the environment or constants: not owned. */
+struct options {
+    const char *listen;     /* ADDR:PORT */
+    const char *weights;    /* a file */
+    const char *cpu_level;  /* NULL for the best */
+    size_t threads;         /* 0 for as many as the CPUs this process may use */
+    size_t max_batch;       /* images */
+    size_t batch_delay_us;
+    size_t queue;           /* images */
+    size_t max_body_bytes;
+    size_t max_images;
+    size_t max_side;        /* pixels */
+    size_t max_connections;
+    size_t timeout_s;
+    size_t request_deadline_s;
+    size_t drain_s;
+};
+
+enum options_status {
+    OPTIONS_RUN = 0, /* serve */
+    OPTIONS_HELP,    /* --help was given */
+    OPTIONS_VERSION, /* --version was given */
+    OPTIONS_BAD,     /* one sentence in message */
+};
+
+/* Fills options from defaults, environment and command line. */
+enum options_status options_parse(struct options *options, int argc, char **argv, char *message,
+                                  size_t message_nbytes);
+
+/* Every flag with its default, unit and environment variable. */
+void options_print_help(FILE *out);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * workers.h - threads that do what must not hold up the network thread:
+ * decoding pictures, writing answers.
+ *
+ * Tasks run in the order in which they came.  The list is unbounded; what is
+ * put into it is bounded by the batcher's admission.
+ */
+#ifndef CAPSNETD_WORKERS_H
+#define CAPSNETD_WORKERS_H
+
+#include <stddef.h>
+
+/* A piece of work, embedded in what it works on. */
+struct task {
+    void (*run)(struct task *task);
+    struct task *next; /* the workers' own */
+};
+
+struct workers;
+
+/* Starts n threads.  NULL when that fails. */
+struct workers *workers_create(size_t n);
+
+/* Hands over a task; some worker calls task->run(task) once.  Thread-safe. */
+void workers_submit(struct workers *workers, struct task *task);
+
+/* Finishes what was submitted, stops the threads, frees; NULL is ignored. */
+void workers_free(struct workers *workers);
+
+#endif
