@@ -158,13 +158,14 @@ static void test_polarity(void **state)
 
 static void test_contrast(void **state)
 {
+    static const int pairs[][2] = {{180, 140}, {30, 60}, {100, 40}, {140, 230}}; /* paper, ink */
     float strong[PIXELS], faint[PIXELS];
     (void)state;
     normalize_drawn(strong, draw(100, 90, 20, 10, 70, 255, 0), NORMALIZE_FIT);
-    normalize_drawn(faint, draw(100, 90, 20, 10, 70, 180, 140), NORMALIZE_FIT);
-    assert_true(difference(strong, faint) < 0.005);
-    normalize_drawn(faint, draw(100, 90, 20, 10, 70, 30, 60), NORMALIZE_FIT);
-    assert_true(difference(strong, faint) < 0.005);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        normalize_drawn(faint, draw(100, 90, 20, 10, 70, pairs[i][0], pairs[i][1]), NORMALIZE_FIT);
+        assert_true(difference(strong, faint) < 0.005);
+    }
 }
 
 static void test_translation(void **state)
@@ -223,6 +224,35 @@ static void test_specks(void **state)
     normalize(dirty, &image, NORMALIZE_FIT);
     assert_true(difference(clean, dirty) < 1e-3);
     image_free(&image);
+}
+
+/* A spot much darker than the ink does not make the rest of it pale. */
+static void test_dark_spot_in_the_ink(void **state)
+{
+    float clean[PIXELS], spotted[PIXELS];
+    struct image image = draw(200, 200, 40, 40, 120, 255, 120);
+
+    (void)state;
+    normalize(clean, &image, NORMALIZE_FIT);
+    for (size_t i = 0; i < 8 * 8; i++) /* where two strokes cross */
+        image.pixels[(98 + i / 8) * 200 + 114 + i % 8] = 0;
+    normalize(spotted, &image, NORMALIZE_FIT);
+    assert_true(difference(clean, spotted) < 0.005);
+    image_free(&image);
+}
+
+/* Pale ink on paper in slanting light must not be lost as noise. */
+static void test_uneven_paper(void **state)
+{
+    float digit[PIXELS];
+    struct image image = draw(200, 200, 40, 40, 120, 190, 105);
+
+    (void)state;
+    for (size_t i = 0; i < 200 * 200; i++)
+        if (image.pixels[i] == 190)
+            image.pixels[i] = (uint8_t)(130 + i % 200 * 120 / 200);
+    normalize_drawn(digit, image, NORMALIZE_FIT);
+    check_form(digit, 1, 0);
 }
 
 static void test_noisy_paper(void **state)
@@ -289,7 +319,10 @@ static void test_auto(void **state)
         {0, 0, 20, 0, 255, 0}, /* in the corner */
         {10, 9, 9, 0, 255, 0}, /* too small */
         {5, 3, 20, 0, 120, 0}, /* too faint */
-        {5, 3, 20, 90, 255, 0} /* on gray */};
+        {5, 3, 20, 90, 255, 0}, /* on gray */
+        {5, 3, 20, 25, 255, 0}, /* on nearly black */
+        {0, 3, 20, 0, 255, 0}, /* at the left edge */
+        {5, 8, 20, 0, 255, 0}  /* at the lower edge */};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct image image = draw(N, N, cases[i].left, cases[i].top, cases[i].size, cases[i].paper,
                                   cases[i].ink);
@@ -419,7 +452,11 @@ static void test_blank(void **state)
                                     (enum normalize_mode)mode);
                     check_form(digit, channels, 1);
                 }
-    struct image image = fill(100, 100, 1, 0); /* paper without a digit */
+    struct image image = fill(100, 100, 1, 230); /* paper with a faint stain */
+    memset(image.pixels + 4000, 220, 500);
+    normalize_drawn(digit, image, NORMALIZE_AUTO);
+    check_form(digit, 1, 1);
+    image = fill(100, 100, 1, 0); /* rough paper */
     for (size_t i = 0; i < 100 * 100; i++)
         image.pixels[i] = (uint8_t)(230 + random_below(9));
     normalize(digit, &image, NORMALIZE_AUTO);
@@ -533,6 +570,8 @@ int main(void)
         cmocka_unit_test(test_enlarged_pixels),
         cmocka_unit_test(test_drawn_at_any_size),
         cmocka_unit_test(test_specks),
+        cmocka_unit_test(test_dark_spot_in_the_ink),
+        cmocka_unit_test(test_uneven_paper),
         cmocka_unit_test(test_noisy_paper),
         cmocka_unit_test(test_touching_the_border),
         cmocka_unit_test(test_colour),
