@@ -77,12 +77,7 @@ static void backward_chunk(void *context, size_t chunk, size_t thread)
     for (size_t i = first; i < last; i++) {
         const float *out = ws->conv1 + i * at->conv1_size;
         primary_input_gradient(ws, b->n, i, dout);
-        for (size_t p = 0; p < positions; p++)
-            for (size_t o = 0; o < at->conv1_row; o++) {
-                size_t k = p * at->conv1_row + o;
-                dout[k] = out[k] > 0 ? dout[k] : 0; /* ReLU */
-                db[o] += dout[k];
-            }
+        model->kernels->relu_backward(dout, out, db, positions, at->conv1_row);
         make_patches(model, b->images + i * at->pixels, 0, at->conv1_h, patches);
         struct gemm g = {
             .m = at->conv1_taps,

@@ -156,13 +156,38 @@ void KERNEL(gemm3)(const struct gemm3 *g)
         }
 }
 
+/* Transposes a VEC x VEC block in log2(VEC) steps: at distance d, rows i and
+ * i + d exchange the lanes whose index has bit d against those that lack it. */
+ALWAYS_INLINE void transpose_block(float *dst, size_t dst_stride, const float *src,
+                                   size_t src_stride)
+{
+    vec x[VEC];
+    for (size_t i = 0; i < VEC; i++)
+        x[i] = vec_load(src + i * src_stride);
+#pragma GCC unroll 4
+    for (int d = 1; d < VEC; d *= 2) {
+        ivec low, high; /* lane numbers; those of the second row start at VEC */
+        for (int l = 0; l < VEC; l++) {
+            low[l] = l & d ? VEC + l - d : l;
+            high[l] = l & d ? VEC + l : l + d;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VEC; i++)
+            if (!(i & d)) {
+                vec a = x[i], b = x[i + d];
+                x[i] = __builtin_shuffle(a, b, low);
+                x[i + d] = __builtin_shuffle(a, b, high);
+            }
+    }
+    for (size_t i = 0; i < VEC; i++)
+        vec_store(dst + i * dst_stride, x[i]);
+}
+
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols)
 {
-    /* 16 x 16 blocks: one cache line each way. */
-    for (size_t i0 = 0; i0 < rows; i0 += KERNEL_PAD)
-        for (size_t j0 = 0; j0 < cols; j0 += KERNEL_PAD)
-            for (size_t j = j0; j < j0 + KERNEL_PAD; j++)
-                for (size_t i = i0; i < i0 + KERNEL_PAD; i++)
-                    dst[j * dst_stride + i] = src[i * src_stride + j];
+    for (size_t i = 0; i < rows; i += VEC)
+        for (size_t j = 0; j < cols; j += VEC)
+            transpose_block(dst + j * dst_stride + i, dst_stride, src + i * src_stride + j,
+                            src_stride);
 }

@@ -360,6 +360,16 @@ void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float 
     }
 }
 
+void KERNEL(relu_backward)(float *dx, const float *x, float *db, size_t rows, size_t n)
+{
+    for (size_t i = 0; i < rows; i++, dx += n, x += n)
+        for (size_t j = 0; j < n; j += VEC) {
+            vec d = vec_select(vec_load(x + j) > 0, vec_load(dx + j), vec_set(0));
+            vec_store(dx + j, d);
+            vec_store(db + j, vec_load(db + j) + d);
+        }
+}
+
 void KERNEL(sigmoid)(float *y, size_t n)
 {
     for (size_t i = 0; i < n; i += VEC) {

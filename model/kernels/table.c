@@ -23,5 +23,6 @@ const struct kernels KERNEL(kernels) = {
     .squash = KERNEL(squash),
     .squash_backward = KERNEL(squash_backward),
     .adam = KERNEL(adam),
+    .relu_backward = KERNEL(relu_backward),
     .sigmoid = KERNEL(sigmoid),
 };

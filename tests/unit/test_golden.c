@@ -95,12 +95,13 @@ static void check_forward(struct golden *g)
     float *poses = calloc(g->n * shape->pose_dims, sizeof *poses);
     size_t *classes = calloc(g->n, sizeof *classes);
     for (int direct = 0; direct < 2; direct++) {
+        const size_t step = direct ? 1 : g->n; /* images at a time */
         struct capsnet_workspace *ws = g->ws;
         struct capsnet_error error;
         if (direct) /* one image at a time takes the direct convolution */
             assert_int_equal(capsnet_workspace_create(&ws, g->model, 1, 1, &error), CAPSNET_OK);
-        for (size_t i = 0; i < g->n; i += direct ? 1 : g->n)
-            capsnet_forward(ws, direct ? 1 : g->n, g->images + i * g->model->at.pixels,
+        for (size_t i = 0; i < g->n; i += step)
+            capsnet_forward(ws, step, g->images + i * g->model->at.pixels,
                             g->lengths + i * shape->classes, g->poses + i * g->model->at.outputs);
         double lengths = worst(g, "lengths", g->lengths), pose = worst(g, "poses", g->poses);
         for (size_t i = 0; i < g->n; i++) {
@@ -109,8 +110,8 @@ static void check_forward(struct golden *g)
                    g->poses + i * g->model->at.outputs + classes[i] * shape->pose_dims,
                    shape->pose_dims * sizeof *poses);
         }
-        for (size_t i = 0; i < g->n; i += direct ? 1 : g->n)
-            capsnet_decode(ws, direct ? 1 : g->n, poses + i * shape->pose_dims, classes + i,
+        for (size_t i = 0; i < g->n; i += step)
+            capsnet_decode(ws, step, poses + i * shape->pose_dims, classes + i,
                            pictures + i * g->model->at.pixels);
         double picture = worst(g, "reconstruction", pictures);
         print_message("  %s: lengths %.1e, poses %.1e, reconstruction %.1e\n",
