@@ -107,6 +107,7 @@ static const struct {
     {"garbage: words", "0::/\n", {{"cpu.max", "some words\n"}}, 0},
     {"garbage: one number", "0::/\n", {{"cpu.max", "200000\n"}}, 0},
     {"garbage: units", "0::/\n", {{"cpu.max", "200000us 100000us\n"}}, 0},
+    {"garbage: a unit at the end", "0::/\n", {{"cpu.max", "200000 100000us\n"}}, 0},
     {"garbage: zero quota", "0::/\n", {{"cpu.max", "0 100000\n"}}, 0},
     {"garbage: zero period", "0::/\n", {{"cpu.max", "100000 0\n"}}, 0},
     {"garbage: negative", "0::/\n", {{"cpu.max", "100000 -100000\n"}}, 0},

@@ -127,6 +127,10 @@ static void test_missing(void **state)
     assert_int_equal(mkdir(in_folder(images_name, ""), 0755), 0);
     refuse(CAPSNET_ERR_IO, "t-images-idx3-ubyte: cannot read the file: Is a directory");
     rmdir(in_folder(images_name, ""));
+    /* A link to itself: there, but not to be opened; the .gz is not asked. */
+    assert_int_equal(symlink(images_name, in_folder(images_name, "")), 0);
+    put_gz(images_name, good_images, sizeof good_images);
+    refuse(CAPSNET_ERR_IO, "t-images-idx3-ubyte: cannot open the file: Too many levels");
 }
 
 static void test_every_truncation(void **state)
@@ -193,6 +197,7 @@ static void test_bad_headers(void **state)
         {0, 4, 0xff, "states 4278190083 images of 2 x 4, more than is sane"},
         {0, 8, 0xff, "more than is sane"},
         {0, 12, 0xff, "more than is sane"},
+        {0, 10, 0x20, "states 3 images of 8194 x 4, more than is sane"},
         {0, 4, 0x06, "cut short in its pixels: 24 bytes of 805306392"},
         {0, 7, 4, "cut short in its pixels: 24 bytes of 32"},
         {0, 7, 2, "images-idx3-ubyte: the file is longer than its header says"},

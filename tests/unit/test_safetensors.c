@@ -229,6 +229,7 @@ static const struct safetensors_metadata sample_metadata[] = {
     {"format", "capsnet-1"},
     {"labels", "[\"a\", \"\xc3\xa9\"]"},
     {"odd", "line\nbreak\ttab\x01 and \\ back"},
+    {"quotes", "\"[[[[[[[[[[\\"}, /* the brackets are text, not nesting */
     {"", ""},
 };
 enum { N_METADATA = sizeof sample_metadata / sizeof sample_metadata[0] };
@@ -596,6 +597,36 @@ static size_t count_entries(const char *path)
     return n;
 }
 
+static size_t count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    size_t n = 0;
+    for (char line[8192]; fgets(line, sizeof line, maps);)
+        n += strstr(line, strrchr(folder, '/')) != NULL;
+    fclose(maps);
+    return n;
+}
+
+static void test_leaves_nothing_open(void **state)
+{
+    (void)state;
+    struct capsnet_error error;
+    struct safetensors *file;
+    size_t before = count_entries("/proc/self/fd");
+    write_sample(in_folder("good"));
+    write_all(in_folder("bad"), "Dear reader, this is a letter.", 30);
+    assert_int_equal(safetensors_open(&file, in_folder("good"), &error), CAPSNET_OK);
+    assert_int_equal(count_mappings(), 1);
+    safetensors_close(file);
+    assert_int_equal(safetensors_open(&file, in_folder("bad"), &error), CAPSNET_ERR_FORMAT);
+    assert_int_equal(safetensors_open(&file, folder, &error), CAPSNET_ERR_IO);
+    assert_int_equal(count_mappings(), 0);
+    assert_int_equal(count_entries("/proc/self/fd"), before);
+    unlink(in_folder("good"));
+    unlink(in_folder("bad"));
+}
+
 /* A folder that holds one file, "weights", which holds "old". */
 static const char *make_old(const char *name)
 {
@@ -743,7 +774,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_bad_paths),        cmocka_unit_test(test_write_too_much),
         cmocka_unit_test(test_write_unwritable), cmocka_unit_test(test_write_bad_paths),
-        cmocka_unit_test(test_write_stale),
+        cmocka_unit_test(test_write_stale),      cmocka_unit_test(test_leaves_nothing_open),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
