@@ -20,7 +20,7 @@ DATA     ?= data#     where `make data` puts MNIST
 BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 comma := ,
 
-PKGS := libmicrohttpd libcjson libpng zlib openblas
+PKGS := libmicrohttpd libcjson libpng zlib
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes $(if $(WERROR),-Werror)
@@ -31,7 +31,7 @@ CFLAGS_ALL = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDEN) -pthread \
              $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
-LIBS_MODEL  = $(shell pkg-config --libs libcjson openblas) -lm
+LIBS_MODEL  = $(shell pkg-config --libs libcjson) -lm
 LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib)
 LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
 
@@ -74,7 +74,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check clean deps deps-test
+.PHONY: help all run data train test check bench clean deps deps-test deps-bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +91,15 @@ test: deps-test ## install what is missing, build, run all tests
 check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
 	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
 
+# The recipe of the shipped file; weights/README.md tells how it was chosen.
+train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
+	$(QUIET)$(MAKE) --no-print-directory all
+	$(BUILD)/capsnet-train train --data $(DATA) --out $(WEIGHTS) --test $(RECIPE)
+
+bench: deps-bench ## install OpenBLAS to compare with, then measure the engine
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/bench
+	$(BUILD)/tests/bench/bench
+
 data: ## bring MNIST into data/ and check it
 	@tests/data.sh $(DATA)
 
@@ -98,9 +107,9 @@ clean: ## remove build/
 	rm -rf build
 
 # ---- Packages ---------------------------------------------------------------
-PACKAGES      := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev \
-                 libopenblas-dev zlib1g-dev
-PACKAGES_TEST := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
+PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev zlib1g-dev
+PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
+PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
 
 # $(call install,PACKAGES): says what is missing and installs it, through sudo
 # when not root.  Where there is no dpkg it only says what is needed.
@@ -121,6 +130,9 @@ deps: ## install the packages that building needs
 
 deps-test: ## install the packages that the tests need
 	$(call install,$(PACKAGES_TEST))
+
+deps-bench: ## install the packages that the benchmark needs
+	$(call install,$(PACKAGES_BENCH))
 
 # ---- Rules ------------------------------------------------------------------
 FLAGS_STAMP := $(BUILD)/flags
@@ -170,5 +182,10 @@ $(HTTP_BIN): $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUIL
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
+
+$(BUILD)/tests/bench/%.o: CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
+$(BUILD)/tests/bench/bench: $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TRAIN) $(LIBS_MODEL) $(shell pkg-config --libs openblas)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -28,14 +28,14 @@ enum capsnet_status checkpoint_save(const struct trainer *t, struct capsnet_erro
 {
     char options[512], state[256];
     options_text(t, options, sizeof options);
-    snprintf(state, sizeof state, "%zu %zu %zu %zu %zu %a %a %a", t->epoch, t->step, t->updates,
+    snprintf(state, sizeof state, "%zu %zu %zu %zu %zu %a %a %a", t->epoch, t->step, t->adam.updates,
              t->sums.images, t->sums.wrong, t->sums.loss, t->sums.margin,
              t->sums.reconstruction);
     const struct safetensors_metadata metadata[] = {{"train.options", options},
                                                     {"train.state", state}};
     const struct model_block blocks[] = {
-        {"", t->model->parameters}, {"adam.m.", t->m}, {"adam.v.", t->v}, {"ema.", t->ema}};
-    return model_save(t->model, t->options->checkpoint, SAFETENSORS_F32, blocks, t->ema ? 4 : 3,
+        {"", t->model->parameters}, {"adam.m.", t->adam.m}, {"adam.v.", t->adam.v}, {"ema.", t->adam.ema}};
+    return model_save(t->model, t->options->checkpoint, SAFETENSORS_F32, blocks, t->adam.ema ? 4 : 3,
                       metadata, 2, error);
 }
 
@@ -66,7 +66,7 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
         status = refuse(t, error, "the checkpoint is of a run with other options: ", theirs);
         goto out;
     }
-    if (sscanf(state, "%zu %zu %zu %zu %zu %la %la %la", &t->epoch, &t->step, &t->updates,
+    if (sscanf(state, "%zu %zu %zu %zu %zu %la %la %la", &t->epoch, &t->step, &t->adam.updates,
                &s->images, &s->wrong, &s->loss, &s->margin, &s->reconstruction) != 8) {
         status = refuse(t, error, "the checkpoint's counters cannot be read", "");
         goto out;
@@ -74,9 +74,9 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
     const struct {
         const char *prefix;
         float *flat;
-    } blocks[] = {{"", t->model->parameters}, {"adam.m.", t->m}, {"adam.v.", t->v},
-                  {"ema.", t->ema}};
-    for (size_t i = 0; i < (t->ema ? 4 : 3); i++) {
+    } blocks[] = {{"", t->model->parameters}, {"adam.m.", t->adam.m}, {"adam.v.", t->adam.v},
+                  {"ema.", t->adam.ema}};
+    for (size_t i = 0; i < (t->adam.ema ? 4 : 3); i++) {
         struct capsnet_error inner;
         status = model_import(t->model, file, blocks[i].prefix, blocks[i].flat, &inner);
         if (status != CAPSNET_OK) {

@@ -152,7 +152,7 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
         return status;
     free(t->model->name);
     t->model->name = strdup(o->name);
-    if (!t->model->name)
+    if (!t->adam.model->name)
         return no_memory(error);
     if (o->labels && (status = set_labels(t->model, o->labels, error)) != CAPSNET_OK)
         return status;
@@ -162,21 +162,21 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     const struct layout *at = &t->model->at;
     const size_t bytes = at->total * sizeof(float);
     t->grad = huge_alloc(bytes);
-    t->m = huge_alloc(bytes);
-    t->v = huge_alloc(bytes);
-    t->ema = o->ema > 0 ? huge_alloc(bytes) : NULL;
+    t->adam.m = huge_alloc(bytes);
+    t->adam.v = huge_alloc(bytes);
+    t->adam.ema = o->ema > 0 ? huge_alloc(bytes) : NULL;
     t->images = malloc(o->batch * at->pixels * sizeof(float));
     t->lengths = malloc(o->batch * shape.classes * sizeof(float));
     t->poses = malloc(o->batch * at->outputs * sizeof(float));
     t->labels = malloc(o->batch);
-    if (!t->grad || !t->m || !t->v || (o->ema > 0 && !t->ema) || !t->images || !t->lengths ||
+    if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) || !t->images || !t->lengths ||
         !t->poses || !t->labels)
         return no_memory(error);
     if (o->resume)
         return checkpoint_load(t, error);
     init_parameters(t->model, o->seed);
-    if (t->ema)
-        memcpy(t->ema, t->model->parameters, bytes);
+    if (t->adam.ema)
+        memcpy(t->adam.ema, t->model->parameters, bytes);
     return CAPSNET_OK;
 }
 
@@ -184,9 +184,9 @@ static void tear_down(struct trainer *t)
 {
     const size_t bytes = t->model ? t->model->at.total * sizeof(float) : 0;
     huge_free(t->grad, bytes);
-    huge_free(t->m, bytes);
-    huge_free(t->v, bytes);
-    huge_free(t->ema, bytes);
+    huge_free(t->adam.m, bytes);
+    huge_free(t->adam.v, bytes);
+    huge_free(t->adam.ema, bytes);
     free(t->images);
     free(t->lengths);
     free(t->poses);
@@ -227,43 +227,6 @@ static double rate_at(const struct trainer *t, size_t update)
            ((double)o->rate - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
 }
 
-struct update {
-    struct trainer *t;
-    size_t chunk;
-    float rate, epsilon, decay;
-};
-
-static void update_chunk(void *context, size_t item, size_t thread)
-{
-    (void)thread;
-    const struct update *u = context;
-    const struct trainer *t = u->t;
-    const size_t first = item * u->chunk, total = t->model->at.total;
-    const size_t n = total - first < u->chunk ? total - first : u->chunk;
-    t->model->kernels->adam(n, t->model->parameters + first, t->grad + first, t->m + first,
-                            t->v + first, t->ema ? t->ema + first : NULL, u->rate, 0.9f, 0.999f,
-                            u->epsilon, u->decay);
-}
-
-static void update(struct trainer *t)
-{
-    const double done = (double)t->updates + 1;
-    const double correct1 = 1 - pow(0.9, done), correct2 = sqrt(1 - pow(0.999, done));
-    struct update u = {
-        .t = t,
-        .chunk = (size_t)1 << 16,
-        .rate = (float)(rate_at(t, t->updates) * correct2 / correct1),
-        .epsilon = (float)(1e-8 * correct2),
-        /* A young average follows the weights closely, or it would be mostly
-         * the weights that the run began with. */
-        .decay = fminf(t->options->ema, (float)(done / (done + 10))),
-    };
-    uint64_t clock = phase_clock();
-    pool_run(t->ws->pool, (t->model->at.total + u.chunk - 1) / u.chunk, update_chunk, &u);
-    phase_end(t->ws, PHASE_UPDATE, &clock);
-    t->updates++;
-}
-
 static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
 {
     struct batch_result result;
@@ -282,7 +245,8 @@ static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
                  t->options->checkpoint);
         return CAPSNET_ERR_FORMAT;
     }
-    update(t);
+    adam_update(t->ws, t->model->parameters, t->grad, &t->adam, rate_at(t, t->adam.updates),
+                (double)t->options->ema);
     t->sums.loss += result.loss * (double)n;
     t->sums.margin += result.margin * (double)n;
     t->sums.reconstruction += result.reconstruction * (double)n;
@@ -297,10 +261,10 @@ static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
 /* Puts the averaged weights in the model's place, or back. */
 static void swap_average(struct trainer *t)
 {
-    if (t->ema) {
+    if (t->adam.ema) {
         float *swap = t->model->parameters;
-        t->model->parameters = t->ema;
-        t->ema = swap;
+        t->model->parameters = t->adam.ema;
+        t->adam.ema = swap;
     }
     primary_prepare(t->model, t->model->spectrum, t->ws->pool);
 }

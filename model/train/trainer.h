@@ -5,6 +5,7 @@
 #ifndef CAPSNET_TRAINER_H
 #define CAPSNET_TRAINER_H
 
+#include "adam.h"
 #include "gradient.h"
 #include "train.h"
 
@@ -22,11 +23,11 @@ struct trainer {
     uint32_t *order;          /* [n_train] this epoch's */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;
-    float *grad, *m, *v, *ema; /* [layout.total]; ema NULL without one */
+    float *grad; /* [layout.total] */
+    struct adam adam;
     float *images, *lengths, *poses; /* one batch */
     uint8_t *labels;
     size_t epoch, step; /* the next step to do: of this epoch */
-    size_t updates;     /* Adam steps so far */
     struct epoch_sums sums;
 };
 
