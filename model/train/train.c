@@ -152,7 +152,7 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
         return status;
     free(t->model->name);
     t->model->name = strdup(o->name);
-    if (!t->adam.model->name)
+    if (!t->model->name)
         return no_memory(error);
     if (o->labels && (status = set_labels(t->model, o->labels, error)) != CAPSNET_OK)
         return status;
