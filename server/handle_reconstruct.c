@@ -110,9 +110,13 @@ static unsigned answer_json(struct request *request, const uint8_t *png, size_t 
     const struct job *job = &request->job;
     size_t class_index = request->params.class_index;
     struct text text = {0};
-    text_add(&text, "{\"model\": ");
-    json_add_string(&text, capsnet_model_name(model));
-    text_addf(&text, ", \"class\": %zu, \"label\": ", class_index);
+    text_add(&text, "{");
+    if (!request->from_pose) {
+        text_add(&text, "\"model\": ");
+        json_add_string(&text, capsnet_model_name(model));
+        text_add(&text, ", ");
+    }
+    text_addf(&text, "\"class\": %zu, \"label\": ", class_index);
     json_add_string(&text, capsnet_model_label(model, class_index));
     if (!request->from_pose) {
         /* Of a sweep, the picture that was not moved. */

@@ -1,7 +1,7 @@
 /*
  * http.c - libmicrohttpd's side of a request's life.
  *
- * One network thread (libmicrohttpd's, with epoll) reads, writes and answers
+ * One network thread (libmicrohttpd's) reads, writes and answers
  * what needs no computing; it never decodes a picture, so that health checks
  * never wait.  A request that is complete is suspended and handed to the
  * workers, which decode it and submit it to the batcher; when its job is done
@@ -401,8 +401,11 @@ struct http *http_start(struct service *service, int listen_fd)
     if (getrandom(&http->next_id, sizeof http->next_id, GRND_NONBLOCK) < 0)
         http->next_id = (uint64_t)clock_us();
     deadlines_init(&http->deadlines);
+    /* poll, not epoll: libmicrohttpd 0.9.75's edge-triggered epoll misses a
+     * client that hangs up right behind a part of its body, and keeps the
+     * connection until it times out. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,

@@ -34,7 +34,7 @@ static const struct option OPTIONS[] = {
     {"max-images", "N", "64", AT(max_images), 1, 4096, "most images in one request"},
     {"max-side", "N", "4096", AT(max_side), 1, 32768,
      "largest width or height of an image, in pixels"},
-    {"max-connections", "N", "512", AT(max_connections), 1, 100000,
+    {"max-connections", "N", "512", AT(max_connections), 1, 10000,
      "most open connections; further ones wait to be accepted"},
     {"timeout-s", "N", "30", AT(timeout_s), 1, DAY_S,
      "seconds after which a silent connection is closed"},
