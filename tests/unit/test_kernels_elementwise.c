@@ -1,6 +1,6 @@
 /*
- * test_kernels_elementwise.c - squash and its gradient, Adam and the sigmoid
- * of every CPU level against double precision.
+ * test_kernels_elementwise.c - squash and its gradient, ReLU's gradient, Adam
+ * and the sigmoid of every CPU level against double precision.
  */
 #include <math.h>
 #include <string.h>
@@ -212,6 +212,47 @@ static void test_squash_backward(const struct kernels *k, struct random *random,
             check_lane(ds[1], lane, ds[0], lane, DIMS, "squash_backward beside a lane of NaN");
 }
 
+/* ---- ReLU's gradient ------------------------------------------------------ */
+
+/* dx is exact; db rounds once for each row. */
+static void relu_backward_case(const struct kernels *k, struct random *random,
+                               struct worst *worst, size_t rows, size_t n)
+{
+    float *x = check_floats(rows * n), *dx = check_floats(rows * n), *db = check_floats(n);
+    float *dx_out[SIDES], *db_out[SIDES];
+    random_fill(random, x, rows * n, MAGNITUDE_HOSTILE);
+    random_fill(random, dx, rows * n, MAGNITUDE_ONE);
+    random_fill(random, db, n, MAGNITUDE_ONE);
+    for (enum side side = 0; side < SIDES; side++) {
+        dx_out[side] = guard_update(dx, rows * n, side);
+        db_out[side] = guard_update(db, n, side);
+        k->relu_backward(dx_out[side], guard_input(x, rows * n, side), db_out[side], rows, n);
+    }
+    check_bits(dx_out[0], dx_out[1], rows * n, "relu_backward's dx");
+    check_bits(db_out[0], db_out[1], n, "relu_backward's db");
+    for (size_t j = 0; j < n; j++) {
+        double sum = (double)db[j], size = fabs(sum);
+        for (size_t at = j; at < rows * n; at += n) {
+            const double want = x[at] > 0 ? (double)dx[at] : 0;
+            check_value(worst, (double)dx_out[0][at], want, 0, "dx[%zu] where x = %g", at,
+                        (double)x[at]);
+            sum += want;
+            size += fabs(want);
+        }
+        check_value(worst, (double)db_out[0][j], sum, (double)rows * ROUNDING * size,
+                    "%zu x %zu: db[%zu]", rows, n, j);
+    }
+    check_release();
+}
+
+static void test_relu_backward(const struct kernels *k, struct random *random,
+                               struct worst *worst)
+{
+    for (size_t n = 0; n <= 4 * KERNEL_PAD; n += KERNEL_PAD)
+        for (size_t rows = 0; rows <= 9; rows += 3)
+            relu_backward_case(k, random, worst, rows, n);
+}
+
 /* ---- Adam --------------------------------------------------------------- */
 
 static const double ALPHA = 1e-3, EPSILON = 1e-8;
@@ -350,6 +391,12 @@ static void call_squash_backward(const struct kernels *k, void *argument)
     k->squash_backward(p[1], p[0], p[2], BENCH_N / 8 / KERNEL_LANES, 8);
 }
 
+static void call_relu_backward(const struct kernels *k, void *argument)
+{
+    float *const *p = argument;
+    k->relu_backward(p[1], p[0], p[2], BENCH_N / 256, 256);
+}
+
 static void call_adam(const struct kernels *k, void *argument)
 {
     float *const *p = argument;
@@ -386,6 +433,11 @@ static void bench_squash_backward(const struct kernels *k)
     bench_on(k, "squash_backward", 12, call_squash_backward);
 }
 
+static void bench_relu_backward(const struct kernels *k)
+{
+    bench_on(k, "relu_backward", 12, call_relu_backward);
+}
+
 static void bench_adam(const struct kernels *k)
 {
     bench_on(k, "adam", 36, call_adam);
@@ -401,6 +453,7 @@ int main(void)
     static const struct check checks[] = {
         {"squash", test_squash, bench_squash},
         {"squash_backward", test_squash_backward, bench_squash_backward},
+        {"relu_backward", test_relu_backward, bench_relu_backward},
         {"adam", test_adam, bench_adam},
         {"sigmoid", test_sigmoid, bench_sigmoid},
     };
