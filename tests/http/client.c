@@ -283,6 +283,27 @@ void assert_numbers(const cJSON *array, int size, double low, double high)
     }
 }
 
+void assert_same_answer(const cJSON *a, const cJSON *b)
+{
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_int_equal(a->type & 0xff, b->type & 0xff);
+    assert_int_equal(a->string != NULL, b->string != NULL);
+    if (a->string) assert_string_equal(a->string, b->string);
+    if (cJSON_IsString(a)) assert_string_equal(a->valuestring, b->valuestring);
+    if (cJSON_IsNumber(a)) {
+        int exactly = a->string && strcmp(a->string, "class") == 0;
+        double difference = fabs(a->valuedouble - b->valuedouble);
+        if (!(difference <= (exactly ? 0 : ANSWER_TOLERANCE)))
+            fail_msg("%s: %.9g is not %.9g", a->string ? a->string : "an element",
+                     a->valuedouble, b->valuedouble);
+    }
+    const cJSON *in_a = a->child, *in_b = b->child;
+    for (; in_a && in_b; in_a = in_a->next, in_b = in_b->next) assert_same_answer(in_a, in_b);
+    assert_null(in_a);
+    assert_null(in_b);
+}
+
 /* ---- Errors ----------------------------------------------------------- */
 
 void assert_error(const struct reply *reply, long status, const char *code, const char *fragment)

@@ -232,6 +232,17 @@ int server_alive(const struct server *server)
            info.si_pid == 0;
 }
 
+/* The server has closed its stdout before it was ready: says how it ended. */
+static void fail_of_death(const struct server *server)
+{
+    siginfo_t info = {0};
+    char what[200] = "the server closed its stdout before its start-up line";
+    if (waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOWAIT) == 0)
+        snprintf(what, sizeof what, "the server ended before its start-up line, %s %d",
+                 info.si_code == CLD_EXITED ? "exit status" : "of signal", info.si_status);
+    fail_with_log(server, what);
+}
+
 /* Reads stdout up to and with the first newline, or fails. */
 static void read_line(struct server *server, long deadline)
 {
@@ -244,7 +255,7 @@ static void read_line(struct server *server, long deadline)
         char c;
         ssize_t got = read(server->stdout_fd, &c, 1);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) fail_with_log(server, "the server ended before its start-up line");
+        if (got <= 0) fail_of_death(server);
         if (c == '\n') break;
         if (n + 1 == sizeof server->line) fail_with_log(server, "the start-up line has no end");
         server->line[n++] = c;
@@ -329,6 +340,7 @@ void server_finish(struct server *server)
 
 void server_stop(struct server *server)
 {
+    if (!server) return;
     if (!server_alive(server)) fail_with_log(server, "the server died during the test");
     server_terminate(server);
     server_finish(server);

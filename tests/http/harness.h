@@ -65,7 +65,8 @@ struct server *server_spawn(const char *const *args, const char *const *env);
 void server_wait_ready(struct server *server);
 
 /* SIGTERM, then checks: exit status 0, nothing on stdout after the start-up
- * line, no sanitizer report.  Frees the server. */
+ * line, no sanitizer report.  Frees the server; NULL is ignored, so that a
+ * teardown after a failed setup is harmless. */
 void server_stop(struct server *server);
 
 /* Sends SIGTERM and returns at once. */
@@ -178,6 +179,16 @@ const cJSON *json_array(const cJSON *object, const char *name, int size); /* -1:
 const cJSON *json_object(const cJSON *object, const char *name);
 const char *json_string(const cJSON *object, const char *name);
 double json_number(const cJSON *object, const char *name);
+
+/* Checks that two answers are the same: structure, strings and class exactly,
+ * numbers to within ANSWER_TOLERANCE. */
+void assert_same_answer(const cJSON *a, const cJSON *b);
+
+/* The network computes small batches by direct convolution and larger ones in
+ * the frequency domain.  Both are exact but for the rounding of fp32 sums in
+ * another order, so an image's numbers may differ in their last digits with
+ * the size of its batch, though never with its neighbours or its place. */
+#define ANSWER_TOLERANCE 1e-5
 
 /* Checks an array: size finite numbers, each within [low, high]. */
 void assert_numbers(const cJSON *array, int size, double low, double high);

@@ -207,8 +207,8 @@ static void chunked_bodies_are_taken(void **state)
     free(png.data);
 }
 
-/* Sends n different drawings and checks that each prediction is, to the last
- * digit, the one that the drawing gets alone. */
+/* Sends n different drawings and checks that each prediction is the one that
+ * the drawing gets alone. */
 static void check_order(struct reply *(*send)(const struct bytes *, size_t), size_t n)
 {
     struct bytes pngs[64];
@@ -216,20 +216,18 @@ static void check_order(struct reply *(*send)(const struct bytes *, size_t), siz
     for (unsigned i = 0; i < n; i++) pngs[i] = draw_png(100 + i);
     struct reply *reply = send(pngs, n);
     if (reply->status != 200) fail_msg("%ld %s", reply->status, (const char *)reply->body);
-    cJSON *json = reply_json(reply);
+    cJSON *json = reply_json(reply), *before = NULL;
     const cJSON *predictions = json_array(json, "predictions", (int)n);
-    char *before = NULL;
     for (size_t i = 0; i < n; i++) {
-        char *alone = predict("/classify", pngs[i].data, pngs[i].nbytes);
-        char *batched = cJSON_PrintUnformatted(cJSON_GetArrayItem(predictions, (int)i));
-        assert_string_equal(batched, alone);
-        if (before) assert_string_not_equal(before, alone);
-        free(before);
-        free(batched);
+        cJSON *alone = post_json(server, "/classify", pngs[i].data, pngs[i].nbytes);
+        assert_same_answer(cJSON_GetArrayItem(predictions, (int)i),
+                           cJSON_GetArrayItem(json_array(alone, "predictions", 1), 0));
+        if (before) assert_false(cJSON_Compare(before, alone, 1));
+        cJSON_Delete(before);
         free(pngs[i].data);
         before = alone;
     }
-    free(before);
+    cJSON_Delete(before);
     cJSON_Delete(json);
     reply_free(reply);
 }
@@ -280,16 +278,48 @@ static void a_pose_batch_keeps_its_order(void **state)
     char *body = images_json(pngs, 5);
     cJSON *json = post_json(server, "/pose", body, strlen(body));
     for (int i = 0; i < 5; i++) {
-        char *alone = predict("/pose", pngs[i].data, pngs[i].nbytes);
-        char *batched =
-            cJSON_PrintUnformatted(cJSON_GetArrayItem(json_array(json, "predictions", 5), i));
-        assert_string_equal(batched, alone);
-        free(batched);
-        free(alone);
+        cJSON *alone = post_json(server, "/pose", pngs[i].data, pngs[i].nbytes);
+        assert_same_answer(cJSON_GetArrayItem(json_array(json, "predictions", 5), i),
+                           cJSON_GetArrayItem(json_array(alone, "predictions", 1), 0));
+        cJSON_Delete(alone);
         free(pngs[i].data);
     }
     cJSON_Delete(json);
     free(body);
+}
+
+/* The same drawing at every place of small and of large batches, among other
+ * neighbours each time: the same answer to the last digit. */
+static void check_place(size_t n)
+{
+    struct bytes pngs[64], png = draw_png(7);
+    char *first = NULL;
+    for (size_t place = 0; place < n; place++) {
+        for (unsigned i = 0; i < n; i++)
+            pngs[i] = i == place ? png : draw_png((unsigned)(1000 + n * place) + i);
+        char *body = images_json(pngs, n);
+        cJSON *json = post_json(server, "/classify?poses=1", body, strlen(body));
+        char *text = cJSON_PrintUnformatted(
+            cJSON_GetArrayItem(json_array(json, "predictions", (int)n), (int)place));
+        if (first) assert_string_equal(text, first);
+        free(first);
+        first = text;
+        cJSON_Delete(json);
+        free(body);
+        for (unsigned i = 0; i < n; i++)
+            if (i != place) free(pngs[i].data);
+    }
+    free(first);
+    free(png.data);
+}
+
+static void an_answer_depends_on_its_image_alone(void **state)
+{
+    (void)state;
+    check_place(2);
+    check_place(4);
+    check_place(9);
+    check_place(17);
 }
 
 /* ---- Normalising ------------------------------------------------------ */
@@ -429,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_json_batch_keeps_its_order),
         cmocka_unit_test(a_multipart_batch_keeps_its_order),
         cmocka_unit_test(a_pose_batch_keeps_its_order),
+        cmocka_unit_test(an_answer_depends_on_its_image_alone),
         cmocka_unit_test(auto_leaves_digits_alone),
         cmocka_unit_test(fit_brings_any_picture_to_form),
         cmocka_unit_test(none_demands_the_models_size),

@@ -43,6 +43,23 @@ static void make_question(struct server *server, unsigned client)
     assert_int_equal(question->alone->status, 200);
 }
 
+/* The same answer?  Pictures may differ by the rounding of a gray level. */
+static void compare(const struct reply *a, const struct reply *b, int is_picture)
+{
+    if (!is_picture) {
+        cJSON *json[2] = {reply_json(a), reply_json(b)};
+        assert_same_answer(json[0], json[1]);
+        cJSON_Delete(json[0]);
+        cJSON_Delete(json[1]);
+        return;
+    }
+    uint8_t *pixels[2] = {check_png(a->body, a->nbytes, 56, 56),
+                          check_png(b->body, b->nbytes, 56, 56)};
+    for (int i = 0; i < 56 * 56; i++) assert_in_range(pixels[0][i] - pixels[1][i] + 1, 0, 2);
+    free(pixels[0]);
+    free(pixels[1]);
+}
+
 /* All clients ask at once, several times; args are the server's flags. */
 static void ask_all(const char *const *args)
 {
@@ -56,12 +73,11 @@ static void ask_all(const char *const *args)
         struct reply *replies[CLIENTS];
         http_land(http_launch(server, requests, CLIENTS), replies);
         for (unsigned client = 0; client < CLIENTS; client++) {
-            struct reply *reply = replies[client], *alone = questions[client].alone;
+            struct reply *reply = replies[client];
             if (reply->status != 200)
                 fail_msg("client %u: %ld %s %s", client, reply->status, reply->error,
                          (const char *)reply->body);
-            assert_int_equal(reply->nbytes, alone->nbytes);
-            assert_memory_equal(reply->body, alone->body, alone->nbytes);
+            compare(reply, questions[client].alone, client % KINDS == 2);
             reply_free(reply);
         }
     }
