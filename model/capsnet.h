@@ -65,8 +65,8 @@ size_t capsnet_cpu_count(void);
  *
  * path       the file; it is mapped, checked field by field, unpacked, and
  *            no longer needed after the call.
- * cpu_level  "ref", "avx2", "avx512", or NULL for the best this CPU has.
- *            CAPSNETD_CPU_LEVEL is read by the programs, not here.
+ * cpu_level  "ref", "avx2", "avx512", or NULL for the best this CPU has (the
+ *            environment is the programs' matter).
  * *model     the loaded model; free with capsnet_model_free().
  * error      receives one sentence on failure.  Never NULL.
  *
@@ -134,7 +134,9 @@ size_t capsnet_workspace_bytes(const struct capsnet_workspace *workspace);
  * lengths  [n][classes]             |v_j|, each in [0,1): the class probability
  * poses    [n][classes][pose_dims]  v_j
  *
- * An image's answer depends on that image alone, not on its batch. */
+ * An image's answer depends on that image alone, not on its neighbours in the
+ * batch; whether the batch is small (direct convolution) or large (spectral)
+ * changes it by rounding only, at most 1e-5. */
 void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
                      float *lengths, float *poses);
 
