@@ -24,6 +24,7 @@
 
 #include "clock.h"
 #include "deadlines.h"
+#include "farewell.h"
 #include "log.h"
 #include "params.h"
 #include "request.h"
@@ -32,6 +33,12 @@
 /* A refused body up to this size is read and dropped to keep the connection. */
 enum { SWALLOW_BYTES = 65536 };
 
+/* How soon the deadlines, and sockets that linger, are looked at again. */
+enum { SWEEP_MS = 100, FAREWELL_SWEEP_MS = 2 };
+
+/* How long a body that was refused unread may go on arriving. */
+enum { FAREWELL_S = 5 };
+
 /* The bodies of all requests together may fill this many largest bodies. */
 enum { BODIES_IN_MEMORY = 16 };
 
@@ -39,6 +46,7 @@ struct http {
     struct service *service;
     struct MHD_Daemon *daemon;
     struct deadlines deadlines;
+    struct farewell farewell;
     atomic_size_t active;
     uint64_t next_id; /* (net) */
 };
@@ -245,10 +253,11 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
      * these two methods; for others the rest of the body would be taken for
      * the next request. */
     int closes = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
-    if (status && closes && (body_nbytes || is_chunked) &&
-        (by_headers || body_nbytes > SWALLOW_BYTES))
-        return send_answer(http, r);
-    return MHD_YES;
+    if (!status || !closes || !(body_nbytes || is_chunked) ||
+        !(by_headers || body_nbytes > SWALLOW_BYTES))
+        return MHD_YES;
+    farewell_add(&http->farewell, client_of(r->connection)->fd, seconds_from_now(FAREWELL_S));
+    return send_answer(http, r);
 }
 
 /* Adds to the body, or, once the request is refused, drops. */
@@ -257,8 +266,8 @@ static enum MHD_Result on_body(struct request *r, const char *bytes, size_t n)
     struct service *service = r->service;
     const size_t max = service->options->max_body_bytes;
     r->received_bytes += n;
-    if (r->answer.status) /* chunked without end: nobody reads the answer */
-        return r->received_bytes > 2 * max + SWALLOW_BYTES ? MHD_NO : MHD_YES;
+    if (r->answer.status)
+        return MHD_YES; /* dropped, until it ends or its deadline comes */
     if (r->received_bytes > max) {
         request_refuse(r, REFUSED_TOO_LARGE, "the body has more than %zu bytes", max);
     } else if (!r->route->finish) {
@@ -401,6 +410,7 @@ struct http *http_start(struct service *service, int listen_fd)
     if (getrandom(&http->next_id, sizeof http->next_id, GRND_NONBLOCK) < 0)
         http->next_id = (uint64_t)clock_us();
     deadlines_init(&http->deadlines);
+    farewell_init(&http->farewell);
     /* poll, not epoll: libmicrohttpd 0.9.75's edge-triggered epoll misses a
      * client that hangs up right behind a part of its body, and keeps the
      * connection until it times out. */
@@ -411,6 +421,7 @@ struct http *http_start(struct service *service, int listen_fd)
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,
         http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     if (!http->daemon) {
+        farewell_destroy(&http->farewell);
         deadlines_destroy(&http->deadlines);
         free(http);
         return NULL;
@@ -418,9 +429,11 @@ struct http *http_start(struct service *service, int listen_fd)
     return http;
 }
 
-void http_sweep(struct http *http)
+int http_sweep(struct http *http)
 {
-    deadlines_sweep(&http->deadlines, clock_us());
+    int64_t now = clock_us();
+    deadlines_sweep(&http->deadlines, now);
+    return farewell_sweep(&http->farewell, now) ? FAREWELL_SWEEP_MS : SWEEP_MS;
 }
 
 void http_stop_listening(struct http *http)
@@ -440,6 +453,7 @@ void http_free(struct http *http)
     if (!http)
         return;
     MHD_stop_daemon(http->daemon);
+    farewell_destroy(&http->farewell);
     deadlines_destroy(&http->deadlines);
     free(http);
 }

@@ -12,8 +12,9 @@ struct http;
  * daemon cannot start: the socket is the caller's still. */
 struct http *http_start(struct service *service, int listen_fd);
 
-/* Enforces the deadlines; call it several times a second, from one thread. */
-void http_sweep(struct http *http);
+/* Enforces the deadlines.  Call it from one thread; returns after how many
+ * milliseconds it wants to be called again. */
+int http_sweep(struct http *http);
 
 /* Accepts no more connections and closes the listening socket. */
 void http_stop_listening(struct http *http);

@@ -20,8 +20,8 @@
 
 enum { EXIT_BAD_OPTION = 2 };
 
-/* How often deadlines and the drain are looked at. */
-enum { SWEEP_MS = 100, DRAIN_MS = 5 };
+/* How often the drain is looked at. */
+enum { DRAIN_MS = 5 };
 
 /* Two at least, so that one large picture does not hold up all others. */
 enum { MIN_WORKERS = 2, MAX_WORKERS = 16 };
@@ -99,8 +99,8 @@ static void announce(const struct service *service, const char *url)
 /* Serves until SIGTERM or SIGINT, then finishes what was accepted. */
 static void serve(struct service *service, struct http *http)
 {
-    while (!wait_signal(SWEEP_MS))
-        http_sweep(http);
+    while (!wait_signal(http_sweep(http)))
+        ;
 
     atomic_store(&service->state, SERVICE_DRAINING);
     http_stop_listening(http);
