@@ -40,7 +40,7 @@ LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
 # architecture, which has `ref` only).
 KERNEL_FLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
 LEVEL_ref    :=
-LEVEL_avx2   := -mavx2 -mfma -mf16c
+LEVEL_avx2   := -mavx2 -mfma
 LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefer-vector-width=512
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512)

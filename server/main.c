@@ -37,8 +37,7 @@ static void on_signal(int number)
     errno = error;
 }
 
-/* A handler and a pipe, rather than blocked signals and signalfd: OpenBLAS has
- * started threads before main() that do not have them blocked. */
+/* A handler and a pipe: a signal reaches the process whichever thread takes it. */
 static int catch_signals(void)
 {
     if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0)

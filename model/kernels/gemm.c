@@ -156,6 +156,19 @@ void KERNEL(gemm3)(const struct gemm3 *g)
         }
 }
 
+/* Lanes of a (index below VEC) and b (from VEC on). */
+ALWAYS_INLINE vec shuffle(vec a, vec b, ivec index)
+{
+#if defined(__clang__) /* has no shuffle by a vector; it finds the constants itself */
+    vec x = a;
+    for (int l = 0; l < VEC; l++)
+        x[l] = index[l] < VEC ? a[index[l]] : b[index[l] - VEC];
+    return x;
+#else
+    return __builtin_shuffle(a, b, index);
+#endif
+}
+
 /* Transposes a VEC x VEC block in log2(VEC) steps: at distance d, rows i and
  * i + d exchange the lanes whose index has bit d against those that lack it. */
 ALWAYS_INLINE void transpose_block(float *dst, size_t dst_stride, const float *src,
@@ -175,8 +188,8 @@ ALWAYS_INLINE void transpose_block(float *dst, size_t dst_stride, const float *s
         for (int i = 0; i < VEC; i++)
             if (!(i & d)) {
                 vec a = x[i], b = x[i + d];
-                x[i] = __builtin_shuffle(a, b, low);
-                x[i + d] = __builtin_shuffle(a, b, high);
+                x[i] = shuffle(a, b, low);
+                x[i + d] = shuffle(a, b, high);
             }
     }
     for (size_t i = 0; i < VEC; i++)

@@ -56,7 +56,7 @@ struct gemm {
     struct const_matrix b;
     struct matrix c;
     enum gemm_epilogue epilogue;
-    const float *bias; /* [n], for the two BIAS epilogues */
+    const float *bias; /* [n rounded up to KERNEL_PAD], for the BIAS epilogues */
 };
 
 /* A complex product by three real ones (Gauss):
