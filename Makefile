@@ -1,6 +1,6 @@
 # capsnetd: a capsule network behind HTTP.  `make help` lists the targets.
 #
-# One non-recursive Makefile.  Objects lie under build/ (build/sanitize/ with
+# One non-recursive Makefile.  Objects lie under build/ (build/sanitize-... with
 # SANITIZE=...).  Header dependencies come from -MMD; a stamp rebuilds
 # everything when the flags change.
 
@@ -17,8 +17,8 @@ WEIGHTS  ?= weights/capsnet-mnist.safetensors
 DATA     ?= data#     where `make data` puts MNIST
 
 # ---- Flags ------------------------------------------------------------------
-BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 comma := ,
+BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
 PKGS := libmicrohttpd libcjson libpng zlib
 
