@@ -218,8 +218,9 @@ static void waiting_images_share_a_batch(void **state)
         assert_true(jobs[i]->done_us == jobs[0]->done_us);
         assert_true(jobs[i]->started_us - jobs[0]->queued_us < 5000000);
         check_job(jobs[i]);
-        free_job(jobs[i]);
     }
+    for (int i = 0; i < 4; i++)
+        free_job(jobs[i]);
     batcher_free(batcher);
 }
 
