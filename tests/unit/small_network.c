@@ -49,8 +49,9 @@ static void count_tensors(struct small *s)
 }
 
 /* Weights of variance 1 / inputs keep each layer's outputs at the size of its
- * inputs; the capsules' are larger, because their sum is over many small ones
- * of which squash leaves little. */
+ * inputs.  The capsules' are larger, because their sum is over many small ones
+ * of which squash leaves little; but not so large that softmax is all or
+ * nothing, where routing magnifies every rounding error. */
 static double tensor_scale(const struct small *s, size_t t)
 {
     const struct capsnet_shape *h = &s->shape;
@@ -61,7 +62,8 @@ static double tensor_scale(const struct small *s, size_t t)
     case T_CONV1_W: return 3 / sqrt(taps1);
     case T_PRIMARY_W: return 3 / sqrt(taps2);
     case T_DIGIT_W:
-        return 6 * (double)h->classes / sqrt((double)(s->at->capsules * h->primary_dims));
+        return fmin(6 * (double)h->classes / sqrt((double)(s->at->capsules * h->primary_dims)),
+                    3 / sqrt((double)h->primary_dims));
     case T_DENSE0_W: return 2;
     case T_DENSE1_W: case T_DENSE2_W: return 1;
     default: return 0.3; /* biases */
