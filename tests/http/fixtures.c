@@ -71,7 +71,7 @@ void make_weights(const char *path, size_t conv1_channels, const char *threshold
         for (size_t d = 0; d < entries[e].rank; d++) count *= entries[e].dims[d];
         for (size_t d = 1; d < entries[e].rank; d++) fan_in *= entries[e].dims[d];
         float scale = entries[e].rank == 1 ? 0.1f : 3.0f / sqrtf((float)fan_in);
-        if (entries[e].dims[0] == CAPSULES) scale = 6.0f;
+        if (entries[e].dims[0] == CAPSULES) scale = 0.5f;
         data[e] = malloc(count * sizeof(float));
         assert_non_null(data[e]);
         for (size_t i = 0; i < count; i++) data[e][i] = next_weight(&state, scale);
