@@ -95,7 +95,7 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
     const struct job *job = &r->job;
     snprintf(timing, sizeof timing,
              "decode;dur=%.3f, queue;dur=%.3f, infer;dur=%.3f, encode;dur=%.3f",
-             (double)r->decode_us / 1e3, (double)(job->started_us - job->queued_us) / 1e3,
+             (double)r->decode_us / 1e3, (double)r->queue_us / 1e3,
              (double)(job->done_us - job->started_us) / 1e3, (double)r->encode_us / 1e3);
     MHD_add_response_header(response, "Server-Timing", timing);
     MHD_add_response_header(response, "X-Request-Id", r->id);
@@ -140,6 +140,7 @@ static void run_finish(struct task *task)
     int64_t start = clock_us();
     r->route->finish(r);
     r->decode_us = r->job.queued_us - r->begun_us;
+    r->queue_us += r->job.started_us - r->job.queued_us;
     r->encode_us = clock_us() - start;
     resume(r);
 }
@@ -155,10 +156,10 @@ static void run_begin(struct task *task)
 {
     struct request *r = request_of_task(task);
     r->begun_us = clock_us();
+    r->queue_us = r->begun_us - r->complete_us;
     if (r->route->begin(r) == 0)
         return; /* the batcher's now, or further still */
     r->decode_us = clock_us() - r->begun_us;
-    r->job.queued_us = r->job.started_us = r->job.done_us = 0;
     batcher_withdraw(r->service->batcher);
     resume(r);
 }
@@ -299,6 +300,7 @@ static enum MHD_Result on_complete(struct http *http, struct request *r)
         batcher_withdraw(http->service->batcher);
         return MHD_NO;
     }
+    r->complete_us = clock_us();
     MHD_suspend_connection(r->connection);
     r->task.run = run_begin;
     r->job.done = on_job_done;

@@ -37,7 +37,7 @@ void log_request(const struct request *r, unsigned status, int is_complete)
                      "encode=%.3f total=%.3f id=%s%s\n",
                      when, now.tv_nsec / 1000000, method, target, status, r->answer.nbytes,
                      job->n_images, (double)r->decode_us / 1e3,
-                     (double)(job->started_us - job->queued_us) / 1e3,
+                     (double)r->queue_us / 1e3,
                      (double)(job->done_us - job->started_us) / 1e3, (double)r->encode_us / 1e3,
                      (double)(clock_us() - r->received_us) / 1e3, r->id,
                      is_complete ? "" : " incomplete");

@@ -85,8 +85,10 @@ struct request {
     struct task task;
     struct answer answer;
     int64_t received_us;          /* when its first line had arrived; clock_us() */
+    int64_t complete_us;          /* when all of it had */
     int64_t begun_us;             /* when a worker took it */
     int64_t decode_us, encode_us; /* how long these took */
+    int64_t queue_us;             /* how long it waited, for a worker and for a batch */
 
     /* http.c's own. */
     int path_is_cut; /* the path holds a 0 byte */
