@@ -160,7 +160,7 @@ endef
 $(foreach level,$(LEVELS),$(eval $(call kernel_rule,$(level))))
 
 $(BUILD)/libcapsnet.a: $(MODEL_OBJ)
-$(BUILD)/libtrain.a: $(TRAIN_OBJ)
+$(BUILD)/libtrain.a: $(TRAIN_OBJ) $(BUILD)/server/png.o # PNGs are the server's craft; this file stands alone
 $(BUILD)/libserver.a: $(SERVER_OBJ)
 $(BUILD)/%.a:
 	$(call say,AR)

@@ -193,10 +193,3 @@ enum capsnet_status dataset_load_idx(struct dataset *dataset, const char *folder
         *dataset = made;
     return status;
 }
-
-void dataset_free(struct dataset *dataset)
-{
-    free(dataset->pixels);
-    free(dataset->labels);
-    *dataset = (struct dataset){0};
-}

@@ -1,0 +1,132 @@
+/*
+ * dataset.c - see dataset.h.
+ */
+#include "dataset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "idx.h"
+#include "png_folder.h"
+
+static void free_names(struct dataset *dataset)
+{
+    for (size_t j = 0; dataset->names && j < dataset->classes; j++)
+        free(dataset->names[j]);
+    free(dataset->names);
+    dataset->names = NULL;
+}
+
+void dataset_free(struct dataset *dataset)
+{
+    free_names(dataset);
+    free(dataset->pixels);
+    free(dataset->labels);
+    *dataset = (struct dataset){0};
+}
+
+/* Is there FOLDER/SET-images-idx3-ubyte or the same with .gz? */
+static int has_idx(const char *folder, const char *set)
+{
+    int found = 0;
+    for (size_t i = 0; i < 2 && !found; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s-images-idx3-ubyte%s", folder, set, i ? ".gz" : "") < 0)
+            return 0;
+        found = access(path, F_OK) == 0;
+        free(path);
+    }
+    return found;
+}
+
+/* A capsule without images would learn nothing but to be silent. */
+static enum capsnet_status check_no_gap(const struct dataset *d, const char *folder,
+                                        struct capsnet_error *error)
+{
+    size_t count[DATASET_MAX_CLASSES] = {0};
+    for (size_t i = 0; i < d->n; i++)
+        count[d->labels[i]]++;
+    for (size_t j = 0; j < d->classes; j++)
+        if (!count[j]) {
+            snprintf(error->text, sizeof error->text,
+                     "%.300s: no training image has label %zu, but the labels go up to %zu; they "
+                     "must be 0, 1, 2, ... without a gap",
+                     folder, j, d->classes - 1);
+            return CAPSNET_ERR_FORMAT;
+        }
+    return CAPSNET_OK;
+}
+
+/* The model's class of that name, or its number of classes. */
+static size_t find_class(const struct capsnet_model *model, const char *name)
+{
+    const size_t classes = capsnet_model_shape(model)->classes;
+    size_t j = 0;
+    while (j < classes && strcmp(capsnet_model_label(model, j), name) != 0)
+        j++;
+    return j;
+}
+
+/* Makes the labels the model's classes: by name, or by their order when the
+ * model calls none of them by the data's names (its labels were given by hand). */
+static enum capsnet_status match_classes(struct dataset *d, const struct capsnet_model *model,
+                                         const char *folder, struct capsnet_error *error)
+{
+    const size_t classes = capsnet_model_shape(model)->classes;
+    size_t class_of[DATASET_MAX_CLASSES], known = 0, unknown = 0;
+    for (size_t j = 0; d->names && j < d->classes; j++) {
+        class_of[j] = find_class(model, d->names[j]);
+        known += class_of[j] < classes;
+        if (class_of[j] == classes)
+            unknown = j; /* to be named in the message */
+    }
+    const int by_order = known == 0 && (d->names ? d->classes == classes : d->classes <= classes);
+    if (!by_order && (!d->names || known < d->classes)) {
+        int n = snprintf(error->text, sizeof error->text,
+                         "%.200s: the images have %zu classes, but the model knows %zu", folder,
+                         d->classes, classes);
+        if (d->names)
+            snprintf(error->text + n, sizeof error->text - (size_t)n, ", none of them \"%.100s\"",
+                     d->names[unknown]);
+        return CAPSNET_ERR_SHAPE;
+    }
+    for (size_t i = 0; i < d->n && !by_order; i++)
+        d->labels[i] = (uint8_t)class_of[d->labels[i]];
+    free_names(d);
+    d->classes = classes;
+    return CAPSNET_OK;
+}
+
+static enum capsnet_status load_files(struct dataset *dataset, const char *folder,
+                                      const char *set, size_t channels,
+                                      struct capsnet_error *error)
+{
+    if (has_idx(folder, set))
+        return dataset_load_idx(dataset, folder, set, error);
+    if (png_folder_exists(folder, set))
+        return dataset_load_png(dataset, folder, set, channels, error);
+    snprintf(error->text, sizeof error->text,
+             "%.200s: there is neither %.60s-images-idx3-ubyte[.gz] nor %.60s/ with a folder of "
+             "PNGs for each class; `make data` brings MNIST",
+             folder, set, set);
+    return CAPSNET_ERR_IO;
+}
+
+enum capsnet_status dataset_load(struct dataset *dataset, const char *folder, const char *set,
+                                 const struct capsnet_model *model, struct capsnet_error *error)
+{
+    struct dataset made;
+    const size_t channels = model ? capsnet_model_shape(model)->channels : 0;
+    enum capsnet_status status = load_files(&made, folder, set, channels, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = model ? match_classes(&made, model, folder, error)
+                   : check_no_gap(&made, folder, error);
+    if (status == CAPSNET_OK)
+        *dataset = made;
+    else
+        dataset_free(&made);
+    return status;
+}
