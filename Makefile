@@ -150,6 +150,9 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP)
 	$(call say,CC)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The page's files, which the compiler does not see through .incbin.
+$(BUILD)/server/handle_web.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
+
 define kernel_rule
 $(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)
 	@mkdir -p $$(@D)

@@ -102,6 +102,10 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
     MHD_add_response_header(response, "Content-Type", r->answer.content_type);
     if (r->answer.allow)
         MHD_add_response_header(response, "Allow", r->answer.allow);
+    if (r->answer.etag[0])
+        MHD_add_response_header(response, "ETag", r->answer.etag);
+    for (const char *const *h = r->answer.headers; h && *h; h += 2)
+        MHD_add_response_header(response, h[0], h[1]);
     if (refusal_is_temporary(r->answer.refusal))
         MHD_add_response_header(response, "Retry-After", "1");
     if (atomic_load(&r->service->state) == SERVICE_DRAINING)
@@ -241,6 +245,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
         strcpy(r->id, id);
     r->content_type = header(r, "Content-Type");
     r->accept = header(r, "Accept");
+    r->if_none_match = header(r, "If-None-Match");
     const char *length = header(r, "Content-Length");
     uint64_t body_nbytes = length ? strtoull(length, NULL, 10) : 0;
     int is_chunked = header(r, "Transfer-Encoding") != NULL;

@@ -49,11 +49,15 @@ struct params {
     size_t class_index; /* below the model's class count */
 };
 
+enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
+
 /* What is answered.  body is malloc'd, or a constant when is_constant. */
 struct answer {
     unsigned status; /* 0 until there is one */
     enum refusal refusal;
     const char *content_type, *allow;
+    const char *const *headers; /* name, value, ..., NULL; constant; or NULL */
+    char etag[ETAG_SIZE];       /* empty: none */
     char *body;
     size_t nbytes;
     int is_constant;
@@ -68,7 +72,7 @@ struct request {
     char method[16];
     char target[256];         /* as sent, clipped: for the log */
     const char *content_type; /* the connection's; NULL when absent */
-    const char *accept;
+    const char *accept, *if_none_match;
     struct params params;
 
     struct text body;

@@ -14,6 +14,13 @@ static const struct route ROUTES[] = {
     {"/model", "GET", 0, 0, model_answer, NULL},
     {"/healthz", "GET", 0, 1, healthz_answer, NULL},
     {"/readyz", "GET", 0, 0, readyz_answer, NULL},
+    {"/", "GET", 0, 1, web_answer, NULL},
+    {"/web/style.css", "GET", 0, 1, web_answer, NULL},
+    {"/web/page.js", "GET", 0, 1, web_answer, NULL},
+    {"/web/pad.js", "GET", 0, 1, web_answer, NULL},
+    {"/web/client.js", "GET", 0, 1, web_answer, NULL},
+    {"/web/plot.js", "GET", 0, 1, web_answer, NULL},
+    {"/web/samples.js", "GET", 0, 1, web_answer, NULL},
 };
 
 static int serves(const struct route *route, const char *method)
