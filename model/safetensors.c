@@ -184,6 +184,14 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     return n;
 }
 
+int safetensors_is_utf8(const char *text)
+{
+    size_t left = strlen(text), step = 1;
+    for (; left && step; text += step, left -= step)
+        step = utf8_length((const unsigned char *)text, left);
+    return step != 0;
+}
+
 /* What cJSON lets through, or would take a deep stack for: bad UTF-8, control
  * characters, strings with a NUL inside, deep nesting. */
 static enum capsnet_status check_text(const struct source *source, const unsigned char *text,

@@ -80,6 +80,9 @@ float safetensors_f32_from_f16(unsigned short bits);
 /* "F32", "F16", "BF16". */
 const char *safetensors_dtype_name(enum safetensors_dtype dtype);
 
+/* Whether a text is UTF-8, as every string of the header must be. */
+int safetensors_is_utf8(const char *text);
+
 /* Writes a file atomically: PATH.tmp-PID beside it, fsync, rename, fsync of
  * the folder.  Returns OK, ERR_IO or ERR_MEMORY; on failure the old file
  * stands untouched and nothing is left beside it. */

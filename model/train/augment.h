@@ -4,7 +4,7 @@
 #ifndef CAPSNET_AUGMENT_H
 #define CAPSNET_AUGMENT_H
 
-#include "idx.h"
+#include "dataset.h"
 #include "random.h"
 
 /* How far an image is changed; all zero leaves it alone. */

@@ -24,6 +24,36 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              (double)g->rotate, (double)g->zoom, (double)g->shear, (double)g->elastic);
 }
 
+/* The figures of every epoch done, three numbers each; malloc'd, NULL without
+ * memory. */
+static char *history_text(const struct trainer *t)
+{
+    enum { MOST = 3 * 32 }; /* "-0x1.fffffffffffffp+1023 " and the like */
+    char *text = malloc(t->epoch * MOST + 1), *end = text;
+    if (!text)
+        return NULL;
+    *end = 0;
+    for (size_t i = 0; i < t->epoch; i++) {
+        const struct epoch_figures *f = &t->history[i];
+        end += sprintf(end, "%a %a %a ", f->loss, f->training_error, f->held_out_error);
+    }
+    return text;
+}
+
+/* Returns whether the text holds t->epoch epochs. */
+static int history_read(struct trainer *t, const char *text)
+{
+    for (size_t i = 0; i < t->epoch; i++) {
+        struct epoch_figures *f = &t->history[i];
+        int used = 0;
+        if (sscanf(text, "%la %la %la %n", &f->loss, &f->training_error, &f->held_out_error,
+                   &used) != 3)
+            return 0;
+        text += used;
+    }
+    return *text == 0;
+}
+
 enum capsnet_status checkpoint_save(const struct trainer *t, struct capsnet_error *error)
 {
     char options[512], state[256];
@@ -31,12 +61,20 @@ enum capsnet_status checkpoint_save(const struct trainer *t, struct capsnet_erro
     snprintf(state, sizeof state, "%zu %zu %zu %zu %zu %a %a %a", t->epoch, t->step, t->adam.updates,
              t->sums.images, t->sums.wrong, t->sums.loss, t->sums.margin,
              t->sums.reconstruction);
-    const struct safetensors_metadata metadata[] = {{"train.options", options},
-                                                    {"train.state", state}};
+    char *history = history_text(t);
+    if (!history) {
+        snprintf(error->text, sizeof error->text, "not enough memory for a checkpoint");
+        return CAPSNET_ERR_MEMORY;
+    }
+    const struct safetensors_metadata metadata[] = {
+        {"train.options", options}, {"train.state", state}, {"train.history", history}};
     const struct model_block blocks[] = {
         {"", t->model->parameters}, {"adam.m.", t->adam.m}, {"adam.v.", t->adam.v}, {"ema.", t->adam.ema}};
-    return model_save(t->model, t->options->checkpoint, SAFETENSORS_F32, blocks, t->adam.ema ? 4 : 3,
-                      metadata, 2, error);
+    enum capsnet_status status =
+        model_save(t->model, t->options->checkpoint, SAFETENSORS_F32, blocks, t->adam.ema ? 4 : 3,
+                   metadata, 3, error);
+    free(history);
+    return status;
 }
 
 static enum capsnet_status refuse(const struct trainer *t, struct capsnet_error *error,
@@ -57,6 +95,7 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
     options_text(t, options, sizeof options);
     const char *theirs = safetensors_get_metadata(file, "train.options");
     const char *state = safetensors_get_metadata(file, "train.state");
+    const char *history = safetensors_get_metadata(file, "train.history");
     struct epoch_sums *s = &t->sums;
     if (!theirs || !state) {
         status = refuse(t, error, "this is no checkpoint of a training run", "");
@@ -67,7 +106,8 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
         goto out;
     }
     if (sscanf(state, "%zu %zu %zu %zu %zu %la %la %la", &t->epoch, &t->step, &t->adam.updates,
-               &s->images, &s->wrong, &s->loss, &s->margin, &s->reconstruction) != 8) {
+               &s->images, &s->wrong, &s->loss, &s->margin, &s->reconstruction) != 8 ||
+        t->epoch > t->options->epochs || !history || !history_read(t, history)) {
         status = refuse(t, error, "the checkpoint's counters cannot be read", "");
         goto out;
     }

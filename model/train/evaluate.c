@@ -40,6 +40,14 @@ enum capsnet_status evaluate(struct evaluation *out, struct capsnet_workspace *w
                              const struct dataset *data, const uint32_t *index, size_t n,
                              struct capsnet_error *error)
 {
+    return evaluate_pictures(out, NULL, ws, data, index, n, error);
+}
+
+enum capsnet_status evaluate_pictures(struct evaluation *out, float *pictures,
+                                      struct capsnet_workspace *ws, const struct dataset *data,
+                                      const uint32_t *index, size_t n,
+                                      struct capsnet_error *error)
+{
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
     const size_t batch = ws->max_batch, pixels = at->pixels;
@@ -80,6 +88,8 @@ enum capsnet_status evaluate(struct evaluation *out, struct capsnet_workspace *w
                 b.images[i * pixels + p] = (float)data->pixels[from * pixels + p] / 255;
         }
         evaluate_batch(&e, ws, first, count, labels, &b);
+        if (pictures)
+            memcpy(pictures + first * pixels, b.pictures, count * pixels * sizeof *pictures);
     }
     *out = e;
     status = CAPSNET_OK;

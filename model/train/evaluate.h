@@ -5,7 +5,7 @@
 #define CAPSNET_EVALUATE_H
 
 #include "../network.h"
-#include "idx.h"
+#include "dataset.h"
 
 /* What the model said of n images; free with evaluation_free(). */
 struct evaluation {
@@ -21,6 +21,12 @@ CAPSNET_MUST_CHECK enum capsnet_status evaluate(struct evaluation *evaluation,
                                                 struct capsnet_workspace *ws,
                                                 const struct dataset *data, const uint32_t *index,
                                                 size_t n, struct capsnet_error *error);
+
+/* The same, and the reconstructions: pictures [n][height][width][channels]. */
+CAPSNET_MUST_CHECK enum capsnet_status
+evaluate_pictures(struct evaluation *evaluation, float *pictures, struct capsnet_workspace *ws,
+                  const struct dataset *data, const uint32_t *index, size_t n,
+                  struct capsnet_error *error);
 
 void evaluation_free(struct evaluation *evaluation);
 

@@ -9,10 +9,11 @@
 
 #include "evaluate.h"
 #include "options.h"
+#include "sheet.h"
 #include "train.h"
 
 static const char usage[] =
-    "usage: capsnet-train train [options]          train on IDX images, write a weights file\n"
+    "usage: capsnet-train train [options]          train on IDX or PNG images, write a weights file\n"
     "       capsnet-train eval WEIGHTS [options]   measure a weights file on a data set\n"
     "       capsnet-train info WEIGHTS             describe a weights file\n"
     "       capsnet-train COMMAND --help           a command's options\n"
@@ -65,12 +66,13 @@ static int train_command(int argc, char **argv)
     size_t seed = 1, shift = 2;
     const char *dtype = "f16";
     const struct option_entry table[] = {
-        {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ..."},
+        {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
         {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
         {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},
         {"log", "FILE", OPTION_TEXT, &o.log, 0, 0, "append one line of JSON per epoch"},
         {"test", "", OPTION_FLAG, &o.test, 0, 0, "at the end, measure the test set (t10k) once"},
+        {"no-pictures", "", OPTION_FLAG, &o.no_pictures, 0, 0, "do not draw OUT's .curve.png and .sheet.png at the end"},
         {"epochs", "N", OPTION_SIZE, &o.epochs, 1, 100000, "times through the training images"},
         {"batch", "N", OPTION_SIZE, &o.batch, 1, 4096, "images per step"},
         {"holdout", "N", OPTION_SIZE, &o.holdout, 0, 1e9, "training images held out to choose by"},
@@ -94,7 +96,7 @@ static int train_command(int argc, char **argv)
         {"hidden1", "N", OPTION_SIZE, &o.shape.decoder_hidden[0], 1, 8192, "decoder: first hidden layer"},
         {"hidden2", "N", OPTION_SIZE, &o.shape.decoder_hidden[1], 1, 8192, "decoder: second hidden layer"},
         {"name", "TEXT", OPTION_TEXT, &o.name, 0, 0, "the model's name"},
-        {"labels", "A,B,...", OPTION_TEXT, &o.labels, 0, 0, "the classes' labels [0,1,...]"},
+        {"labels", "A,B,...", OPTION_TEXT, &o.labels, 0, 0, "the classes' labels [0,1,... or the folders' names]"},
         {"error-threshold", "X", OPTION_FLOAT, &o.error_threshold, 0, 1, "for in_distribution [measured]"},
         {"dtype", "TEXT", OPTION_TEXT, &dtype, 0, 0, "how the weights are stored: f16 or f32"},
         {"threads", "N", OPTION_SIZE, &o.threads, 1, 1024, "threads"},
@@ -138,6 +140,22 @@ static int write_answers(const char *path, const struct evaluation *e)
     return bad;
 }
 
+static enum capsnet_status draw_mistakes(const char *path, struct capsnet_workspace *ws,
+                                         const struct dataset *data, const struct evaluation *e,
+                                         struct capsnet_error *error)
+{
+    struct image picture;
+    size_t shown;
+    enum capsnet_status status = sheet_of_mistakes(&picture, &shown, ws, data, e, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = picture_write(&picture, path, error);
+    image_free(&picture);
+    if (status == CAPSNET_OK)
+        printf("\nwrote %s with %zu of %zu mistakes\n", path, shown, e->wrong);
+    return status;
+}
+
 /* Rows: what the images are; columns: what the model said. */
 static void print_confusion(const struct capsnet_model *model, const struct dataset *data,
                             const struct evaluation *e)
@@ -166,12 +184,13 @@ static void print_confusion(const struct capsnet_model *model, const struct data
 
 static int eval_command(int argc, char **argv)
 {
-    const char *weights = NULL, *data = "data", *set = "t10k", *answers = NULL;
+    const char *weights = NULL, *data = "data", *set = "t10k", *answers = NULL, *mistakes = NULL;
     size_t batch = 128, threads = capsnet_cpu_count();
     const struct option_entry table[] = {
-        {"data", "DIR", OPTION_TEXT, &data, 0, 0, "folder with the IDX files"},
-        {"set", "NAME", OPTION_TEXT, &set, 0, 0, "their prefix: t10k or train"},
+        {"data", "DIR", OPTION_TEXT, &data, 0, 0, "folder with IDX files or folders of PNGs, as for train"},
+        {"set", "NAME", OPTION_TEXT, &set, 0, 0, "which of its sets: t10k or train"},
         {"answers", "FILE", OPTION_TEXT, &answers, 0, 0, "write each image's class, one a line"},
+        {"mistakes", "FILE.png", OPTION_TEXT, &mistakes, 0, 0, "draw every image it has wrong"},
         {"batch", "N", OPTION_SIZE, &batch, 1, 4096, "images per forward pass"},
         {"threads", "N", OPTION_SIZE, &threads, 1, 1024, "threads"},
     };
@@ -190,14 +209,8 @@ static int eval_command(int argc, char **argv)
     uint64_t start;
     if (capsnet_model_load(&model, weights, cpu_level(), &error) != CAPSNET_OK ||
         capsnet_workspace_create(&ws, model, batch, threads, &error) != CAPSNET_OK ||
-        dataset_load_idx(&images, data, set, &error) != CAPSNET_OK)
+        dataset_load(&images, data, set, model, &error) != CAPSNET_OK)
         goto failed;
-    if (images.classes > model->shape.classes) {
-        snprintf(error.text, sizeof error.text,
-                 "the images have %zu classes, but the model knows %zu", images.classes,
-                 model->shape.classes);
-        goto failed;
-    }
     start = phase_clock();
     if (evaluate(&e, ws, &images, NULL, 0, &error) != CAPSNET_OK)
         goto failed;
@@ -214,6 +227,8 @@ static int eval_command(int argc, char **argv)
                100.0 * (double)inside / (double)e.n);
     print_confusion(model, &images, &e);
     status = answers ? write_answers(answers, &e) : 0;
+    if (mistakes && draw_mistakes(mistakes, ws, &images, &e, &error) != CAPSNET_OK)
+        goto failed;
     goto out;
 failed:
     status = fail(&error);

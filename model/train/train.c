@@ -89,7 +89,7 @@ static enum capsnet_status no_memory(struct capsnet_error *error)
 static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    enum capsnet_status status = dataset_load_idx(&t->data, o->data, "train", error);
+    enum capsnet_status status = dataset_load(&t->data, o->data, "train", NULL, error);
     if (status != CAPSNET_OK)
         return status;
     if (o->limit && o->limit < t->data.n)
@@ -136,6 +136,37 @@ static enum capsnet_status set_labels(struct capsnet_model *model, const char *l
     return CAPSNET_OK;
 }
 
+/* Names, from the command line or the data, and the test set, whose classes
+ * they tell apart: what is wrong with any shows before the training. */
+static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    struct capsnet_model *model = t->model;
+    enum capsnet_status status = CAPSNET_OK;
+    free(model->name);
+    model->name = strdup(o->name);
+    if (!model->name)
+        return no_memory(error);
+    for (size_t j = 0; t->data.names && j < model->shape.classes; j++) {
+        free(model->labels[j]);
+        model->labels[j] = strdup(t->data.names[j]);
+        if (!model->labels[j])
+            return no_memory(error);
+    }
+    if (o->test)
+        status = dataset_load(&t->test, o->data, "t10k", model, error);
+    if (status == CAPSNET_OK && o->labels)
+        status = set_labels(model, o->labels, error);
+    for (size_t j = 0; status == CAPSNET_OK && j < model->shape.classes; j++)
+        if (!safetensors_is_utf8(model->labels[j]) || !safetensors_is_utf8(model->name)) {
+            snprintf(error->text, sizeof error->text,
+                     "the model's name and labels must be UTF-8, which \"%.100s\" or \"%.100s\" "
+                     "is not", model->name, model->labels[j]);
+            status = CAPSNET_ERR_ARGUMENT;
+        }
+    return status;
+}
+
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -150,11 +181,8 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     status = model_create(&t->model, &shape, o->cpu_level, error);
     if (status != CAPSNET_OK)
         return status;
-    free(t->model->name);
-    t->model->name = strdup(o->name);
-    if (!t->model->name)
-        return no_memory(error);
-    if (o->labels && (status = set_labels(t->model, o->labels, error)) != CAPSNET_OK)
+    status = set_names(t, error);
+    if (status != CAPSNET_OK)
         return status;
     status = workspace_create(&t->ws, t->model, o->batch, o->threads, 1, error);
     if (status != CAPSNET_OK)
@@ -169,8 +197,9 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     t->lengths = malloc(o->batch * shape.classes * sizeof(float));
     t->poses = malloc(o->batch * at->outputs * sizeof(float));
     t->labels = malloc(o->batch);
+    t->history = calloc(o->epochs, sizeof *t->history);
     if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) || !t->images || !t->lengths ||
-        !t->poses || !t->labels)
+        !t->poses || !t->labels || !t->history)
         return no_memory(error);
     if (o->resume)
         return checkpoint_load(t, error);
@@ -193,7 +222,9 @@ static void tear_down(struct trainer *t)
     free(t->labels);
     free(t->split);
     free(t->order);
+    free(t->history);
     dataset_free(&t->data);
+    dataset_free(&t->test);
     capsnet_workspace_free(t->ws);
     capsnet_model_free(t->model);
 }
@@ -323,6 +354,9 @@ static enum capsnet_status end_epoch(struct trainer *t, struct progress *progres
         return status;
     char left[32];
     const double n = (double)s->images;
+    t->history[t->epoch] = (struct epoch_figures){
+        s->loss / n, 100.0 * (double)s->wrong / n,
+        t->n_holdout ? 100.0 * (double)held_out.wrong / (double)held_out.n : NAN};
     progress_clear(progress);
     printf("epoch %zu/%zu: loss %.5f (margin %.5f, pixels %.2f), training error %.3f %%",
            t->epoch + 1, t->options->epochs, s->loss / n, s->margin / n, s->reconstruction / n,
@@ -408,17 +442,13 @@ static enum capsnet_status measure_threshold(struct trainer *t, struct capsnet_e
 static enum capsnet_status measure_test(struct trainer *t, size_t *wrong, size_t *n,
                                         struct capsnet_error *error)
 {
-    struct dataset test;
     struct evaluation full = {0}, rounded = {0};
-    enum capsnet_status status = dataset_load_idx(&test, t->options->data, "t10k", error);
-    if (status != CAPSNET_OK)
-        return status;
-    status = evaluate(&full, t->ws, &test, NULL, 0, error);
+    enum capsnet_status status = evaluate(&full, t->ws, &t->test, NULL, 0, error);
     if (status != CAPSNET_OK)
         goto out;
     round_parameters(t->model, t->options->dtype);
     primary_prepare(t->model, t->model->spectrum, t->ws->pool);
-    status = evaluate(&rounded, t->ws, &test, NULL, 0, error);
+    status = evaluate(&rounded, t->ws, &t->test, NULL, 0, error);
     if (status != CAPSNET_OK)
         goto out;
     size_t changed = 0;
@@ -432,7 +462,6 @@ static enum capsnet_status measure_test(struct trainer *t, size_t *wrong, size_t
 out:
     evaluation_free(&full);
     evaluation_free(&rounded);
-    dataset_free(&test);
     return status;
 }
 
@@ -470,6 +499,8 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
     if (status == CAPSNET_OK)
         printf("wrote %s (error threshold %.5f, from the %s)\n", o->out,
                (double)t->model->error_threshold, source);
+    if (status == CAPSNET_OK && !o->no_pictures)
+        status = run_pictures(t, error);
     return status;
 }
 

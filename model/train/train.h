@@ -10,7 +10,7 @@
 struct train_options {
     const char *data, *out, *checkpoint, *log, *name, *labels, *cpu_level;
     const char *command; /* how the program was called, for the file */
-    int resume, test;
+    int resume, test, no_pictures;
     size_t epochs, batch, holdout, limit, threads;
     uint64_t seed;
     float rate, final_rate; /* Adam's, cosine from the one to the other */

@@ -6,6 +6,7 @@
 #define CAPSNET_TRAINER_H
 
 #include "adam.h"
+#include "curve.h"
 #include "gradient.h"
 #include "train.h"
 
@@ -17,7 +18,7 @@ struct epoch_sums {
 
 struct trainer {
     const struct train_options *options;
-    struct dataset data;
+    struct dataset data, test; /* test: empty without --test */
     uint32_t *split;          /* [data.n] training images, then held-out ones */
     size_t n_train, n_holdout;
     uint32_t *order;          /* [n_train] this epoch's */
@@ -29,6 +30,7 @@ struct trainer {
     uint8_t *labels;
     size_t epoch, step; /* the next step to do: of this epoch */
     struct epoch_sums sums;
+    struct epoch_figures *history; /* [options->epochs], epoch of them done */
 };
 
 /* Writes everything that the run needs to go on bit for bit. */
@@ -39,5 +41,10 @@ CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
  * other options is refused with a sentence that says which differ. */
 CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
                                                        struct capsnet_error *error);
+
+/* Draws OUT's .curve.png and .sheet.png at the end of a run, whose model is
+ * that of the file, ready to run.  Returns OK, ERR_IO or ERR_MEMORY. */
+CAPSNET_MUST_CHECK enum capsnet_status run_pictures(const struct trainer *t,
+                                                    struct capsnet_error *error);
 
 #endif
