@@ -137,8 +137,10 @@ void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, fl
                 if (poses)
                     poses[i * model->at.outputs + j * pose + e] = x;
             }
+            /* The squares of a long capsule may round to a sum above 1.  Not
+             * fminf, which would make 1 of a NaN. */
             if (lengths)
-                lengths[i * model->shape.classes + j] = sqrtf(sum);
+                lengths[i * model->shape.classes + j] = sum > 1 ? 1 : sqrtf(sum);
         }
     }
 }
