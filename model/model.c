@@ -7,6 +7,7 @@
  * parameters (gradients, Adam's moments).
  */
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,10 +324,17 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
 
 /* ---- Reading ------------------------------------------------------------- */
 
+/* The largest weight: fp16's.  With it no sum of the forward pass overflows at
+ * any shape within the limits (conv1 stays below 3e8, PrimaryCaps below 2e18,
+ * whose square squash needs, the decoder below 2e24), so that no weights file
+ * makes a NaN. */
+static const float LARGEST_WEIGHT = 65504;
+
 enum capsnet_status model_import(const struct capsnet_model *model,
                                  const struct safetensors *file, const char *prefix, float *flat,
                                  struct capsnet_error *error)
 {
+    const float limit = *prefix ? FLT_MAX : LARGEST_WEIGHT; /* Adam's sums have none */
     for (size_t t = 0; t < MODEL_TENSORS; t++) {
         char name[64];
         size_t dims[4], rank = tensor_dims(model, t, dims), count = product(dims, rank);
@@ -346,12 +354,13 @@ enum capsnet_status model_import(const struct capsnet_model *model,
             return no_memory(error);
         safetensors_to_f32(tensor, values);
         size_t i = 0;
-        for (; i < count && isfinite(values[i]); i++)
+        for (; i < count && fabsf(values[i]) <= limit; i++)
             flat[flat_index(model, t, i)] = values[i];
+        int finite = i == count || isfinite(values[i]);
         free(values);
         if (i < count) {
-            snprintf(error->text, sizeof error->text,
-                     "tensor \"%s\" holds a value that is not finite", name);
+            snprintf(error->text, sizeof error->text, "tensor \"%s\" holds a value that is %s",
+                     name, finite ? "beyond 65504 in size" : "not finite");
             return CAPSNET_ERR_FORMAT;
         }
     }

@@ -30,7 +30,8 @@ CAPSNET_MUST_CHECK enum capsnet_status model_from_file(struct capsnet_model **mo
                                                        const char *path, const char *cpu_level,
                                                        struct capsnet_error *error);
 
-/* Reads one block of a file into flat [at.total].  Every value must be finite. */
+/* Reads one block of a file into flat [at.total].  Every value must be finite,
+ * and of the weights themselves (prefix "") none beyond fp16's 65504. */
 CAPSNET_MUST_CHECK enum capsnet_status model_import(const struct capsnet_model *model,
                                                     const struct safetensors *file,
                                                     const char *prefix, float *flat,
