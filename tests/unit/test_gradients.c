@@ -86,27 +86,23 @@ static double loss_of(struct problem *p, double *const *tensor, double *margin, 
     return *margin + (double)ALPHA * *pixels;
 }
 
-/* The loss's derivative along direction (of length 1) in one tensor.  *error:
- * what the differences of two steps tell of corners of a ReLU in between, and
- * the rounding of the loss over the step. */
+/* The loss's derivative along direction (of length 1) in one tensor, by a
+ * central difference.  *error: the distance of the two one-sided ones, which
+ * covers a corner of a ReLU within the step (there each side's slope is a
+ * right answer) and the curvature, and the rounding of the loss over the step. */
 static double slope_along(struct problem *p, size_t t, const double *direction, double *error)
 {
-    const double h = 1e-6;
-    double *moved = check_doubles(p->s.count[t]), *tensor[SMALL_TENSORS], slope[2], unused[2];
+    const double h = 4e-6;
+    double *moved = check_doubles(p->s.count[t]), *tensor[SMALL_TENSORS], loss[3], unused[2];
     memcpy(tensor, p->s.tensor, sizeof tensor);
     tensor[t] = moved;
-    for (int i = 0; i < 2; i++) {
-        const double step = i ? h / 2 : h;
-        double loss[2];
-        for (int side = 0; side < 2; side++) {
-            for (size_t k = 0; k < p->s.count[t]; k++)
-                moved[k] = p->s.tensor[t][k] + (side ? -step : step) * direction[k];
-            loss[side] = loss_of(p, tensor, &unused[0], &unused[1]);
-        }
-        slope[i] = (loss[0] - loss[1]) / (2 * step);
+    for (int i = 0; i < 3; i++) {
+        for (size_t k = 0; k < p->s.count[t]; k++)
+            moved[k] = p->s.tensor[t][k] + (i - 1) * h * direction[k];
+        loss[i] = loss_of(p, tensor, &unused[0], &unused[1]);
     }
-    *error = 2 * fabs(slope[0] - slope[1]) + 64 * DBL_EPSILON * p->result.loss / h;
-    return slope[1];
+    *error = fabs(loss[2] - 2 * loss[1] + loss[0]) / h + 64 * DBL_EPSILON * loss[1] / h;
+    return (loss[2] - loss[0]) / (2 * h);
 }
 
 static double length_of(const double *x, size_t n)
