@@ -11,6 +11,7 @@ CC       ?= cc
 CFLAGS   ?= -O2 -g
 SANITIZE ?=#          e.g. address,undefined or thread
 WERROR   ?=#          1 in CI
+MPI      ?=#          1: capsnet-train for several machines, with OpenMPI, in build/mpi/
 V        ?=#          1 shows every command
 PORT     ?= 8080
 WEIGHTS  ?= weights/capsnet-mnist.safetensors
@@ -18,21 +19,22 @@ DATA     ?= data#     where `make data` puts MNIST
 
 # ---- Flags ------------------------------------------------------------------
 comma := ,
-BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+BUILD := build$(if $(MPI),/mpi)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
 PKGS := libmicrohttpd libcjson libpng zlib
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes $(if $(WERROR),-Werror)
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -Imodel $(CPPFLAGS)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -Imodel $(CPPFLAGS) \
+                $(if $(MPI),-DCAPSNET_MPI $(shell pkg-config --cflags-only-I ompi-c))
 CFLAGS_ALL = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDEN) -pthread \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
              $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
 LIBS_MODEL  = $(shell pkg-config --libs libcjson) -lm
-LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib)
+LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib $(if $(MPI),ompi-c))
 LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
 
 # A kernel source is compiled once per CPU level; its own flags apply to that
@@ -74,12 +76,12 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check bench clean deps deps-test deps-bench
+.PHONY: help all run data train test check test-mpi check-mpi bench clean deps deps-test deps-bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-all: $(BUILD)/capsnetd $(BUILD)/capsnet-train ## build build/capsnetd and build/capsnet-train
+all: $(if $(MPI),,$(BUILD)/capsnetd) $(BUILD)/capsnet-train ## build build/capsnetd and build/capsnet-train
 
 run: deps ## install what is missing, build, serve on port 8080 with the shipped weights
 	$(QUIET)$(MAKE) --no-print-directory all
@@ -90,6 +92,18 @@ test: deps-test ## install what is missing, build, run all tests
 
 check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
 	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
+	@if command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
+	then $(MAKE) --no-print-directory check-mpi; \
+	else echo "tests/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
+
+test-mpi: ## install OpenMPI if missing, then test the trainer as several processes
+	$(QUIET)$(MAKE) --no-print-directory deps MPI=1
+	$(QUIET)$(MAKE) --no-print-directory check-mpi
+
+check-mpi:
+	$(QUIET)$(MAKE) --no-print-directory MPI= all
+	$(QUIET)$(MAKE) --no-print-directory MPI=1 all
+	@tests/mpi.sh build/capsnet-train build/mpi/capsnet-train
 
 # The recipe of the shipped file; weights/README.md tells how it was chosen.
 RECIPE := --epochs 34 --holdout 5000 --seed 1 --shift 2 --rotate 12 --zoom 0.1 --shear 0.1 --elastic 1.2
@@ -108,7 +122,8 @@ clean: ## remove build/
 	rm -rf build
 
 # ---- Packages ---------------------------------------------------------------
-PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev zlib1g-dev
+PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev zlib1g-dev \
+                  $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "trainer.h"
 
@@ -127,4 +128,19 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
 out:
     safetensors_close(file);
     return status;
+}
+
+uint32_t trainer_fingerprint(const struct trainer *t)
+{
+    char text[640];
+    options_text(t, text, 512);
+    const size_t used = strlen(text), pixels = t->data.height * t->data.width * t->data.channels;
+    snprintf(text + used, sizeof text - used, " %s %zu %zu %zu", capsnet_model_cpu_level(t->model),
+             t->epoch, t->step, t->adam.updates);
+    uLong sum = crc32(0, (const Bytef *)text, (uInt)strlen(text));
+    sum = crc32_z(sum, t->data.pixels, t->data.n * pixels);
+    sum = crc32_z(sum, t->data.labels, t->data.n);
+    sum = crc32_z(sum, (const Bytef *)t->model->parameters,
+                  t->model->at.total * sizeof *t->model->parameters);
+    return (uint32_t)sum;
 }

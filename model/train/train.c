@@ -17,6 +17,7 @@
 
 #include "evaluate.h"
 #include "progress.h"
+#include "ranks.h"
 #include "trainer.h"
 
 static volatile sig_atomic_t stop_signal;
@@ -184,7 +185,8 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     status = set_names(t, error);
     if (status != CAPSNET_OK)
         return status;
-    status = workspace_create(&t->ws, t->model, o->batch, o->threads, 1, error);
+    const size_t share = (o->batch + ranks_count() - 1) / ranks_count();
+    status = workspace_create(&t->ws, t->model, share, o->threads, 1, error);
     if (status != CAPSNET_OK)
         return status;
     const struct layout *at = &t->model->at;
@@ -240,7 +242,7 @@ static void fill_image(void *context, size_t i, size_t thread)
 {
     (void)thread;
     struct trainer *t = context;
-    const uint32_t from = t->order[t->step * t->options->batch + i];
+    const uint32_t from = t->order[t->share + i];
     augment_image(t->images + i * t->model->at.pixels, &t->data, from, &t->options->augmentation,
                   random_stream(t->options->seed, RANDOM_AUGMENT, t->epoch, from));
     t->labels[i] = t->data.labels[from];
@@ -258,18 +260,48 @@ static double rate_at(const struct trainer *t, size_t update)
            ((double)o->rate - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
 }
 
+/* What a step gives beside the gradient: sums over its images. */
+enum { SUM_LOSS, SUM_MARGIN, SUM_RECONSTRUCTION, SUM_WRONG, SUM_STOP, SUMS };
+
+/* The gradient of the own images of a batch of n, weighed so that those of all
+ * ranks add up to the mean over n. */
+static void share_gradient(struct trainer *t, size_t own, size_t n, double sums[SUMS])
+{
+    const size_t total = t->model->at.total;
+    struct batch_result result;
+    if (own == 0) { /* fewer images than ranks */
+        memset(t->grad, 0, total * sizeof *t->grad);
+        return;
+    }
+    batch_gradient(t->ws, own, t->images, t->images, t->labels, t->options->alpha, t->grad,
+                   t->lengths, t->poses, &result);
+    const float weight = (float)own / (float)n;
+    for (size_t i = 0; own < n && i < total; i++)
+        t->grad[i] *= weight;
+    sums[SUM_LOSS] = result.loss * (double)own;
+    sums[SUM_MARGIN] = result.margin * (double)own;
+    sums[SUM_RECONSTRUCTION] = result.reconstruction * (double)own;
+    sums[SUM_WRONG] = (double)(own - result.correct);
+}
+
 static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
 {
-    struct batch_result result;
+    double sums[SUMS] = {0};
     const size_t first = t->step * t->options->batch, left = t->n_train - first;
     const size_t n = left < t->options->batch ? left : t->options->batch;
-    pool_run(t->ws->pool, n, fill_image, t);
+    const size_t begin = n * ranks_rank() / ranks_count();
+    const size_t own = n * (ranks_rank() + 1) / ranks_count() - begin;
+    t->share = first + begin;
+    pool_run(t->ws->pool, own, fill_image, t);
     uint64_t clock = phase_clock();
     primary_prepare(t->model, t->model->spectrum, t->ws->pool);
     phase_end(t->ws, PHASE_PREPARE, &clock);
-    batch_gradient(t->ws, n, t->images, t->images, t->labels, t->options->alpha, t->grad,
-                   t->lengths, t->poses, &result);
-    if (!isfinite(result.loss)) {
+    share_gradient(t, own, n, sums);
+    sums[SUM_STOP] = stop_signal != 0; /* one rank's signal stops all at this step */
+    ranks_sum_floats(t->grad, t->model->at.total);
+    ranks_sum_doubles(sums, SUMS);
+    t->stop = sums[SUM_STOP] > 0;
+    if (!isfinite(sums[SUM_LOSS])) {
         snprintf(error->text, sizeof error->text,
                  "the loss is no longer a number at step %zu of epoch %zu: try a lower --rate; "
                  "%.200s holds the last good state", t->step + 1, t->epoch + 1,
@@ -278,11 +310,11 @@ static enum capsnet_status step(struct trainer *t, struct capsnet_error *error)
     }
     adam_update(t->ws, t->model->parameters, t->grad, &t->adam, rate_at(t, t->adam.updates),
                 (double)t->options->ema);
-    t->sums.loss += result.loss * (double)n;
-    t->sums.margin += result.margin * (double)n;
-    t->sums.reconstruction += result.reconstruction * (double)n;
+    t->sums.loss += sums[SUM_LOSS];
+    t->sums.margin += sums[SUM_MARGIN];
+    t->sums.reconstruction += sums[SUM_RECONSTRUCTION];
     t->sums.images += n;
-    t->sums.wrong += n - result.correct;
+    t->sums.wrong += (size_t)sums[SUM_WRONG];
     t->step++;
     return CAPSNET_OK;
 }
@@ -323,7 +355,7 @@ static enum capsnet_status log_epoch(const struct trainer *t, double seconds, do
     int bad = !file;
     if (file) {
         fprintf(file,
-                "{\"epoch\": %zu, \"loss\": %.6f, \"margin\": %.6f, \"reconstruction\": %.4f, "
+                "{\"epoch\": %zu, \"loss\": %.9g, \"margin\": %.9g, \"reconstruction\": %.4f, "
                 "\"train_wrong\": %zu, \"train_images\": %zu, ",
                 t->epoch + 1, s->loss / n, s->margin / n, s->reconstruction / n, s->wrong,
                 s->images);
@@ -341,9 +373,9 @@ static enum capsnet_status log_epoch(const struct trainer *t, double seconds, do
     return CAPSNET_ERR_IO;
 }
 
-static enum capsnet_status end_epoch(struct trainer *t, struct progress *progress,
-                                     double per_second, double epoch_seconds,
-                                     struct capsnet_error *error)
+static enum capsnet_status report_epoch(struct trainer *t, struct progress *progress,
+                                        double per_second, double epoch_seconds,
+                                        struct capsnet_error *error)
 {
     struct evaluation held_out = {0};
     const struct epoch_sums *s = &t->sums;
@@ -370,10 +402,12 @@ static enum capsnet_status end_epoch(struct trainer *t, struct progress *progres
     fflush(stdout);
     status = log_epoch(t, epoch_seconds, per_second, &held_out, error);
     evaluation_free(&held_out);
-    t->epoch++;
-    t->step = 0;
-    t->sums = (struct epoch_sums){0};
-    return status == CAPSNET_OK ? checkpoint_save(t, error) : status;
+    return status;
+}
+
+static enum capsnet_status save_state(const struct trainer *t, struct capsnet_error *error)
+{
+    return ranks_rank() == 0 ? checkpoint_save(t, error) : CAPSNET_OK;
 }
 
 static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *error)
@@ -381,6 +415,7 @@ static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *e
     enum capsnet_status status = CAPSNET_OK;
     struct progress progress;
     progress_start(&progress, t->epoch * t->n_train + t->sums.images);
+    progress.terminal &= ranks_rank() == 0;
     while (t->epoch < t->options->epochs && status == CAPSNET_OK) {
         memcpy(t->order, t->split, t->n_train * sizeof *t->order);
         shuffle(t->order, t->n_train,
@@ -396,14 +431,20 @@ static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *e
                           t->epoch * t->n_train + s->images, t->options->epochs * t->n_train,
                           s->loss / (double)s->images,
                           100.0 * (double)s->wrong / (double)s->images);
-            if (stop_signal) {
+            if (t->stop) {
                 progress_clear(&progress);
-                return checkpoint_save(t, error);
+                return save_state(t, error);
             }
         }
         double seconds = (double)(phase_clock() - start) * 1e-9;
-        status = end_epoch(t, &progress, (double)(t->sums.images - before) / seconds, seconds,
-                           error);
+        if (ranks_rank() == 0)
+            status = report_epoch(t, &progress, (double)(t->sums.images - before) / seconds,
+                                  seconds, error);
+        t->epoch++;
+        t->step = 0;
+        t->sums = (struct epoch_sums){0};
+        if (status == CAPSNET_OK)
+            status = save_state(t, error);
     }
     return status;
 }
@@ -504,30 +545,60 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
     return status;
 }
 
+/* Ranks with other data, options or weights would train a muddle in silence. */
+static enum capsnet_status check_ranks(const struct trainer *t, struct capsnet_error *error)
+{
+    if (ranks_count() == 1 || ranks_agree(trainer_fingerprint(t)))
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "the processes do not agree: data, options, checkpoint and CPU level must be the "
+             "same on every machine");
+    return CAPSNET_ERR_ARGUMENT;
+}
+
+static void print_start(const struct trainer *t)
+{
+    printf("%zu parameters, %zu training images, %zu held out, ",
+           capsnet_model_parameters(t->model), t->n_train, t->n_holdout);
+    if (ranks_count() > 1)
+        printf("%zu processes of ", ranks_count());
+    printf("%zu threads, %s\n", t->options->threads, capsnet_model_cpu_level(t->model));
+    fflush(stdout);
+}
+
 int train(const struct train_options *options)
 {
     struct capsnet_error error = {""};
     struct trainer t = {.options = options};
     struct sigaction action = {.sa_handler = on_signal};
+    ranks_start();
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     enum capsnet_status status = set_up(&t, &error);
+    if (status == CAPSNET_OK)
+        status = check_ranks(&t, &error);
     if (status == CAPSNET_OK) {
-        printf("%zu parameters, %zu training images, %zu held out, %zu threads, %s\n",
-               capsnet_model_parameters(t.model), t.n_train, t.n_holdout, options->threads,
-               capsnet_model_cpu_level(t.model));
-        fflush(stdout);
+        if (ranks_rank() == 0)
+            print_start(&t);
         status = run_epochs(&t, &error);
     }
-    if (status == CAPSNET_OK && stop_signal)
-        printf("stopped in epoch %zu; %s holds the state: --resume goes on from there\n",
-               t.epoch + 1, options->checkpoint);
-    else if (status == CAPSNET_OK)
-        status = finish(&t, &error);
+    if (status == CAPSNET_OK && ranks_rank() == 0) {
+        if (t.stop)
+            printf("stopped in epoch %zu; %s holds the state: --resume goes on from there\n",
+                   t.epoch + 1, options->checkpoint);
+        else
+            status = finish(&t, &error);
+    }
     tear_down(&t);
     if (status != CAPSNET_OK) {
-        fprintf(stderr, "capsnet-train: %s\n", error.text);
+        fputs("capsnet-train: ", stderr);
+        if (ranks_count() > 1)
+            fprintf(stderr, "process %zu of %zu: ", ranks_rank() + 1, ranks_count());
+        fprintf(stderr, "%s\n", error.text);
+        ranks_abort();
         return 1;
     }
-    return stop_signal ? 130 : 0;
+    fflush(stdout);
+    ranks_finish();
+    return t.stop ? 130 : 0;
 }

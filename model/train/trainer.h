@@ -29,6 +29,8 @@ struct trainer {
     float *images, *lengths, *poses; /* one batch */
     uint8_t *labels;
     size_t epoch, step; /* the next step to do: of this epoch */
+    size_t share;       /* where in order this rank's images of the batch begin */
+    int stop;           /* a signal has come, on whatever rank */
     struct epoch_sums sums;
     struct epoch_figures *history; /* [options->epochs], epoch of them done */
 };
@@ -41,6 +43,10 @@ CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
  * other options is refused with a sentence that says which differ. */
 CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
                                                        struct capsnet_error *error);
+
+/* A checksum of all that the ranks of a run must have in common: the data, the
+ * options that decide the numbers, the state. */
+uint32_t trainer_fingerprint(const struct trainer *t);
 
 /* Draws OUT's .curve.png and .sheet.png at the end of a run, whose model is
  * that of the file, ready to run.  Returns OK, ERR_IO or ERR_MEMORY. */
