@@ -64,13 +64,20 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     return expired ? -1 : 0;
 }
 
+void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    client->is_oip = is_oip;
+    pthread_mutex_unlock(&deadlines->lock);
+}
+
 /* libmicrohttpd takes no answer in the middle of an upload, so this one goes
  * to the socket directly: nothing else is being sent while a request arrives.
  * It fits into any socket's buffer; a client that it does not reach is lost. */
 static void send_timeout(const struct client *client)
 {
     struct text body = {0}, answer = {0};
-    refusal_document(&body, REFUSED_TIMEOUT, "the request did not arrive in time");
+    refusal_document(&body, REFUSED_TIMEOUT, "the request did not arrive in time", client->is_oip);
     text_addf(&answer,
               "HTTP/1.1 408 Request Timeout\r\n"
               "Connection: close\r\n"

@@ -26,6 +26,7 @@ struct client {
     enum client_phase phase;
     int64_t due_us;
     char request_id[65]; /* of the request that is arriving */
+    int is_oip;          /* its errors have the Open Inference Protocol's form */
     struct client *previous, *next;
 };
 
@@ -48,6 +49,9 @@ void deadlines_close(struct deadlines *deadlines, struct client *client);
  * had already expired: then the connection must be closed. */
 int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
                     int64_t due_us, const char *request_id);
+
+/* Says in which form the request that arrives is told of its 408. */
+void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip);
 
 /* Cuts off whoever is late: one that is still sending is told 408 first. */
 void deadlines_sweep(struct deadlines *deadlines, int64_t now_us);

@@ -15,6 +15,9 @@ unsigned classify_finish(struct request *request);
 unsigned pose_begin(struct request *request);
 unsigned pose_finish(struct request *request);
 
+/* A job's choose step: each image's picture is that of its winning capsule. */
+void choose_winners(struct job *job);
+
 /* handle_reconstruct.c */
 unsigned reconstruct_begin(struct request *request);
 unsigned reconstruct_finish(struct request *request);
@@ -26,5 +29,14 @@ unsigned readyz_answer(struct request *request);
 
 /* handle_web.c: "/" and the files under /web/, by the route's path. */
 unsigned web_answer(struct request *request);
+
+/* handle_oip.c: the Open Inference Protocol */
+unsigned oip_server_answer(struct request *request);
+unsigned oip_live_answer(struct request *request);
+unsigned oip_ready_answer(struct request *request);
+unsigned oip_model_answer(struct request *request);
+unsigned oip_model_ready_answer(struct request *request);
+unsigned oip_infer_begin(struct request *request);
+unsigned oip_infer_finish(struct request *request);
 
 #endif

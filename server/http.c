@@ -106,6 +106,11 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
         MHD_add_response_header(response, "ETag", r->answer.etag);
     for (const char *const *h = r->answer.headers; h && *h; h += 2)
         MHD_add_response_header(response, h[0], h[1]);
+    if (r->answer.json_nbytes) {
+        char length[24];
+        snprintf(length, sizeof length, "%zu", r->answer.json_nbytes);
+        MHD_add_response_header(response, "Inference-Header-Content-Length", length);
+    }
     if (refusal_is_temporary(r->answer.refusal))
         MHD_add_response_header(response, "Retry-After", "1");
     if (atomic_load(&r->service->state) == SERVICE_DRAINING)
@@ -202,7 +207,7 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
     const struct service *service = r->service;
     const char *allow;
     char quoted[48];
-    r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow);
+    r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow, r->segments);
     if (!r->route && (r->path_is_cut || !allow))
         return request_refuse(r, REFUSED_NOT_FOUND, "there is nothing at \"%s\"",
                               quote_client(quoted, path));
@@ -246,6 +251,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     r->content_type = header(r, "Content-Type");
     r->accept = header(r, "Accept");
     r->if_none_match = header(r, "If-None-Match");
+    r->json_length = header(r, "Inference-Header-Content-Length");
     const char *length = header(r, "Content-Length");
     uint64_t body_nbytes = length ? strtoull(length, NULL, 10) : 0;
     int is_chunked = header(r, "Transfer-Encoding") != NULL;
@@ -358,6 +364,8 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     const char *zero = strstr(target, "%00");
     r->path_is_cut = zero && zero < target + strcspn(target, "?");
     make_id(http, r->id);
+    r->is_oip = strncmp(target, "/v2", 3) == 0 && (!target[3] || strchr("/?", target[3]));
+    deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_enter(&http->deadlines, client, CLIENT_RECEIVING,
                     seconds_from_now(o->request_deadline_s), r->id);
     return r;

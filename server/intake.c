@@ -53,7 +53,7 @@ static unsigned too_many_images(struct request *r, struct limit limit)
                           limit.max_images);
 }
 
-static unsigned make_digits(struct request *r, size_t n)
+unsigned intake_make_digits(struct request *r, size_t n)
 {
     const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
     if (n == 0)
@@ -65,8 +65,7 @@ static unsigned make_digits(struct request *r, size_t n)
     return 0;
 }
 
-/* Image i of the request, a PNG, to its digit. */
-static unsigned take_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
+unsigned intake_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
     const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
     size_t pixels = shape->height * shape->width * shape->channels;
@@ -113,23 +112,22 @@ static unsigned take_multipart(struct request *r, struct limit limit)
         status = too_many_images(r, limit);
         break;
     default:
-        status = make_digits(r, n);
+        status = intake_make_digits(r, n);
         for (size_t i = 0; i < n && status == 0; i++)
-            status = take_png(r, i, parts[i].bytes, parts[i].n);
+            status = intake_png(r, i, parts[i].bytes, parts[i].n);
     }
     free(parts);
     return status;
 }
 
-/* Image i of the request, base64 of a PNG, to its digit. */
-static unsigned take_base64(struct request *r, size_t i, const char *text)
+unsigned intake_base64(struct request *r, size_t i, const char *text)
 {
     size_t length = strlen(text), nbytes;
     uint8_t *bytes = malloc(length * 3 / 4 + 3);
     if (!bytes)
         return no_memory(r);
     unsigned status = base64_decode(bytes, &nbytes, text, length) == 0
-                          ? take_png(r, i, bytes, nbytes)
+                          ? intake_png(r, i, bytes, nbytes)
                           : request_refuse(r, REFUSED_INVALID_JSON,
                                            "images[%zu]: the string is not base64", i);
     free(bytes);
@@ -179,13 +177,13 @@ static unsigned take_json_images(struct request *r, const cJSON *root, struct li
     }
     if (n > limit.max_images)
         return too_many_images(r, limit);
-    status = make_digits(r, n);
+    status = intake_make_digits(r, n);
     n = 0;
     cJSON_ArrayForEach(item, images)
     {
         if (status)
             break;
-        status = take_base64(r, n++, item->valuestring);
+        status = intake_base64(r, n++, item->valuestring);
     }
     return status;
 }
@@ -252,8 +250,8 @@ static unsigned take(struct request *r, struct limit limit)
         return request_refuse(r, REFUSED_NO_IMAGE, "the body is empty");
     switch (body_form(r)) {
     case FORM_PNG:
-        status = make_digits(r, 1);
-        return status ? status : take_png(r, 0, (const uint8_t *)r->body.bytes, r->body.n);
+        status = intake_make_digits(r, 1);
+        return status ? status : intake_png(r, 0, (const uint8_t *)r->body.bytes, r->body.n);
     case FORM_MULTIPART:
         return take_multipart(r, limit);
     case FORM_JSON:

@@ -17,4 +17,10 @@ unsigned intake_images(struct request *request, size_t max_images);
  * written to params.class_index and request->digits [pose_dims]. */
 unsigned intake_image_or_pose(struct request *request);
 
+/* The same piece by piece: room for n images' digits, and image i from a PNG
+ * or from the base64 of one.  Each returns 0, or the status of the refusal. */
+unsigned intake_make_digits(struct request *request, size_t n);
+unsigned intake_png(struct request *request, size_t i, const uint8_t *bytes, size_t nbytes);
+unsigned intake_base64(struct request *request, size_t i, const char *text);
+
 #endif

@@ -26,11 +26,14 @@ static const struct {
     [REFUSED_LOADING] = {503, "loading"},
 };
 
-unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence)
+unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
+                          int is_oip)
 {
-    text_addf(text, "{\"error\": {\"code\": \"%s\", \"message\": ", REFUSALS[refusal].code);
+    text_add(text, "{\"error\": ");
+    if (!is_oip)
+        text_addf(text, "{\"code\": \"%s\", \"message\": ", REFUSALS[refusal].code);
     json_add_string(text, sentence);
-    text_add(text, "}}\n");
+    text_add(text, is_oip ? "}\n" : "}}\n");
     return REFUSALS[refusal].status;
 }
 
@@ -50,6 +53,7 @@ unsigned request_refuse(struct request *request, enum refusal refusal, const cha
 {
     static char no_memory[] =
         "{\"error\": {\"code\": \"overloaded\", \"message\": \"out of memory\"}}\n";
+    static char oip_no_memory[] = "{\"error\": \"out of memory\"}\n";
     char sentence[512];
     va_list arguments;
     va_start(arguments, format);
@@ -58,13 +62,13 @@ unsigned request_refuse(struct request *request, enum refusal refusal, const cha
 
     struct text text = {0};
     struct answer answer = {.refusal = refusal, .content_type = "application/json"};
-    answer.status = refusal_document(&text, refusal, sentence);
+    answer.status = refusal_document(&text, refusal, sentence, request->is_oip);
     answer.body = text_take(&text, &answer.nbytes);
     if (!answer.body) {
         answer.refusal = REFUSED_OVERLOADED;
         answer.status = 503;
-        answer.body = no_memory;
-        answer.nbytes = sizeof no_memory - 1;
+        answer.body = request->is_oip ? oip_no_memory : no_memory;
+        answer.nbytes = strlen(answer.body);
         answer.is_constant = 1;
     }
     set_answer(request, answer);
@@ -154,6 +158,7 @@ void request_free(struct request *request)
     free(request->digits);
     free(request->results);
     free(request->decoder);
+    free(request->oip);
     free(request->job.picture_classes);
     free(request);
 }

@@ -18,6 +18,7 @@
 #include "workers.h"
 
 struct MHD_Connection;
+struct oip_infer;
 struct route;
 
 /* Why a request is refused.  request.c maps each to its status and code. */
@@ -51,6 +52,14 @@ struct params {
 
 enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
 
+/* A piece of the path. */
+struct segment {
+    const char *at; /* not ended by a 0 */
+    size_t n;
+};
+
+enum { ROUTE_SEGMENTS = 2 }; /* no route's path has more that vary */
+
 /* What is answered.  body is malloc'd, or a constant when is_constant. */
 struct answer {
     unsigned status; /* 0 until there is one */
@@ -60,6 +69,7 @@ struct answer {
     char etag[ETAG_SIZE];       /* empty: none */
     char *body;
     size_t nbytes;
+    size_t json_nbytes; /* of a body that goes on in binary tensors; else 0 */
     int is_constant;
 };
 
@@ -73,6 +83,9 @@ struct request {
     char target[256];         /* as sent, clipped: for the log */
     const char *content_type; /* the connection's; NULL when absent */
     const char *accept, *if_none_match;
+    const char *json_length; /* Inference-Header-Content-Length */
+    struct segment segments[ROUTE_SEGMENTS];
+    int is_oip; /* below /v2, where errors have another form */
     struct params params;
 
     struct text body;
@@ -85,6 +98,7 @@ struct request {
     float *results; /* lengths and poses */
     float *decoder; /* picture_poses and pictures */
     int from_pose;  /* the body was a pose, not an image */
+    struct oip_infer *oip; /* what an inference request asks for; malloc'd */
 
     struct task task;
     struct answer answer;
@@ -105,8 +119,10 @@ __attribute__((format(printf, 3, 4))) unsigned request_refuse(struct request *re
                                                               enum refusal refusal,
                                                               const char *format, ...);
 
-/* The error document for a refusal, and its HTTP status. */
-unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence);
+/* The error document for a refusal, and its HTTP status.  is_oip: in the form
+ * of the Open Inference Protocol. */
+unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
+                          int is_oip);
 
 /* Is the refusal one that a later try may escape (503)? */
 int refusal_is_temporary(enum refusal refusal);

@@ -21,6 +21,16 @@ static const struct route ROUTES[] = {
     {"/web/client.js", "GET", 0, 1, web_answer, NULL},
     {"/web/plot.js", "GET", 0, 1, web_answer, NULL},
     {"/web/samples.js", "GET", 0, 1, web_answer, NULL},
+    {"/v2", "GET", 0, 1, oip_server_answer, NULL},
+    {"/v2/health/live", "GET", 0, 1, oip_live_answer, NULL},
+    {"/v2/health/ready", "GET", 0, 0, oip_ready_answer, NULL},
+    {"/v2/models/{name}", "GET", 0, 0, oip_model_answer, NULL},
+    {"/v2/models/{name}/ready", "GET", 0, 0, oip_model_ready_answer, NULL},
+    {"/v2/models/{name}/versions/{version}", "GET", 0, 0, oip_model_answer, NULL},
+    {"/v2/models/{name}/versions/{version}/ready", "GET", 0, 0, oip_model_ready_answer, NULL},
+    {"/v2/models/{name}/infer", "POST", 0, 0, oip_infer_begin, oip_infer_finish},
+    {"/v2/models/{name}/versions/{version}/infer", "POST", 0, 0, oip_infer_begin,
+     oip_infer_finish},
 };
 
 static int serves(const struct route *route, const char *method)
@@ -29,15 +39,40 @@ static int serves(const struct route *route, const char *method)
            (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
 }
 
-const struct route *route_find(const char *path, const char *method, const char **allow)
+/* Does the path fit the pattern?  Notes what stood for each {name}. */
+static int fits(const char *pattern, const char *path, struct segment segments[ROUTE_SEGMENTS])
+{
+    memset(segments, 0, ROUTE_SEGMENTS * sizeof *segments);
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return 0;
+            continue;
+        }
+        *segments = (struct segment){path, strcspn(path, "/")};
+        if (segments->n == 0)
+            return 0;
+        path += segments++->n;
+        pattern += strcspn(pattern, "}") + 1;
+    }
+    return *path == 0;
+}
+
+const struct route *route_find(const char *path, const char *method, const char **allow,
+                               struct segment segments[ROUTE_SEGMENTS])
 {
     *allow = NULL;
     for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++) {
-        if (strcmp(path, ROUTES[i].path) != 0)
+        if (!fits(ROUTES[i].path, path, segments))
             continue;
         if (serves(&ROUTES[i], method))
             return &ROUTES[i];
         *allow = strcmp(ROUTES[i].method, "GET") == 0 ? "GET, HEAD" : ROUTES[i].method;
     }
     return NULL;
+}
+
+const struct route *route_at(size_t i)
+{
+    return i < sizeof ROUTES / sizeof *ROUTES ? &ROUTES[i] : NULL;
 }

@@ -10,7 +10,7 @@
 typedef unsigned (*route_step)(struct request *request);
 
 struct route {
-    const char *path, *method; /* GET answers HEAD too */
+    const char *path, *method; /* {name} in a path fits any one segment; GET answers HEAD too */
     unsigned params;           /* PARAM_ flags that the query may hold */
     int always;                /* answers while loading and draining too */
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
@@ -19,7 +19,12 @@ struct route {
 };
 
 /* The route of a path and a method.  NULL when there is none: then *allow is
- * NULL for an unknown path, or the methods that the path has, for "Allow". */
-const struct route *route_find(const char *path, const char *method, const char **allow);
+ * NULL for an unknown path, or the methods that the path has, for "Allow".
+ * segments: what stood in the place of each {name}; they point into path. */
+const struct route *route_find(const char *path, const char *method, const char **allow,
+                               struct segment segments[ROUTE_SEGMENTS]);
+
+/* Route i of the table, NULL past its end. */
+const struct route *route_at(size_t i);
 
 #endif
