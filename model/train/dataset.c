@@ -84,12 +84,14 @@ static enum capsnet_status match_classes(struct dataset *d, const struct capsnet
     }
     const int by_order = known == 0 && (d->names ? d->classes == classes : d->classes <= classes);
     if (!by_order && (!d->names || known < d->classes)) {
-        int n = snprintf(error->text, sizeof error->text,
-                         "%.200s: the images have %zu classes, but the model knows %zu", folder,
-                         d->classes, classes);
-        if (d->names)
-            snprintf(error->text + n, sizeof error->text - (size_t)n, ", none of them \"%.100s\"",
+        if (known)
+            snprintf(error->text, sizeof error->text,
+                     "%.200s: the class \"%.100s\" is none of the model's", folder,
                      d->names[unknown]);
+        else
+            snprintf(error->text, sizeof error->text,
+                     "%.300s: the images have %zu classes, but the model knows %zu", folder,
+                     d->classes, classes);
         return CAPSNET_ERR_SHAPE;
     }
     for (size_t i = 0; i < d->n && !by_order; i++)

@@ -137,6 +137,20 @@ static enum capsnet_status set_labels(struct capsnet_model *model, const char *l
     return CAPSNET_OK;
 }
 
+/* The weights file holds these texts, and must be UTF-8. */
+static enum capsnet_status check_text(const struct trainer *t, struct capsnet_error *error)
+{
+    const char *bad = safetensors_is_utf8(t->options->command) ? NULL : "the command line";
+    for (size_t j = 0; !bad && j < t->model->shape.classes; j++)
+        if (!safetensors_is_utf8(t->model->labels[j]))
+            bad = t->model->labels[j];
+    if (!bad)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "%.200s: this is not UTF-8, as all text in a weights file must be", bad);
+    return CAPSNET_ERR_ARGUMENT;
+}
+
 /* Names, from the command line or the data, and the test set, whose classes
  * they tell apart: what is wrong with any shows before the training. */
 static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *error)
@@ -158,14 +172,7 @@ static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *er
         status = dataset_load(&t->test, o->data, "t10k", model, error);
     if (status == CAPSNET_OK && o->labels)
         status = set_labels(model, o->labels, error);
-    for (size_t j = 0; status == CAPSNET_OK && j < model->shape.classes; j++)
-        if (!safetensors_is_utf8(model->labels[j]) || !safetensors_is_utf8(model->name)) {
-            snprintf(error->text, sizeof error->text,
-                     "the model's name and labels must be UTF-8, which \"%.100s\" or \"%.100s\" "
-                     "is not", model->name, model->labels[j]);
-            status = CAPSNET_ERR_ARGUMENT;
-        }
-    return status;
+    return status == CAPSNET_OK ? check_text(t, error) : status;
 }
 
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
