@@ -36,6 +36,18 @@ static void evaluate_batch(struct evaluation *e, struct capsnet_workspace *ws, s
                                                    b->pictures + i * at->pixels);
 }
 
+enum capsnet_status evaluate_check(const struct capsnet_shape *shape, const struct dataset *data,
+                                   struct capsnet_error *error)
+{
+    if (data->height == shape->height && data->width == shape->width &&
+        data->channels == shape->channels)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "the images are %zu x %zu x %zu, but the model takes %zu x %zu x %zu", data->height,
+             data->width, data->channels, shape->height, shape->width, shape->channels);
+    return CAPSNET_ERR_SHAPE;
+}
+
 enum capsnet_status evaluate(struct evaluation *out, struct capsnet_workspace *ws,
                              const struct dataset *data, const uint32_t *index, size_t n,
                              struct capsnet_error *error)
@@ -51,15 +63,10 @@ enum capsnet_status evaluate_pictures(struct evaluation *out, float *pictures,
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
     const size_t batch = ws->max_batch, pixels = at->pixels;
-    if (data->height != shape->height || data->width != shape->width ||
-        data->channels != shape->channels) {
-        snprintf(error->text, sizeof error->text,
-                 "the images are %zu x %zu x %zu, but the model takes %zu x %zu x %zu",
-                 data->height, data->width, data->channels, shape->height, shape->width,
-                 shape->channels);
-        return CAPSNET_ERR_SHAPE;
-    }
-    enum capsnet_status status = CAPSNET_ERR_MEMORY;
+    enum capsnet_status status = evaluate_check(shape, data, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = CAPSNET_ERR_MEMORY;
     struct evaluation e = {.n = index ? n : data->n};
     struct buffers b = {
         .images = malloc(batch * pixels * sizeof(float)),

@@ -15,6 +15,11 @@ struct evaluation {
     float *errors;     /* [n] mean squared pixel error of its reconstruction */
 };
 
+/* Whether a model of that shape takes the images: OK or ERR_SHAPE. */
+CAPSNET_MUST_CHECK enum capsnet_status evaluate_check(const struct capsnet_shape *shape,
+                                                      const struct dataset *data,
+                                                      struct capsnet_error *error);
+
 /* Images index[0 .. n-1] of the data set, or all of it when index is NULL (n
  * is then ignored), in batches of the workspace's largest. */
 CAPSNET_MUST_CHECK enum capsnet_status evaluate(struct evaluation *evaluation,

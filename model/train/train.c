@@ -170,6 +170,8 @@ static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *er
     }
     if (o->test)
         status = dataset_load(&t->test, o->data, "t10k", model, error);
+    if (status == CAPSNET_OK && o->test)
+        status = evaluate_check(&model->shape, &t->test, error);
     if (status == CAPSNET_OK && o->labels)
         status = set_labels(model, o->labels, error);
     return status == CAPSNET_OK ? check_text(t, error) : status;
