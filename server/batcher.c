@@ -31,6 +31,7 @@ struct batcher {
     struct capsnet_workspace *workspace;
     struct capsnet_shape shape;
     size_t pixels, max_batch, queue, delay_us;
+    struct metrics *metrics;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -95,6 +96,7 @@ static void run_forward(struct batcher *b)
     if (n == 0)
         return;
     capsnet_forward(b->workspace, n, b->images, b->lengths, b->poses);
+    metrics_count_batch(b->metrics, n);
     n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
         const struct slice *s = &b->slices[i];
@@ -199,7 +201,7 @@ static void warm_up(struct batcher *b)
 
 enum capsnet_status batcher_create(struct batcher **batcher, const struct capsnet_model *model,
                                    size_t max_batch, size_t threads, size_t queue,
-                                   size_t delay_us, struct capsnet_error *error)
+                                   size_t delay_us, struct metrics *metrics, struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     struct batcher *b = calloc(1, sizeof *b);
@@ -210,6 +212,7 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     b->max_batch = max_batch;
     b->queue = queue;
     b->delay_us = delay_us;
+    b->metrics = metrics;
     b->tail = &b->head;
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_t monotonic;
@@ -249,6 +252,14 @@ int batcher_is_full(struct batcher *b)
     int full = b->admitted + b->listed >= b->queue;
     pthread_mutex_unlock(&b->lock);
     return full;
+}
+
+size_t batcher_waiting(struct batcher *b)
+{
+    pthread_mutex_lock(&b->lock);
+    size_t waiting = b->listed;
+    pthread_mutex_unlock(&b->lock);
+    return waiting;
 }
 
 int batcher_admit(struct batcher *b)

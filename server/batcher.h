@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "../model/capsnet.h"
+#include "metrics.h"
 
 /* What one request wants computed: n_images forward, then n_pictures decoded.
  * Either may be 0, not both.  All memory is the owner's and must last until
@@ -49,10 +50,15 @@ struct batcher;
  * model      must outlive the batcher
  * max_batch  most images in one pass; threads: that compute
  * queue      images that may wait
- * delay_us   how long a batch that is not full waits for more */
+ * delay_us   how long a batch that is not full waits for more
+ * metrics    where its batches are counted; may be NULL */
 CAPSNET_MUST_CHECK enum capsnet_status
 batcher_create(struct batcher **batcher, const struct capsnet_model *model, size_t max_batch,
-               size_t threads, size_t queue, size_t delay_us, struct capsnet_error *error);
+               size_t threads, size_t queue, size_t delay_us,
+               struct metrics *metrics, struct capsnet_error *error);
+
+/* Images that wait now. */
+size_t batcher_waiting(struct batcher *batcher);
 
 /* Is the queue full just now?  A cheap look, before a body is read. */
 int batcher_is_full(struct batcher *batcher);

@@ -52,6 +52,8 @@ static void add_prediction(struct text *text, const struct request *request, siz
     float error = capsnet_pixel_error(shape, job->digits + i * pixels, job->pictures + i * pixels);
     float threshold = capsnet_model_error_threshold(model);
 
+    if (error > threshold) /* false for no threshold, NAN */
+        atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
     text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
     json_add_string(text, capsnet_model_label(model, winner));
     text_add(text, ", \"probability\": ");

@@ -384,6 +384,7 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
                                             NULL) != 0;
     unsigned status = r->answer.status ? r->answer.status : expired ? 408 : 0;
+    metrics_count_request(&http->service->metrics, r, status);
     log_request(r, status, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (r->headers_seen)
         atomic_fetch_sub(&http->active, 1);
@@ -397,10 +398,12 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     struct http *http = context;
     const struct options *o = http->service->options;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        atomic_fetch_add(&http->service->metrics.connections_closed, 1);
         deadlines_close(&http->deadlines, *slot);
         *slot = NULL;
         return;
     }
+    atomic_fetch_add(&http->service->metrics.connections_accepted, 1);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     char id[REQUEST_ID_SIZE];

@@ -70,7 +70,7 @@ static int load(struct service *service)
         capsnet_model_load(&service->model, o->weights, o->cpu_level, &error);
     if (status == CAPSNET_OK)
         status = batcher_create(&service->batcher, service->model, o->max_batch, service->threads,
-                                o->queue, o->batch_delay_us, &error);
+                                o->queue, o->batch_delay_us, &service->metrics, &error);
     if (status != CAPSNET_OK) {
         fprintf(stderr, "capsnetd: %s\n", error.text);
         return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;
@@ -124,6 +124,7 @@ static int run(const struct options *options)
     char url[128], message[256];
     int listen_fd, exit_status = EXIT_FAILURE;
 
+    metrics_init(&service.metrics);
     if (catch_signals() != 0) {
         perror("capsnetd: cannot catch signals");
         return EXIT_FAILURE;

@@ -37,6 +37,11 @@ unsigned refusal_document(struct text *text, enum refusal refusal, const char *s
     return REFUSALS[refusal].status;
 }
 
+const char *refusal_code(enum refusal refusal)
+{
+    return REFUSALS[refusal].code;
+}
+
 int refusal_is_temporary(enum refusal refusal)
 {
     return REFUSALS[refusal].status == 503;

@@ -37,6 +37,7 @@ enum refusal {
     REFUSED_OVERLOADED,
     REFUSED_DRAINING,
     REFUSED_LOADING,
+    N_REFUSALS,
 };
 
 enum { REQUEST_ID_SIZE = 65 }; /* 64 characters and a 0 */
@@ -123,6 +124,9 @@ __attribute__((format(printf, 3, 4))) unsigned request_refuse(struct request *re
  * of the Open Inference Protocol. */
 unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
                           int is_oip);
+
+/* The code of a refusal, as the error document has it. */
+const char *refusal_code(enum refusal refusal);
 
 /* Is the refusal one that a later try may escape (503)? */
 int refusal_is_temporary(enum refusal refusal);

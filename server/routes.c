@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "handlers.h"
+#include "metrics.h"
 #include "params.h"
 
 static const struct route ROUTES[] = {
@@ -14,6 +15,7 @@ static const struct route ROUTES[] = {
     {"/model", "GET", 0, 0, model_answer, NULL},
     {"/healthz", "GET", 0, 1, healthz_answer, NULL},
     {"/readyz", "GET", 0, 0, readyz_answer, NULL},
+    {"/metrics", "GET", 0, 1, metrics_answer, NULL},
     {"/", "GET", 0, 1, web_answer, NULL},
     {"/web/style.css", "GET", 0, 1, web_answer, NULL},
     {"/web/page.js", "GET", 0, 1, web_answer, NULL},

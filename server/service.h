@@ -9,6 +9,7 @@
 
 #include "../model/capsnet.h"
 #include "batcher.h"
+#include "metrics.h"
 #include "options.h"
 #include "workers.h"
 
@@ -24,6 +25,7 @@ struct service {
     struct workers *workers;
     atomic_int state; /* enum service_state */
     atomic_size_t body_bytes; /* in memory, of all requests together */
+    struct metrics metrics;
 };
 
 #endif
