@@ -14,6 +14,8 @@
  */
 #include "http.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,17 +394,33 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     *slot = NULL;
 }
 
+static void log_connection(struct MHD_Connection *connection, const char *what)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+    if (!log_wants(LOG_LEVEL_DEBUG) || !info || !info->client_addr)
+        return;
+    socklen_t n = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                           : sizeof(struct sockaddr_in);
+    getnameinfo(info->client_addr, n, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    log_event(LOG_LEVEL_DEBUG, "%s port %s %s", host, port, what);
+}
+
 static void on_connection(void *context, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct http *http = context;
     const struct options *o = http->service->options;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        log_connection(connection, "disconnected");
         atomic_fetch_add(&http->service->metrics.connections_closed, 1);
         deadlines_close(&http->deadlines, *slot);
         *slot = NULL;
         return;
     }
+    log_connection(connection, "connected");
     atomic_fetch_add(&http->service->metrics.connections_accepted, 1);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);

@@ -10,11 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "http.h"
 #include "listen.h"
+#include "log.h"
 #include "options.h"
 #include "service.h"
 
@@ -72,7 +74,7 @@ static int load(struct service *service)
         status = batcher_create(&service->batcher, service->model, o->max_batch, service->threads,
                                 o->queue, o->batch_delay_us, &service->metrics, &error);
     if (status != CAPSNET_OK) {
-        fprintf(stderr, "capsnetd: %s\n", error.text);
+        log_event(LOG_LEVEL_ERROR, "%s", error.text);
         return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;
     }
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
@@ -80,7 +82,7 @@ static int load(struct service *service)
                                                 : service->threads;
     service->workers = workers_create(n);
     if (!service->workers) {
-        fprintf(stderr, "capsnetd: cannot start %zu worker threads\n", n);
+        log_event(LOG_LEVEL_ERROR, "cannot start %zu worker threads", n);
         return EXIT_FAILURE;
     }
     return 0;
@@ -106,8 +108,8 @@ static void serve(struct service *service, struct http *http)
     int64_t until = clock_us() + (int64_t)service->options->drain_s * 1000000;
     while (http_active(http)) {
         if (clock_us() >= until) {
-            fprintf(stderr, "capsnetd: gave up %zu requests after %zu s of draining\n",
-                    http_active(http), service->options->drain_s);
+            log_event(LOG_LEVEL_ERROR, "gave up %zu requests after %zu s of draining",
+                      http_active(http), service->options->drain_s);
             _exit(EXIT_SUCCESS); /* told to stop, and nobody left to wait for */
         }
         int again = wait_signal(DRAIN_MS);
@@ -126,7 +128,7 @@ static int run(const struct options *options)
 
     metrics_init(&service.metrics);
     if (catch_signals() != 0) {
-        perror("capsnetd: cannot catch signals");
+        log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
         return EXIT_FAILURE;
     }
     switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
@@ -134,7 +136,7 @@ static int run(const struct options *options)
         exit_status = EXIT_BAD_OPTION;
         /* fall through */
     case LISTEN_FAILED:
-        fprintf(stderr, "capsnetd: %s\n", message);
+        log_event(LOG_LEVEL_ERROR, "%s", message);
         return exit_status;
     case LISTEN_OK:
         break;
@@ -142,7 +144,7 @@ static int run(const struct options *options)
     service.threads = options->threads ? options->threads : capsnet_cpu_count();
     http = http_start(&service, listen_fd);
     if (!http) {
-        fprintf(stderr, "capsnetd: cannot start the HTTP daemon\n");
+        log_event(LOG_LEVEL_ERROR, "cannot start the HTTP daemon");
         close(listen_fd);
         return EXIT_FAILURE;
     }
@@ -173,10 +175,11 @@ int main(int argc, char **argv)
         printf("capsnetd %s\n", CAPSNET_VERSION);
         return EXIT_SUCCESS;
     case OPTIONS_BAD:
-        fprintf(stderr, "capsnetd: %s\n", message);
+        log_event(LOG_LEVEL_ERROR, "%s", message);
         return EXIT_BAD_OPTION;
     case OPTIONS_RUN:
         break;
     }
+    log_init(options.log_format, options.log_level);
     return run(&options);
 }

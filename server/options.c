@@ -7,7 +7,7 @@
 
 struct option {
     const char *flag;     /* without its two hyphens */
-    const char *value;    /* what --help calls it */
+    const char *value;    /* what --help calls it; a|b: one of these texts */
     const char *fallback; /* the default as one would type it; NULL leaves 0 or NULL */
     size_t offset;        /* in struct options */
     size_t min, max;      /* of a number; max 0 marks a text */
@@ -44,6 +44,9 @@ static const struct option OPTIONS[] = {
      "seconds to finish accepted requests after SIGTERM"},
     {"cpu-level", "LEVEL", NULL, AT(cpu_level), 0, 0,
      "ref, avx2 or avx512 (default: the best this CPU has)"},
+    {"log-format", "text|json", "text", AT(log_format), 0, 0, "how to log"},
+    {"log-level", "error|info|debug", "info", AT(log_level), 0, 0,
+     "what to log: what failed; every request; connections too"},
 };
 
 enum { N_OPTIONS = sizeof OPTIONS / sizeof *OPTIONS };
@@ -55,12 +58,29 @@ static void variable_name(char name[64], const struct option *option)
         *c = *c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
 }
 
+/* Is the value one of a|b|c? */
+static int is_choice(const char *choices, const char *value)
+{
+    const size_t n = strlen(value);
+    for (const char *choice = choices; choice; choice = strchr(choice, '|')) {
+        choice += *choice == '|';
+        if (!strchr(value, '|') && strncmp(choice, value, n) == 0 && (choice[n] == '|' || choice[n] == 0))
+            return 1;
+    }
+    return 0;
+}
+
 /* Stores a value.  source names where it came from: a flag or a variable. */
 static int set(struct options *options, const struct option *option, const char *source,
                const char *value, char *message, size_t message_nbytes)
 {
     void *field = (char *)options + option->offset;
     if (option->max == 0) {
+        if (*value && strchr(option->value, '|') && !is_choice(option->value, value)) {
+            snprintf(message, message_nbytes, "%s must be one of %s, not \"%.64s\"", source,
+                     option->value, value);
+            return -1;
+        }
         if (*value) {
             memcpy(field, &value, sizeof value);
             return 0;

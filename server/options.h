@@ -16,6 +16,8 @@ struct options {
     const char *listen;     /* ADDR:PORT */
     const char *weights;    /* a file */
     const char *cpu_level;  /* NULL for the best */
+    const char *log_format; /* text or json */
+    const char *log_level;  /* error, info or debug */
     size_t threads;         /* 0 for as many as the CPUs this process may use */
     size_t max_batch;       /* images */
     size_t batch_delay_us;

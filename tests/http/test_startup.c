@@ -17,7 +17,8 @@ static const char *const FLAGS[] = {
     "--listen",          "--weights",   "--threads",    "--max-batch",
     "--batch-delay-us",  "--queue",     "--max-images", "--max-body-bytes",
     "--max-connections", "--max-side",  "--timeout-s",  "--request-deadline-s",
-    "--drain-s",         "--cpu-level", "--version",    "--help",
+    "--drain-s",         "--cpu-level", "--log-format", "--log-level",
+    "--version",         "--help",
 };
 
 /* ---- Helpers ---------------------------------------------------------- */
