@@ -11,10 +11,11 @@ float margin_loss(size_t classes, const float *lengths, size_t label, float *dle
     float loss = 0;
     for (size_t j = 0; j < classes; j++) {
         dlengths[j] = 0;
-        if (j == label && lengths[j] < high) {
+        /* Negated, so that a NaN makes the loss one: < and > would call it 0. */
+        if (j == label && !(lengths[j] >= high)) {
             loss += (high - lengths[j]) * (high - lengths[j]);
             dlengths[j] = -2 * (high - lengths[j]);
-        } else if (j != label && lengths[j] > low) {
+        } else if (j != label && !(lengths[j] <= low)) {
             loss += lambda * (lengths[j] - low) * (lengths[j] - low);
             dlengths[j] = 2 * lambda * (lengths[j] - low);
         }
