@@ -113,6 +113,22 @@ size_t capsnet_model_parameters(const struct capsnet_model *model)
     return sum;
 }
 
+/* The largest value in a block: for weights fp16's.  With it no sum of the
+ * forward pass overflows at any shape within the limits (conv1 stays below
+ * 3e8, PrimaryCaps below 2e18, whose square squash needs, the decoder below
+ * 2e24), so that no weights file makes a NaN.  Adam's sums have no limit. */
+static float largest_value(const char *prefix)
+{
+    return *prefix ? FLT_MAX : 65504;
+}
+
+static enum capsnet_status bad_value(struct capsnet_error *error, const char *name, float value)
+{
+    snprintf(error->text, sizeof error->text, "tensor \"%s\" holds a value that is %s", name,
+             isfinite(value) ? "beyond 65504 in size" : "not finite");
+    return CAPSNET_ERR_FORMAT;
+}
+
 /* ---- Making and freeing -------------------------------------------------- */
 
 static size_t spectrum_bytes(const struct capsnet_model *model)
@@ -324,17 +340,11 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
 
 /* ---- Reading ------------------------------------------------------------- */
 
-/* The largest weight: fp16's.  With it no sum of the forward pass overflows at
- * any shape within the limits (conv1 stays below 3e8, PrimaryCaps below 2e18,
- * whose square squash needs, the decoder below 2e24), so that no weights file
- * makes a NaN. */
-static const float LARGEST_WEIGHT = 65504;
-
 enum capsnet_status model_import(const struct capsnet_model *model,
                                  const struct safetensors *file, const char *prefix, float *flat,
                                  struct capsnet_error *error)
 {
-    const float limit = *prefix ? FLT_MAX : LARGEST_WEIGHT; /* Adam's sums have none */
+    const float limit = largest_value(prefix);
     for (size_t t = 0; t < MODEL_TENSORS; t++) {
         char name[64];
         size_t dims[4], rank = tensor_dims(model, t, dims), count = product(dims, rank);
@@ -356,13 +366,11 @@ enum capsnet_status model_import(const struct capsnet_model *model,
         size_t i = 0;
         for (; i < count && fabsf(values[i]) <= limit; i++)
             flat[flat_index(model, t, i)] = values[i];
-        int finite = i == count || isfinite(values[i]);
+        enum capsnet_status status =
+            i < count ? bad_value(error, name, values[i]) : CAPSNET_OK;
         free(values);
-        if (i < count) {
-            snprintf(error->text, sizeof error->text, "tensor \"%s\" holds a value that is %s",
-                     name, finite ? "beyond 65504 in size" : "not finite");
-            return CAPSNET_ERR_FORMAT;
-        }
+        if (status != CAPSNET_OK)
+            return status;
     }
     return CAPSNET_OK;
 }
@@ -424,11 +432,15 @@ enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *p
 /* ---- Writing ------------------------------------------------------------- */
 
 /* The tensors of one block, in the file's names and layouts, behind a prefix;
- * their values go to *values, which moves on. */
-static void export_block(const struct capsnet_model *model, const struct model_block *block,
-                         enum safetensors_dtype dtype, char (*names)[64],
-                         struct safetensors_entry *entries, float **values)
+ * their values go to *values, which moves on.  What model_import() would
+ * refuse is not written either: a diverged run keeps its last good state. */
+static enum capsnet_status export_block(const struct capsnet_model *model,
+                                        const struct model_block *block,
+                                        enum safetensors_dtype dtype, char (*names)[64],
+                                        struct safetensors_entry *entries, float **values,
+                                        struct capsnet_error *error)
 {
+    const float limit = largest_value(block->prefix);
     for (size_t t = 0; t < MODEL_TENSORS; t++) {
         struct safetensors_entry *entry = &entries[t];
         size_t dims[4], rank = tensor_dims(model, t, dims), count = product(dims, rank);
@@ -436,10 +448,14 @@ static void export_block(const struct capsnet_model *model, const struct model_b
         *entry = (struct safetensors_entry){.name = names[t], .dtype = dtype, .rank = rank,
                                             .data = *values};
         memcpy(entry->dims, dims, rank * sizeof *dims);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             (*values)[i] = block->flat[flat_index(model, t, i)];
+            if (!(fabsf((*values)[i]) <= limit))
+                return bad_value(error, names[t], (*values)[i]);
+        }
         *values += count;
     }
+    return CAPSNET_OK;
 }
 
 static char *labels_json(const struct capsnet_model *model)
@@ -497,9 +513,16 @@ enum capsnet_status model_save(const struct capsnet_model *model, const char *pa
         goto out;
     }
     float *next = values;
-    for (size_t b = 0; b < n_blocks; b++)
-        export_block(model, &blocks[b], dtype, names + b * MODEL_TENSORS,
-                     entries + b * MODEL_TENSORS, &next);
+    for (size_t b = 0; b < n_blocks; b++) {
+        struct capsnet_error inner;
+        status = export_block(model, &blocks[b], dtype, names + b * MODEL_TENSORS,
+                              entries + b * MODEL_TENSORS, &next, &inner);
+        if (status != CAPSNET_OK) {
+            snprintf(error->text, sizeof error->text, "%.200s is not written, because %.250s",
+                     path, inner.text);
+            goto out;
+        }
+    }
     size_t n = own_metadata(model, labels, numbers, metadata);
     for (size_t i = 0; i < n_extra; i++)
         if (!is_own_key(extra[i].key))

@@ -38,7 +38,8 @@ CAPSNET_MUST_CHECK enum capsnet_status model_import(const struct capsnet_model *
                                                     struct capsnet_error *error);
 
 /* Writes blocks and metadata: what describes the model itself comes first,
- * then extra (keys of the former are left out). */
+ * then extra (keys of the former are left out).  Values that model_import()
+ * would refuse are CAPSNET_ERR_FORMAT, and the old file stands. */
 CAPSNET_MUST_CHECK enum capsnet_status
 model_save(const struct capsnet_model *model, const char *path, enum safetensors_dtype dtype,
            const struct model_block *blocks, size_t n_blocks,
