@@ -9,11 +9,14 @@
 #include "train.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "evaluate.h"
 #include "progress.h"
@@ -177,10 +180,54 @@ static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *er
     return status == CAPSNET_OK ? check_text(t, error) : status;
 }
 
+/* Tries to make a file: the path itself, to append to, or one beside it as
+ * safetensors_write() does. */
+static enum capsnet_status check_writable(const char *path, int beside,
+                                          struct capsnet_error *error)
+{
+    struct stat info;
+    char *name = NULL;
+    int fd = -1;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        errno = EISDIR;
+    else if (!beside)
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    else if (asprintf(&name, "%s.tmp-%ld", path, (long)getpid()) >= 0)
+        fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    else
+        name = NULL; /* asprintf leaves it undefined */
+    if (fd < 0)
+        snprintf(error->text, sizeof error->text, "%.300s cannot be written: %s", path,
+                 strerror(errno));
+    else
+        close(fd);
+    if (fd >= 0 && name)
+        unlink(name);
+    free(name);
+    return fd < 0 ? CAPSNET_ERR_IO : CAPSNET_OK;
+}
+
+/* What cannot be written shows now, not after hours of training. */
+static enum capsnet_status check_outputs(const struct train_options *o,
+                                         struct capsnet_error *error)
+{
+    enum capsnet_status status = CAPSNET_OK;
+    if (ranks_rank() != 0) /* the first process alone writes */
+        return status;
+    status = check_writable(o->out, 1, error);
+    if (status == CAPSNET_OK)
+        status = check_writable(o->checkpoint, 1, error);
+    if (status == CAPSNET_OK && o->log)
+        status = check_writable(o->log, 0, error);
+    return status;
+}
+
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    enum capsnet_status status = load_data(t, error);
+    enum capsnet_status status = check_outputs(o, error);
+    if (status == CAPSNET_OK)
+        status = load_data(t, error);
     if (status != CAPSNET_OK)
         return status;
     struct capsnet_shape shape = o->shape;
