@@ -39,6 +39,13 @@ static void test_margin(const struct kernels *k, struct random *random, struct w
             check_value(worst, (double)slope[j], cases[i].slope[j], 8 * ROUNDING,
                         "slope %zu of case %zu", j, i);
     }
+    /* A NaN must not pass for a loss of 0. */
+    float unused_slope[3];
+    for (size_t j = 0; j < 3; j++) {
+        float lengths[3] = {0.95f, 0.05f, 0.05f};
+        lengths[j] = NAN;
+        assert_true(isnan(margin_loss(3, lengths, 0, unused_slope)));
+    }
     /* The derivative is the loss's own: both pieces are parabolas, so a central
      * difference is exact away from their ends, but for 4 roundings over h. */
     const float h = 1.0f / 64;

@@ -429,6 +429,22 @@ static void test_unwritable(struct random *random)
                                 &error),
                      CAPSNET_ERR_IO);
     assert_non_null(strstr(error.text, "/nonexistent/model"));
+    /* Values that could not be read back leave the old file alone. */
+    static const float values[] = {NAN, -INFINITY, 65505.0f};
+    for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+        struct parts p;
+        save(&s, SAFETENSORS_F32, NULL, 0);
+        const float good = s.model->parameters[s.at->digit_weight];
+        s.model->parameters[s.at->digit_weight] = values[v];
+        assert_int_equal(model_save(s.model, path, SAFETENSORS_F32, &block, 1, NULL, 0, &error),
+                         CAPSNET_ERR_FORMAT);
+        assert_non_null(strstr(error.text, path));
+        assert_non_null(strstr(error.text, "tensor \"digit.weight\""));
+        s.model->parameters[s.at->digit_weight] = good;
+        parts_open(&p);
+        check_tensors(&s, &p, SAFETENSORS_F32);
+        safetensors_close(p.file);
+    }
     capsnet_model_free(s.model);
 }
 
