@@ -25,4 +25,6 @@ ENV CAPSNETD_LISTEN=0.0.0.0:8080 \
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s \
+    CMD ["/usr/local/bin/capsnetd", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/capsnetd"]

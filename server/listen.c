@@ -8,8 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Cuts "ADDR:PORT" or "[ADDR]:PORT" in two.  Returns 0, or -1. */
-static int split(const char *address, char host[256], char port[8])
+int listen_split(const char *address, char host[256], char port[8])
 {
     const char *start = address, *end = strrchr(address, ':');
     if (!end)
@@ -64,7 +63,7 @@ enum listen_status listen_open(int *fd, const char *address, char *url, size_t u
                                char *message, size_t message_nbytes)
 {
     char host[256], port[8];
-    if (split(address, host, port) != 0) {
+    if (listen_split(address, host, port) != 0) {
         snprintf(message, message_nbytes,
                  "the address to listen on must be ADDR:PORT, or [ADDR]:PORT for IPv6, not "
                  "\"%.100s\"",

@@ -10,6 +10,9 @@ enum listen_status {
     LISTEN_FAILED,      /* in use, not ours, no right to */
 };
 
+/* Cuts "ADDR:PORT" or "[ADDR]:PORT" in two.  Returns 0, or -1. */
+int listen_split(const char *address, char host[256], char port[8]);
+
 /* Opens a listening socket.
  *
  * address  "127.0.0.1:8080", "[::1]:8080", "localhost:0"

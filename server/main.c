@@ -14,9 +14,11 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "healthcheck.h"
 #include "http.h"
 #include "listen.h"
 #include "log.h"
+#include "notify.h"
 #include "options.h"
 #include "service.h"
 
@@ -103,6 +105,7 @@ static void serve(struct service *service, struct http *http)
     while (!wait_signal(http_sweep(http)))
         ;
 
+    notify_send("STOPPING=1");
     atomic_store(&service->state, SERVICE_DRAINING);
     http_stop_listening(http);
     int64_t until = clock_us() + (int64_t)service->options->drain_s * 1000000;
@@ -152,6 +155,7 @@ static int run(const struct options *options)
     if (exit_status == 0) {
         atomic_store(&service.state, SERVICE_READY);
         announce(&service, url);
+        notify_send("READY=1");
         serve(&service, http);
     }
     /* The workers first: one may still be inside the call that resumed the
@@ -167,6 +171,8 @@ int main(int argc, char **argv)
 {
     struct options options;
     char message[256];
+    if (argc > 1 && strcmp(argv[1], "healthcheck") == 0)
+        return healthcheck(argc - 2, argv + 2);
     switch (options_parse(&options, argc, argv, message, sizeof message)) {
     case OPTIONS_HELP:
         options_print_help(stdout);

@@ -164,7 +164,8 @@ enum options_status options_parse(struct options *options, int argc, char **argv
 
 void options_print_help(FILE *out)
 {
-    fputs("usage: capsnetd [options]\n\n"
+    fputs("usage: capsnetd [options]\n"
+          "       capsnetd healthcheck [--url http://HOST:PORT[/PATH]]\n\n"
           "Serves a capsule network over HTTP.  Each option may also be given as the\n"
           "environment variable beneath it; a flag beats the variable.\n\n",
           out);
