@@ -166,7 +166,8 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # The page's files, which the compiler does not see through .incbin.
-$(BUILD)/server/handle_web.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
+$(BUILD)/server/handle_web.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js) \
+                              server/openapi.json
 
 define kernel_rule
 $(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)

@@ -1,5 +1,6 @@
 /*
- * handle_web.c - GET / and the files of the page, embedded at build.
+ * handle_web.c - GET / and the files of the page, and GET /openapi.json, which
+ * describes it all: embedded at build.
  *
  * Their bytes come in through the assembler's .incbin, which every ELF
  * architecture and cross compiler has.  The Makefile names them as
@@ -15,24 +16,26 @@
 #define EMBED(name, file)                                                                          \
     __asm__(".pushsection .rodata\n"                                                               \
             ".global web_" #name "\nweb_" #name ":\n"                                              \
-            ".incbin \"server/web/" file "\"\n"                                                    \
+            ".incbin \"server/" file "\"\n"                                                    \
             ".global web_" #name "_end\nweb_" #name "_end:\n"                                      \
             ".byte 0\n"                                                                            \
             ".popsection\n");                                                                      \
     __attribute__((visibility("hidden"))) extern const char web_##name[], web_##name##_end[]
 
-EMBED(index, "index.html");
-EMBED(style, "style.css");
-EMBED(page, "page.js");
-EMBED(pad, "pad.js");
-EMBED(client, "client.js");
-EMBED(plot, "plot.js");
-EMBED(samples, "samples.js");
+EMBED(index, "web/index.html");
+EMBED(style, "web/style.css");
+EMBED(page, "web/page.js");
+EMBED(pad, "web/pad.js");
+EMBED(client, "web/client.js");
+EMBED(plot, "web/plot.js");
+EMBED(samples, "web/samples.js");
+EMBED(openapi, "openapi.json");
 
 static const struct {
     const char *path, *content_type, *bytes, *end;
 } FILES[] = {
     {"/", "text/html; charset=utf-8", web_index, web_index_end},
+    {"/openapi.json", "application/json", web_openapi, web_openapi_end},
     {"/web/style.css", "text/css; charset=utf-8", web_style, web_style_end},
     {"/web/page.js", "text/javascript; charset=utf-8", web_page, web_page_end},
     {"/web/pad.js", "text/javascript; charset=utf-8", web_pad, web_pad_end},

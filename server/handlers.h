@@ -27,7 +27,7 @@ unsigned model_answer(struct request *request);
 unsigned healthz_answer(struct request *request);
 unsigned readyz_answer(struct request *request);
 
-/* handle_web.c: "/" and the files under /web/, by the route's path. */
+/* handle_web.c: "/", the files under /web/, and /openapi.json, by the route's path. */
 unsigned web_answer(struct request *request);
 
 /* handle_oip.c: the Open Inference Protocol */

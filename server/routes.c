@@ -17,6 +17,7 @@ static const struct route ROUTES[] = {
     {"/readyz", "GET", 0, 0, readyz_answer, NULL},
     {"/metrics", "GET", 0, 1, metrics_answer, NULL},
     {"/", "GET", 0, 1, web_answer, NULL},
+    {"/openapi.json", "GET", 0, 1, web_answer, NULL},
     {"/web/style.css", "GET", 0, 1, web_answer, NULL},
     {"/web/page.js", "GET", 0, 1, web_answer, NULL},
     {"/web/pad.js", "GET", 0, 1, web_answer, NULL},
