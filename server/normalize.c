@@ -2,9 +2,9 @@
  * normalize.c - any picture of a digit to the form that MNIST has: light on
  * dark, 20 pixels along its longer side, centre of mass in the middle of 28.
  *
- * One function per step.  Brightness travels as bytes and is turned into ink
- * (0 background ... 255) by a table of 256 entries, so that a picture of 4096 x
- * 4096 needs no second copy of itself.
+ * The steps, each a function: luma; ink, freed of paper and light (ink.c), of
+ * ruled lines (rules.c), of all that is not the digit (blots.c); into the
+ * frame (here).
  */
 #include <assert.h>
 #include <math.h>
@@ -12,35 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image.h"
+#include "ink.h"
 #include "luma.h"
-
-enum {
-    LEVELS = 256,
-    MIN_CONTRAST = 16, /* of 255: less is paper and noise; pale pencil has about 40 */
-    GRID = 256,        /* cells along a side when looking for specks */
-    SPECK = 32,        /* a blot with less than 1/32 of the largest one's ink is dirt */
-    RIM = 32,          /* ink above 1/32 of the darkest still belongs to the digit's rim */
-};
 
 /* Luma of a picture: [height][width]. */
 struct plane {
     const uint8_t *pixels;
     size_t width, height;
-};
-
-/* x0 <= x < x1, y0 <= y < y1 */
-struct box {
-    size_t x0, y0, x1, y1;
-};
-
-/* How brightness becomes ink. */
-struct levels {
-    int dark_ink;       /* dark on light? */
-    uint8_t background; /* brightness of the paper */
-    uint8_t floor;      /* differences up to this are the paper's noise */
-    uint8_t peak;       /* ink is clipped here: the brightest twentieth of it */
-    uint8_t threshold;  /* ink above this is certainly ink (Otsu) */
 };
 
 /* ---- Brightness ------------------------------------------------------------- */
@@ -62,242 +40,34 @@ static enum image_status make_luma(struct plane *luma, uint8_t **owned, const st
     return IMAGE_OK;
 }
 
-static void count_all(size_t histogram[LEVELS], const struct plane *luma)
-{
-    memset(histogram, 0, LEVELS * sizeof *histogram);
-    for (size_t i = 0; i < luma->width * luma->height; i++)
-        histogram[luma->pixels[i]]++;
-}
+/* ---- Colour ------------------------------------------------------------------- */
 
-/* Counts one channel of the outermost pixels; pixels: [height][width][channels]. */
-static void count_border(size_t histogram[LEVELS], const uint8_t *pixels, size_t width,
-                         size_t height, size_t channels)
+/* Ink of every brightness of one channel, by its paper: the border's median. */
+static void make_table(uint8_t table[LEVELS], const struct ink *ink, const struct image *image,
+                       size_t channel)
 {
-    memset(histogram, 0, LEVELS * sizeof *histogram);
-    for (size_t y = 0; y < height; y++) {
-        const size_t step = y == 0 || y == height - 1 || width == 1 ? 1 : width - 1;
-        for (size_t x = 0; x < width; x += step)
-            histogram[pixels[(y * width + x) * channels]]++;
+    size_t border[LEVELS] = {0};
+    for (size_t y = 0; y < image->height; y++) {
+        const size_t step =
+            y == 0 || y == image->height - 1 || image->width == 1 ? 1 : image->width - 1;
+        for (size_t x = 0; x < image->width; x += step)
+            border[image->pixels[(y * image->width + x) * image->channels + channel]]++;
     }
-}
-
-/* The level that a fraction of all values does not exceed: 0.5 is the median.
- * 0 when there are no values. */
-static uint8_t quantile(const size_t histogram[LEVELS], double fraction)
-{
-    size_t total = 0, below = 0;
-    for (size_t i = 0; i < LEVELS; i++)
-        total += histogram[i];
-    for (size_t i = 0; i < LEVELS; i++) {
-        below += histogram[i];
-        if (below > 0 && (double)below >= fraction * (double)total)
-            return (uint8_t)i;
-    }
-    return 0;
-}
-
-/* Otsu's threshold: the level that splits the values into two groups, up to
- * it and above it, with the greatest variance between them. */
-static uint8_t otsu(const size_t histogram[LEVELS])
-{
-    double total = 0, sum = 0, below = 0, sum_below = 0, best = -1;
-    size_t threshold = 0;
-
-    for (size_t i = 0; i < LEVELS; i++) {
-        total += (double)histogram[i];
-        sum += (double)i * (double)histogram[i];
-    }
-    for (size_t i = 0; i + 1 < LEVELS; i++) {
-        below += (double)histogram[i];
-        sum_below += (double)i * (double)histogram[i];
-        const double above = total - below;
-        if (below <= 0 || above <= 0)
-            continue;
-        const double distance = sum_below / below - (sum - sum_below) / above;
-        if (below * above * distance * distance > best) {
-            best = below * above * distance * distance;
-            threshold = i;
-        }
-    }
-    return (uint8_t)threshold;
-}
-
-/* Ink of every brightness, for a channel whose paper is at `background`. */
-static void make_table(uint8_t table[LEVELS], const struct levels *levels, uint8_t background)
-{
+    const int paper = levels_quantile(border, 0.5);
     for (int i = 0; i < LEVELS; i++) {
-        int ink = (levels->dark_ink ? background - i : i - background) - levels->floor;
-        if (ink > levels->peak)
-            ink = levels->peak;
-        table[i] = (uint8_t)(ink > 0 ? ink : 0);
+        const int value = (ink->is_dark ? paper - i : i - paper) - ink->floor;
+        table[i] = (uint8_t)(value < 0 ? 0 : value > ink->peak ? ink->peak : value);
     }
 }
 
-/* Is the ink darker than the paper?  The paper is what most of the border is;
- * the ink is on the side of it where the rest strays further.  Squares, so
- * that a little of strong ink outweighs much of weak shading. */
-static int ink_is_dark(const size_t histogram[LEVELS], int background)
+/* The box in the picture's own pixels. */
+static struct box enlarge_box(const struct box *box, const struct ink *ink,
+                              const struct image *image)
 {
-    double dark = 0, light = 0;
-    for (int i = 0; i < LEVELS; i++) {
-        const double square = (double)((i - background) * (i - background));
-        *(i < background ? &dark : &light) += square * (double)histogram[i];
-    }
-    return dark > light;
-}
-
-/* Finds paper and ink.  Returns 0 when there is no contrast: a blank picture. */
-static int measure_levels(struct levels *levels, const struct plane *luma)
-{
-    size_t all[LEVELS], border[LEVELS], spread[LEVELS] = {0}, ink[LEVELS] = {0};
-    uint8_t table[LEVELS];
-
-    count_all(all, luma);
-    count_border(border, luma->pixels, luma->width, luma->height, 1);
-    levels->background = quantile(border, 0.5);
-    levels->dark_ink = ink_is_dark(all, levels->background);
-
-    /* Three median deviations are two standard deviations of normal noise.
-     * Bounded, lest pale ink on unevenly lit paper pass for noise. */
-    for (int i = 0; i < LEVELS; i++)
-        spread[abs(i - levels->background)] += border[i];
-    const int noise = 3 * quantile(spread, 0.5);
-    levels->floor = (uint8_t)(noise < 2 * MIN_CONTRAST ? noise : 2 * MIN_CONTRAST);
-
-    levels->peak = LEVELS - 1;
-    make_table(table, levels, levels->background);
-    for (size_t i = 0; i < LEVELS; i++)
-        ink[table[i]] += all[i];
-    levels->threshold = otsu(ink);
-    for (size_t i = 0; i <= levels->threshold; i++)
-        ink[i] = 0;
-    levels->peak = quantile(ink, 0.95);
-    return levels->peak >= MIN_CONTRAST;
-}
-
-/* ---- Where the digit is ------------------------------------------------------- */
-
-/* Ink pixels in a square of the picture, or in a whole blot of such squares. */
-struct cell {
-    size_t count;
-    struct box box;
-};
-
-static void join(struct cell *to, const struct cell *from)
-{
-    if (to->count == 0) {
-        *to = *from;
-        return;
-    }
-    to->count += from->count;
-    to->box.x0 = from->box.x0 < to->box.x0 ? from->box.x0 : to->box.x0;
-    to->box.y0 = from->box.y0 < to->box.y0 ? from->box.y0 : to->box.y0;
-    to->box.x1 = from->box.x1 > to->box.x1 ? from->box.x1 : to->box.x1;
-    to->box.y1 = from->box.y1 > to->box.y1 ? from->box.y1 : to->box.y1;
-}
-
-static void fill_cells(struct cell *cells, size_t across, size_t side, const struct plane *luma,
-                       const uint8_t table[LEVELS], uint8_t threshold)
-{
-    const uint8_t *pixel = luma->pixels;
-    for (size_t y = 0; y < luma->height; y++)
-        for (size_t x = 0; x < luma->width; x++)
-            if (table[*pixel++] > threshold)
-                join(&cells[y / side * across + x / side],
-                     &(struct cell){1, {x, y, x + 1, y + 1}});
-}
-
-/* Gathers the blot (8-connected cells) of a seed into the seed's cell and
- * empties the others.  stack: one entry per cell of the grid. */
-static void gather_blot(struct cell *cells, size_t across, size_t down, size_t seed, size_t *stack)
-{
-    struct cell blot = cells[seed];
-    size_t n = 0;
-
-    cells[seed].count = 0;
-    stack[n++] = seed;
-    while (n > 0) {
-        const size_t at = stack[--n], x = at % across, y = at / across;
-        for (size_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < down; v++) {
-            for (size_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < across; u++) {
-                struct cell *next = &cells[v * across + u];
-                if (next->count == 0)
-                    continue;
-                join(&blot, next);
-                next->count = 0; /* so that each cell enters the stack once */
-                stack[n++] = v * across + u;
-            }
-        }
-    }
-    cells[seed] = blot;
-}
-
-/* The box around all blots but specks.  There is ink above the threshold. */
-static enum image_status find_blots(struct box *box, const struct plane *luma,
-                                    const uint8_t table[LEVELS], uint8_t threshold)
-{
-    const size_t longer = luma->width > luma->height ? luma->width : luma->height;
-    const size_t side = (longer + GRID - 1) / GRID;
-    const size_t across = (luma->width + side - 1) / side, down = (luma->height + side - 1) / side;
-    struct cell *cells = calloc(across * down, sizeof *cells);
-    size_t *stack = malloc(across * down * sizeof *stack);
-    enum image_status status = IMAGE_MEMORY;
-    struct cell digit = {0};
-    size_t largest = 0;
-
-    if (!cells || !stack)
-        goto out;
-    fill_cells(cells, across, side, luma, table, threshold);
-    for (size_t i = 0; i < across * down; i++) {
-        if (cells[i].count == 0)
-            continue;
-        gather_blot(cells, across, down, i, stack);
-        largest = cells[i].count > largest ? cells[i].count : largest;
-    }
-    for (size_t i = 0; i < across * down; i++)
-        if (cells[i].count > 0 && cells[i].count >= largest / SPECK)
-            join(&digit, &cells[i]);
-    *box = digit.box;
-    status = IMAGE_OK;
-out:
-    free(stack);
-    free(cells);
-    return status;
-}
-
-/* Is there ink above the limit among n pixels from (x, y) on, step apart? */
-static int line_has_ink(const struct plane *luma, const uint8_t table[LEVELS], size_t x, size_t y,
-                        size_t step, size_t n, int limit)
-{
-    const uint8_t *pixel = luma->pixels + y * luma->width + x;
-    for (size_t i = 0; i < n; i++)
-        if (table[pixel[i * step]] > limit)
-            return 1;
-    return 0;
-}
-
-/* Widens the box by the soft rim that lies below the threshold: a pixel or
- * two where strokes are antialiased, never more than a twentieth of the box. */
-static void grow_to_rim(struct box *box, const struct plane *luma, const uint8_t table[LEVELS],
-                        int limit)
-{
-    const size_t w = box->x1 - box->x0, h = box->y1 - box->y0;
-    const size_t most = 1 + (w > h ? w : h) / 20;
-
-    for (size_t i = 0; i < most && box->y0 > 0 &&
-                       line_has_ink(luma, table, box->x0, box->y0 - 1, 1, w, limit); i++)
-        box->y0--;
-    for (size_t i = 0; i < most && box->y1 < luma->height &&
-                       line_has_ink(luma, table, box->x0, box->y1, 1, w, limit); i++)
-        box->y1++;
-    for (size_t i = 0; i < most && box->x0 > 0 &&
-                       line_has_ink(luma, table, box->x0 - 1, box->y0, luma->width,
-                                    box->y1 - box->y0, limit); i++)
-        box->x0--;
-    for (size_t i = 0; i < most && box->x1 < luma->width &&
-                       line_has_ink(luma, table, box->x1, box->y0, luma->width,
-                                    box->y1 - box->y0, limit); i++)
-        box->x1++;
+    const struct box large = {box->x0 * ink->factor, box->y0 * ink->factor,
+                              box->x1 * ink->factor, box->y1 * ink->factor};
+    return (struct box){large.x0, large.y0, large.x1 < image->width ? large.x1 : image->width,
+                        large.y1 < image->height ? large.y1 : image->height};
 }
 
 /* ---- Into the frame ------------------------------------------------------------- */
@@ -407,34 +177,47 @@ static void stretch(float *digit, size_t count)
         digit[i] /= most;
 }
 
-static enum image_status fit(float *digit, size_t height, size_t width, const struct image *image,
-                             const struct plane *luma)
+/* Scales the box into the frame's corner and moves it to its place.  Gray is
+ * the ink itself; of colour, every channel's own distance from the paper. */
+static void fill_frame(float *digit, size_t height, size_t width, const struct image *image,
+                       const struct ink *ink, const struct box *box)
 {
     const size_t channels = image->channels;
-    struct levels levels;
-    struct box box;
+    const struct image gray = {ink->width, ink->height, 1, ink->pixels};
+    const struct box large = enlarge_box(box, ink, image);
     uint8_t table[LEVELS];
-    size_t w, h, border[LEVELS];
+    size_t w, h;
 
-    memset(digit, 0, height * width * channels * sizeof *digit);
-    if (!measure_levels(&levels, luma))
-        return IMAGE_OK;
-    make_table(table, &levels, levels.background);
-    if (find_blots(&box, luma, table, levels.threshold) != IMAGE_OK)
-        return IMAGE_MEMORY;
-    grow_to_rim(&box, luma, table, levels.peak / RIM);
-
-    fit_size(&w, &h, &box, width, height);
-    for (size_t c = 0; c < channels; c++) {
-        if (channels > 1) {
-            count_border(border, image->pixels + c, image->width, image->height, channels);
-            make_table(table, &levels, quantile(border, 0.5));
-        }
-        scale_area(digit, width, w, h, image, c, &box, table);
+    fit_size(&w, &h, box, width, height);
+    for (size_t i = 0; i < LEVELS; i++)
+        table[i] = (uint8_t)i;
+    if (channels == 1)
+        scale_area(digit, width, w, h, &gray, 0, box, table);
+    for (size_t c = 0; c < channels && channels > 1; c++) {
+        make_table(table, ink, image, c);
+        scale_area(digit, width, w, h, image, c, &large, table);
     }
     stretch(digit, height * width * channels);
     centre_by_mass(digit, height, width, channels, h, w);
-    return IMAGE_OK;
+}
+
+static enum image_status fit(float *digit, size_t height, size_t width, const struct image *image,
+                             const struct plane *luma)
+{
+    struct ink ink = {0};
+    struct box box;
+    enum image_status status = ink_extract(&ink, luma->pixels, luma->width, luma->height);
+
+    memset(digit, 0, height * width * image->channels * sizeof *digit);
+    if (status == IMAGE_OK && ink.pixels) {
+        status = ink_remove_rules(&ink);
+        if (status == IMAGE_OK)
+            status = ink_keep_digit(&ink, &box);
+        if (status == IMAGE_OK)
+            fill_frame(digit, height, width, image, &ink, &box);
+    }
+    free(ink.pixels);
+    return status;
 }
 
 /* ---- Which way -------------------------------------------------------------------- */
@@ -453,29 +236,35 @@ static void copy_pixels(float *digit, const struct image *image)
 static int is_normal(const struct plane *luma)
 {
     enum { FULL = 200, DARK = 16, INK = 32 };
-    const double w = (double)luma->width, h = (double)luma->height;
-    size_t all[LEVELS], border[LEVELS];
+    const size_t w = luma->width, h = luma->height;
+    size_t border[LEVELS] = {0};
     double mass = 0, mass_x = 0, mass_y = 0;
-    struct cell ink = {0};
+    struct box box = {w, h, 0, 0};
+    uint8_t most = 0;
 
-    count_all(all, luma);
-    count_border(border, luma->pixels, luma->width, luma->height, 1);
-    if (quantile(all, 1.0) < FULL || quantile(border, 0.5) > DARK)
-        return 0;
-    for (size_t y = 0; y < luma->height; y++) {
-        for (size_t x = 0; x < luma->width; x++) {
-            const uint8_t value = luma->pixels[y * luma->width + x];
+    for (size_t y = 0; y < h; y++) {
+        for (size_t x = 0; x < w; x++) {
+            const uint8_t value = luma->pixels[y * w + x];
+            most = value > most ? value : most;
+            if (x == 0 || y == 0 || x == w - 1 || y == h - 1)
+                border[value]++;
             mass += value;
             mass_x += value * ((double)x + 0.5);
             mass_y += value * ((double)y + 0.5);
-            if (value > INK)
-                join(&ink, &(struct cell){1, {x, y, x + 1, y + 1}});
+            if (value > INK) {
+                box.x0 = x < box.x0 ? x : box.x0;
+                box.x1 = x + 1 > box.x1 ? x + 1 : box.x1;
+                box.y0 = y < box.y0 ? y : box.y0;
+                box.y1 = y + 1;
+            }
         }
     }
-    const double side = fmax((double)(ink.box.x1 - ink.box.x0) / w,
-                             (double)(ink.box.y1 - ink.box.y0) / h);
-    return side >= 0.5 && side <= 0.75 && fabs(mass_x / mass / w - 0.5) <= 3.0 / 28 &&
-           fabs(mass_y / mass / h - 0.5) <= 3.0 / 28;
+    if (most < FULL || levels_quantile(border, 0.5) > DARK)
+        return 0;
+    const double side = fmax((double)(box.x1 - box.x0) / (double)w,
+                             (double)(box.y1 - box.y0) / (double)h);
+    return side >= 0.5 && side <= 0.75 && fabs(mass_x / mass / (double)w - 0.5) <= 3.0 / 28 &&
+           fabs(mass_y / mass / (double)h - 0.5) <= 3.0 / 28;
 }
 
 enum image_status normalize_image(float *digit, size_t height, size_t width, size_t channels,
