@@ -47,7 +47,7 @@ static void add_threshold(struct text *text, float threshold)
 unsigned model_answer(struct request *request)
 {
     const struct service *service = request->service;
-    const struct capsnet_model *model = service->model;
+    const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = capsnet_model_shape(model);
     struct text text = {0};
     text_add(&text, "{\"name\": ");

@@ -62,7 +62,7 @@ static int is(struct segment segment, const char *string)
 /* Refuses a model or a version that is not there. */
 static unsigned find_model(struct request *r)
 {
-    const char *name = capsnet_model_name(r->service->model);
+    const char *name = capsnet_model_name(r->engine->model);
     char wanted[48], quoted[48];
     for (size_t i = 0; i < ROUTE_SEGMENTS && r->segments[i].at; i++) {
         struct segment segment = r->segments[i];
@@ -104,7 +104,7 @@ unsigned oip_model_ready_answer(struct request *request)
         return status;
     struct text text = {0};
     text_add(&text, "{\"name\": ");
-    json_add_string(&text, capsnet_model_name(request->service->model));
+    json_add_string(&text, capsnet_model_name(request->engine->model));
     text_add(&text, ", \"ready\": true}\n");
     return answer_json(request, &text);
 }
@@ -131,7 +131,7 @@ unsigned oip_model_answer(struct request *request)
     unsigned status = find_model(request);
     if (status)
         return status;
-    const struct capsnet_model *model = request->service->model;
+    const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = capsnet_model_shape(model);
     struct text text = {0};
     text_add(&text, "{\"name\": ");
@@ -169,7 +169,7 @@ unsigned oip_infer_begin(struct request *request)
 /* Class of image i. */
 static size_t winner(const struct request *request, size_t i)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(request->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
     return capsnet_winner(shape, request->job.lengths + i * shape->classes);
 }
 
@@ -201,7 +201,7 @@ static void add_output(struct text *text, const struct request *request, enum oi
                        int is_binary, size_t *n)
 {
     size_t dims[OIP_MAX_RANK];
-    size_t rank = oip_shape(dims, tensor, capsnet_model_shape(request->service->model),
+    size_t rank = oip_shape(dims, tensor, capsnet_model_shape(request->engine->model),
                             request->job.n_images);
     text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [", oip_name(tensor),
               datatype(tensor));
@@ -232,7 +232,7 @@ unsigned oip_infer_finish(struct request *request)
     size_t n[OIP_TENSORS], json_nbytes = 0;
     struct text text = {0};
     text_add(&text, "{\"model_name\": ");
-    json_add_string(&text, capsnet_model_name(request->service->model));
+    json_add_string(&text, capsnet_model_name(request->engine->model));
     text_add(&text, ", \"model_version\": \"" OIP_VERSION "\"");
     if (oip->has_id) {
         text_add(&text, ", \"id\": ");

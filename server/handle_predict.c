@@ -8,13 +8,13 @@
 
 static const struct capsnet_shape *shape_of(const struct request *request)
 {
-    return capsnet_model_shape(request->service->model);
+    return capsnet_model_shape(request->engine->model);
 }
 
 static void begin_answer(struct text *text, const struct request *request)
 {
     text_add(text, "{\"model\": ");
-    json_add_string(text, capsnet_model_name(request->service->model));
+    json_add_string(text, capsnet_model_name(request->engine->model));
     text_add(text, ", \"predictions\": [");
 }
 
@@ -43,7 +43,7 @@ unsigned classify_begin(struct request *request)
 
 static void add_prediction(struct text *text, const struct request *request, size_t i)
 {
-    const struct capsnet_model *model = request->service->model;
+    const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = shape_of(request);
     const struct job *job = &request->job;
     const size_t pixels = shape->height * shape->width * shape->channels;

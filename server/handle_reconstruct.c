@@ -16,7 +16,7 @@ enum { MAX_PIXELS = 1 << 26 };
 
 static const struct capsnet_shape *shape_of(const struct request *request)
 {
-    return capsnet_model_shape(request->service->model);
+    return capsnet_model_shape(request->engine->model);
 }
 
 /* Fills the job's pictures: the pose of [pose_dims], or its sweep. */
@@ -54,7 +54,13 @@ unsigned reconstruct_begin(struct request *request)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "scale: the picture would have %zu x %zu pixels, more than %d", width,
                               height, MAX_PIXELS);
+    if (request->params.debug && request->params.sweep)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "debug=normalized shows one picture, and goes with no sweep");
     unsigned status = intake_image_or_pose(request);
+    if (!status && request->params.debug && request->from_pose)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "debug=normalized shows what became of an image, and a pose is none");
     if (!status)
         status = request_make_job(request, rows * columns);
     if (status)
@@ -66,7 +72,8 @@ unsigned reconstruct_begin(struct request *request)
     return request_submit(request);
 }
 
-/* Lays the pictures out as one, rows of columns, and encodes it. */
+/* Lays the pictures out as one, rows of columns, and encodes it.  With debug it
+ * is the image that the network saw. */
 static enum image_status encode_picture(const struct request *request, uint8_t **png,
                                         size_t *png_nbytes)
 {
@@ -78,7 +85,9 @@ static enum image_status encode_picture(const struct request *request, uint8_t *
     if (!sheet)
         return IMAGE_MEMORY;
     for (size_t i = 0; i < request->job.n_pictures; i++) {
-        const float *picture = request->job.pictures + i * shape->height * line;
+        const float *picture = request->params.debug
+                                   ? request->job.digits
+                                   : request->job.pictures + i * shape->height * line;
         float *corner = sheet + (i / columns * shape->height * columns + i % columns) * line;
         for (size_t y = 0; y < shape->height; y++)
             memcpy(corner + y * columns * line, picture + y * line, line * sizeof(float));
@@ -105,7 +114,7 @@ static void add_base64(struct text *text, const uint8_t *bytes, size_t nbytes)
 
 static unsigned answer_json(struct request *request, const uint8_t *png, size_t png_nbytes)
 {
-    const struct capsnet_model *model = request->service->model;
+    const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = shape_of(request);
     const struct job *job = &request->job;
     size_t class_index = request->params.class_index;

@@ -171,7 +171,7 @@ static void run_begin(struct task *task)
     if (r->route->begin(r) == 0)
         return; /* the batcher's now, or further still */
     r->decode_us = clock_us() - r->begun_us;
-    batcher_withdraw(r->service->batcher);
+    batcher_withdraw(r->engine->batcher);
     resume(r);
 }
 
@@ -189,7 +189,7 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
     struct query *query = context;
     struct request *r = query->request;
     char message[256];
-    size_t classes = r->service->model ? capsnet_model_shape(r->service->model)->classes : 0;
+    size_t classes = r->engine ? capsnet_model_shape(r->engine->model)->classes : 0;
     /* A 0 byte within must not pass for the end. */
     if (strlen(name) != name_n)
         name = "?";
@@ -232,11 +232,12 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
         return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE,
                               "Content-Encoding: \"%s\" is not supported",
                               quote_client(quoted, encoding));
+    r->engine = engines_acquire(&r->service->engines);
     struct query query = {r, 0};
     MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, take_parameter, &query);
     if (r->answer.status)
         return r->answer.status;
-    if (r->route->finish && batcher_is_full(service->batcher))
+    if (r->route->finish && batcher_is_full(r->engine->batcher))
         return request_refuse(r, REFUSED_OVERLOADED, "the queue is full; try again soon");
     return 0;
 }
@@ -304,13 +305,13 @@ static enum MHD_Result on_complete(struct http *http, struct request *r)
 {
     if (!r->answer.status && !r->route->finish)
         r->route->begin(r);
-    if (!r->answer.status && !batcher_admit(http->service->batcher))
+    if (!r->answer.status && !batcher_admit(r->engine->batcher))
         request_refuse(r, REFUSED_OVERLOADED, "the queue is full; try again soon");
     if (r->answer.status)
         return send_answer(http, r);
     if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_WORKING, INT64_MAX,
                         NULL) != 0) {
-        batcher_withdraw(http->service->batcher);
+        batcher_withdraw(r->engine->batcher);
         return MHD_NO;
     }
     r->complete_us = clock_us();

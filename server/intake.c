@@ -55,7 +55,7 @@ static unsigned too_many_images(struct request *r, struct limit limit)
 
 unsigned intake_make_digits(struct request *r, size_t n)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     if (n == 0)
         return request_refuse(r, REFUSED_NO_IMAGE, "the request holds no image");
     r->digits = calloc(n, shape->height * shape->width * shape->channels * sizeof(float));
@@ -67,7 +67,7 @@ unsigned intake_make_digits(struct request *r, size_t n)
 
 unsigned intake_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     size_t pixels = shape->height * shape->width * shape->channels;
     struct image image;
     struct image_message message;
@@ -190,7 +190,7 @@ static unsigned take_json_images(struct request *r, const cJSON *root, struct li
 
 static unsigned take_json_pose(struct request *r, const cJSON *root)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     const cJSON *class_item, *pose, *item;
     unsigned status = take_members(r, root, "class", &class_item, "pose", &pose);
     if (status)
@@ -223,7 +223,7 @@ static unsigned take_json_pose(struct request *r, const cJSON *root)
 
 static unsigned take_json(struct request *r, struct limit limit)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     cJSON *root;
     char message[128];
     /* Room for all images or the pose, and for a mistake to be named. */

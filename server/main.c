@@ -20,6 +20,7 @@
 #include "log.h"
 #include "notify.h"
 #include "options.h"
+#include "reload.h"
 #include "service.h"
 
 enum { EXIT_BAD_OPTION = 2 };
@@ -50,6 +51,7 @@ static int catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     action.sa_handler = SIG_IGN;
     return sigaction(SIGPIPE, &action, NULL);
 }
@@ -68,17 +70,15 @@ static int wait_signal(int timeout_ms)
  * status after one sentence. */
 static int load(struct service *service)
 {
-    const struct options *o = service->options;
     struct capsnet_error error;
-    enum capsnet_status status =
-        capsnet_model_load(&service->model, o->weights, o->cpu_level, &error);
-    if (status == CAPSNET_OK)
-        status = batcher_create(&service->batcher, service->model, o->max_batch, service->threads,
-                                o->queue, o->batch_delay_us, &service->metrics, &error);
+    struct engine *engine;
+    enum capsnet_status status = engine_load(&engine, service->options, service->threads,
+                                             &service->metrics, &error);
     if (status != CAPSNET_OK) {
         log_event(LOG_LEVEL_ERROR, "%s", error.text);
         return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;
     }
+    engines_replace(&service->engines, engine);
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
@@ -92,18 +92,24 @@ static int load(struct service *service)
 
 static void announce(const struct service *service, const char *url)
 {
-    const struct capsnet_model *model = service->model;
+    const struct capsnet_model *model = service->engines.current->model;
     printf("capsnetd %s: %s (%s, %s, %zu thread%s) on %s\n", CAPSNET_VERSION,
            capsnet_model_name(model), capsnet_model_precision(model),
            capsnet_model_cpu_level(model), service->threads, service->threads == 1 ? "" : "s", url);
     fflush(stdout);
 }
 
-/* Serves until SIGTERM or SIGINT, then finishes what was accepted. */
+/* Serves, reloads on SIGHUP, until SIGTERM or SIGINT; then finishes what was
+ * accepted. */
 static void serve(struct service *service, struct http *http)
 {
-    while (!wait_signal(http_sweep(http)))
-        ;
+    struct reload reload;
+    reload_init(&reload, service);
+    for (int got = 0; got == 0 || got == SIGHUP; got = wait_signal(http_sweep(http))) {
+        if (got == SIGHUP)
+            reload_start(&reload);
+        reload_poll(&reload);
+    }
 
     notify_send("STOPPING=1");
     atomic_store(&service->state, SERVICE_DRAINING);
@@ -116,10 +122,11 @@ static void serve(struct service *service, struct http *http)
             _exit(EXIT_SUCCESS); /* told to stop, and nobody left to wait for */
         }
         int again = wait_signal(DRAIN_MS);
-        if (again)
+        if (again && again != SIGHUP)
             _exit(128 + again);
         http_sweep(http);
     }
+    reload_finish(&reload);
 }
 
 static int run(const struct options *options)
@@ -130,6 +137,7 @@ static int run(const struct options *options)
     int listen_fd, exit_status = EXIT_FAILURE;
 
     metrics_init(&service.metrics);
+    engines_init(&service.engines);
     if (catch_signals() != 0) {
         log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
         return EXIT_FAILURE;
@@ -161,9 +169,8 @@ static int run(const struct options *options)
     /* The workers first: one may still be inside the call that resumed the
      * last connection. */
     workers_free(service.workers);
-    batcher_free(service.batcher);
     http_free(http);
-    capsnet_model_free(service.model);
+    engines_destroy(&service.engines);
     return exit_status;
 }
 

@@ -198,7 +198,8 @@ static void add_work(struct text *text, struct metrics *metrics)
                   SECONDS, N_SECONDS, 1e6);
 }
 
-static void add_model(struct text *text, const struct service *service)
+static void add_model(struct text *text, const struct service *service,
+                      const struct engine *engine)
 {
     int state = atomic_load(&service->state);
     add_head(text, "capsnetd_build_info", "gauge", "The program's version; always 1.");
@@ -209,11 +210,11 @@ static void add_model(struct text *text, const struct service *service)
                (double)service->threads);
     add_number(text, "capsnetd_queue_limit_images", "gauge", "Images that may wait (--queue).",
                (double)service->options->queue);
-    if (state == SERVICE_LOADING)
+    if (!engine)
         return; /* no model yet */
-    const struct capsnet_model *model = service->model;
+    const struct capsnet_model *model = engine->model;
     add_number(text, "capsnetd_queue_images", "gauge", "Images that wait for a batch.",
-               (double)batcher_waiting(service->batcher));
+               (double)batcher_waiting(engine->batcher));
     add_head(text, "capsnetd_model_info", "gauge", "The model that is served; always 1.");
     text_add(text, "capsnetd_model_info{");
     add_label(text, "", "name", capsnet_model_name(model));
@@ -280,7 +281,12 @@ unsigned metrics_answer(struct request *request)
                (double)accepted);
     add_number(&text, "capsnetd_connections", "gauge", "Connections open.",
                (double)(accepted - read_count(&metrics->connections_closed)));
-    add_model(&text, service);
+    add_head(&text, "capsnetd_reloads_total", "counter", "Reloads of the weights (SIGHUP).");
+    text_addf(&text,
+              "capsnetd_reloads_total{result=\"ok\"} %llu\n"
+              "capsnetd_reloads_total{result=\"failed\"} %llu\n",
+              read_count(&metrics->reloads), read_count(&metrics->failed_reloads));
+    add_model(&text, service, request->engine);
     add_process(&text, metrics);
     return request_answer(request, "text/plain; version=0.0.4; charset=utf-8", &text);
 }

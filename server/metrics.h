@@ -34,6 +34,7 @@ struct metrics {
     atomic_ullong rejected[METRICS_REASONS]; /* by enum refusal */
     atomic_ullong connections_accepted, connections_closed;
     atomic_ullong out_of_distribution; /* images */
+    atomic_ullong reloads, failed_reloads;
     struct histogram request_us, queue_us, infer_us, batch_images;
 };
 

@@ -31,7 +31,7 @@ struct input {
 
 static const struct capsnet_shape *shape_of(const struct request *r)
 {
-    return capsnet_model_shape(r->service->model);
+    return capsnet_model_shape(r->engine->model);
 }
 
 static unsigned no_memory(struct request *r)

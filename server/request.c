@@ -101,7 +101,7 @@ unsigned request_answer(struct request *request, const char *content_type, struc
 
 unsigned request_make_job(struct request *request, size_t n_pictures)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(request->service->model);
+    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
     const size_t pixels = shape->height * shape->width * shape->channels;
     struct job *job = &request->job;
     size_t n_lengths = job->n_images * shape->classes;
@@ -130,7 +130,7 @@ void request_drop_body(struct request *request)
 unsigned request_submit(struct request *request)
 {
     request_drop_body(request);
-    if (batcher_submit(request->service->batcher, &request->job))
+    if (batcher_submit(request->engine->batcher, &request->job))
         return 0;
     return request_refuse(request, REFUSED_OVERLOADED, "the queue is full; try again soon");
 }
@@ -160,6 +160,7 @@ void request_free(struct request *request)
         return;
     set_answer(request, (struct answer){0});
     request_drop_body(request);
+    engine_release(request->engine);
     free(request->digits);
     free(request->results);
     free(request->decoder);

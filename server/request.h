@@ -46,6 +46,7 @@ enum { REQUEST_ID_SIZE = 65 }; /* 64 characters and a 0 */
 struct params {
     enum normalize_mode normalize;
     int poses, sweep;
+    int debug;          /* show what the network saw, not what it made of it */
     size_t scale;       /* 1 .. 16 */
     int has_class;
     size_t class_index; /* below the model's class count */
@@ -76,6 +77,7 @@ struct answer {
 
 struct request {
     struct service *service;
+    struct engine *engine; /* from its headers to its end; NULL while loading, or when refused */
     struct MHD_Connection *connection;
     const struct route *route;
 
