@@ -76,7 +76,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check test-mpi check-mpi bench clean deps deps-test deps-bench
+.PHONY: help all run data train test check test-mpi check-mpi bench bench-train clean deps deps-test deps-bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -111,9 +111,13 @@ train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(BUILD)/capsnet-train train --data $(DATA) --out $(WEIGHTS) --test $(RECIPE)
 
-bench: deps-bench ## install OpenBLAS to compare with, then measure the engine
-	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/bench
-	$(BUILD)/tests/bench/bench
+bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
+	$(BUILD)/tests/bench/infer
+
+bench-train: deps-bench ## the same for a training step, and PyTorch's where it is installed
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
+	$(BUILD)/tests/bench/train tests/bench/train_torch.py
 
 data: ## bring MNIST into data/ and check it
 	@tests/data.sh $(DATA)
@@ -203,9 +207,13 @@ $(HTTP_BIN): $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUIL
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
 
-$(BUILD)/tests/bench/%.o: CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
-$(BUILD)/tests/bench/bench: $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(BUILD)/tests/bench/%.o: private CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
+# A training step's calls into primary.c go through tests/bench/im2col.c.
+$(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
+$(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
+$(BUILD)/tests/bench/infer $(BUILD)/tests/bench/train: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TRAIN) $(LIBS_MODEL) $(shell pkg-config --libs openblas)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
+	    $(shell pkg-config --libs openblas)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

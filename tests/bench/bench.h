@@ -1,0 +1,52 @@
+/*
+ * bench.h - what the benchmarks share: a model of the paper's size, a training
+ * step, the clock.
+ *
+ * Every figure is the median of several timings after one that warms up;
+ * ratios are of timings that took turns within one run.
+ */
+#ifndef CAPSNET_BENCH_H
+#define CAPSNET_BENCH_H
+
+#include "../../model/model_file.h"
+#include "../../model/train/adam.h"
+
+enum { BENCH_BATCH = 128 };
+
+/* Everything that a step reads and writes, filled with noise. */
+struct bench {
+    struct capsnet_model *model; /* of the default shape; CAPSNETD_CPU_LEVEL applies */
+    struct capsnet_workspace *ws; /* the caller's, made and freed per measurement */
+    float *images;                /* [BENCH_BATCH][pixels] */
+    uint8_t labels[BENCH_BATCH];
+    float *lengths, *poses, *pictures;
+    float *grad; /* [layout.total] */
+    struct adam adam;
+};
+
+/* Fills b, or says what failed and ends the program. */
+void bench_open(struct bench *b);
+void bench_close(struct bench *b);
+
+/* workspace_create(), or a sentence and the end. */
+void bench_workspace(struct bench *b, size_t threads, int training);
+
+/* The loss's gradient, without the update; the loss. */
+double bench_gradient(struct bench *b);
+
+/* Median of n seconds, which are sorted. */
+double bench_median(double *seconds, size_t n);
+
+/* Seconds of one call. */
+double bench_seconds(void (*run)(void *), void *context);
+
+/* Median seconds of several calls, after one that warms up. */
+double bench_time(void (*run)(void *), void *context);
+
+/* count values between -size and size, always the same; huge_free() them. */
+float *bench_noise(size_t count, float size);
+
+/* Says what went wrong and ends the program. */
+_Noreturn void bench_die(const char *words);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * train.c - how fast a training step is, by phase; beside the same step with
+ * PrimaryCaps as im2col and OpenBLAS's SGEMM (im2col.h), and beside the same
+ * network in PyTorch (train_torch.py, named as the argument).
+ */
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+#include "im2col.h"
+
+enum { ROUNDS = 7 };
+
+static void run_step(void *context)
+{
+    struct bench *b = context;
+    if (!im2col_on) {
+        uint64_t clock = phase_clock();
+        primary_prepare(b->model, b->model->spectrum, b->ws->pool);
+        phase_end(b->ws, PHASE_PREPARE, &clock);
+    }
+    (void)bench_gradient(b);
+    adam_update(b->ws, b->model->parameters, b->grad, &b->adam, 1e-4, 0.999);
+}
+
+/* ---- Do both compute the same? ------------------------------------------- */
+
+/* |a - b| / |b|, the lengths of vectors. */
+static double difference(const float *a, const float *b, size_t n)
+{
+    double apart = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        apart += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(apart / size);
+}
+
+/* The gradients of both ways from the same weights. */
+static void check_agreement(struct bench *b)
+{
+    const struct capsnet_model *model = b->model;
+    const struct layout *at = &model->at;
+    const size_t weights = at->primary_bias - at->primary_weight;
+    float *w = model->parameters + at->primary_weight;
+    float *kept = malloc(weights * sizeof *kept), *own = malloc(at->total * sizeof *own);
+    if (!kept || !own)
+        bench_die("not enough memory");
+    im2col_on = 0;
+    primary_prepare(model, model->spectrum, b->ws->pool);
+    double loss = bench_gradient(b);
+    memcpy(own, b->grad, at->total * sizeof *own);
+
+    im2col_on = 1;
+    memcpy(kept, w, weights * sizeof *kept);
+    im2col_unpack(model, w, kept);
+    double loss_there = bench_gradient(b);
+    memcpy(w, kept, weights * sizeof *kept);
+    memcpy(kept, b->grad + at->primary_weight, weights * sizeof *kept);
+    im2col_pack(model, b->grad + at->primary_weight, kept);
+    im2col_on = 0;
+
+    const struct {
+        const char *name;
+        size_t first, last;
+    } parts[] = {{"conv1", at->conv1_weight, at->primary_weight},
+                 {"PrimaryCaps", at->primary_weight, at->digit_weight},
+                 {"digit capsules", at->digit_weight, at->decoder_weight[0]},
+                 {"decoder", at->decoder_weight[0], at->total}};
+    double worst = fabs(loss - loss_there) / loss_there;
+    printf("gradients against im2col's, relative: loss %.1e", worst);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        double d = difference(own + parts[i].first, b->grad + parts[i].first,
+                              parts[i].last - parts[i].first);
+        printf(", %s %.1e", parts[i].name, d);
+        worst = d > worst || isnan(d) ? d : worst;
+    }
+    putchar('\n');
+    if (!(worst <= 1e-4))
+        bench_die("the two ways disagree by more than 1e-4: no timing means anything");
+    free(kept);
+    free(own);
+}
+
+/* ---- Timings ------------------------------------------------------------- */
+
+static void print_phases(const char *name, const uint64_t ns[PHASES])
+{
+    uint64_t total = 0;
+    for (size_t p = 0; p < PHASES; p++)
+        total += ns[p];
+    printf("\nshare of each phase, %s\n", name);
+    for (size_t p = 0; p < PHASES; p++)
+        if (ns[p])
+            printf("  %-22s %5.1f %%\n", phase_names[p], 100 * (double)ns[p] / (double)total);
+}
+
+/* Seconds of the clock on the wall, and of all processors together: where
+ * others use the machine too, only the latter tell two programs apart. */
+struct timing {
+    double wall, cpu;
+};
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+struct turns {
+    double wall[ROUNDS], cpu[ROUNDS];
+};
+
+static void time_step(struct bench *b, struct turns *turns, size_t i)
+{
+    double cpu = cpu_seconds();
+    turns->wall[i] = bench_seconds(run_step, b);
+    turns->cpu[i] = cpu_seconds() - cpu;
+}
+
+static struct timing median(struct turns *turns)
+{
+    return (struct timing){bench_median(turns->wall, ROUNDS), bench_median(turns->cpu, ROUNDS)};
+}
+
+/* PyTorch's step; 0, and why, when it cannot be asked. */
+static struct timing time_torch(const char *script, size_t threads)
+{
+    char command[512], line[256] = "";
+    struct timing t = {0};
+    snprintf(command, sizeof command, "'%s' %d %zu", script, BENCH_BATCH, threads);
+    fflush(stdout);
+    FILE *pipe = popen(command, "r");
+    while (pipe && fgets(line, sizeof line, pipe))
+        if (sscanf(line, "seconds %lf %lf", &t.wall, &t.cpu) != 2)
+            fputs(line, stdout);
+    if (!pipe || pclose(pipe) != 0)
+        printf("PyTorch: SKIPPED: %s did not run\n", script);
+    return t;
+}
+
+static void print_timing(const char *name, struct timing t, const struct timing *own)
+{
+    printf("  %-36s %8.0f %8.0f %9.0f", name, t.wall * 1e3, t.cpu * 1e3, BENCH_BATCH / t.wall);
+    if (own)
+        printf(" %8.2f %8.2f", t.wall / own->wall, t.cpu / own->cpu);
+    putchar('\n');
+}
+
+static void print_timings(struct turns *own, struct turns *theirs, const char *script,
+                          size_t threads)
+{
+    const struct timing t = median(own);
+    printf("\na step, median of %d turns\n  %-36s %8s %8s %9s %8s %8s\n", ROUNDS, "", "wall ms",
+           "CPU ms", "images/s", "ratio", "of CPU");
+    print_timing("ours", t, NULL);
+    print_timing("PrimaryCaps by im2col and OpenBLAS", median(theirs), &t);
+    if (script) {
+        struct timing torch = time_torch(script, threads);
+        if (torch.wall > 0)
+            print_timing("PyTorch", torch, &t);
+    }
+    printf("60,000 images: %.0f s\n", 60000 * t.wall / BENCH_BATCH);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b;
+    struct turns own, theirs;
+    const size_t threads = capsnet_cpu_count();
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    openblas_set_num_threads(1);
+    bench_open(&b);
+    bench_workspace(&b, threads, 1);
+    if (!im2col_open(b.ws))
+        bench_die("not enough memory");
+    printf("training step, batch %d, %zu threads, %s; OpenBLAS: %s\n", BENCH_BATCH, threads,
+           b.model->kernels->level, openblas_get_corename());
+    check_agreement(&b);
+
+    memset(b.ws->phase_ns, 0, sizeof b.ws->phase_ns);
+    for (size_t i = 0; i < ROUNDS; i++) {
+        uint64_t phases[PHASES];
+        time_step(&b, &own, i);
+        memcpy(phases, b.ws->phase_ns, sizeof phases);
+        im2col_on = 1;
+        time_step(&b, &theirs, i);
+        im2col_on = 0;
+        memcpy(b.ws->phase_ns, phases, sizeof phases);
+    }
+    im2col_close();
+    print_phases("ours", b.ws->phase_ns);
+    print_timings(&own, &theirs, argc > 1 ? argv[1] : NULL, threads);
+    capsnet_workspace_free(b.ws);
+    bench_close(&b);
+    return 0;
+}
