@@ -57,6 +57,13 @@ static size_t places(const struct job *job)
     return job->n_images ? job->n_images : 1;
 }
 
+static void drop_head(struct batcher *b)
+{
+    b->head = b->head->next;
+    if (!b->head)
+        b->tail = &b->head;
+}
+
 /* Moves jobs from the list into slices.  Called with the lock. */
 static void take_batch(struct batcher *b)
 {
@@ -66,19 +73,26 @@ static void take_batch(struct batcher *b)
     while (b->head && room) {
         struct job *job = b->head;
         size_t left = places(job) - job->taken;
-        size_t count = left < room ? left : room;
-        if (job->taken == 0)
+        if (job->taken == 0) {
             job->started_us = now;
+            job->is_expired = job->expires_us && now >= job->expires_us;
+        }
+        if (job->is_expired) {
+            /* Nothing of it is computed; it takes one slice, to be done. */
+            b->slices[b->n_slices++] = (struct slice){job, job->n_images, 0};
+            room--;
+            b->listed -= left;
+            drop_head(b);
+            continue;
+        }
+        size_t count = left < room ? left : room;
         b->slices[b->n_slices++] =
             (struct slice){job, job->taken, job->n_images ? count : 0};
         job->taken += count;
         room -= count;
         b->listed -= count;
-        if (count == left) {
-            b->head = job->next;
-            if (!b->head)
-                b->tail = &b->head;
-        }
+        if (count == left)
+            drop_head(b);
     }
 }
 
@@ -128,7 +142,7 @@ static void run_decode(struct batcher *b, float **destinations)
     size_t n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
         struct job *job = b->slices[i].job;
-        if (b->slices[i].first + b->slices[i].count < job->n_images)
+        if (b->slices[i].first + b->slices[i].count < job->n_images || job->is_expired)
             continue;
         if (job->choose)
             job->choose(job);

@@ -30,6 +30,11 @@ struct job {
     size_t *picture_classes; /* [n_pictures] */
     float *pictures;         /* [n_pictures][height][width][channels], filled */
 
+    /* The moment until which it must have been begun (clock_us()); 0: any.  Later
+     * it is not computed, only done, with is_expired set. */
+    int64_t expires_us;
+    int is_expired;
+
     /* Called once, on the batcher's thread, when all is filled; from then on
      * the batcher no longer touches the job.  Must be quick. */
     void (*done)(struct job *job);

@@ -41,6 +41,10 @@ enum { SWEEP_MS = 100, FAREWELL_SWEEP_MS = 2 };
 /* How long a body that was refused unread may go on arriving. */
 enum { FAREWELL_S = 5 };
 
+/* libmicrohttpd's memory for a connection, beside twice the headers: as they
+ * came, and parsed. */
+#define CONNECTION_BYTES ((size_t)32768)
+
 /* The bodies of all requests together may fill this many largest bodies. */
 enum { BODIES_IN_MEMORY = 16 };
 
@@ -145,11 +149,21 @@ static void resume(struct request *r)
     MHD_resume_connection(r->connection);
 }
 
+/* It has waited for longer than it may. */
+static void refuse_expired(struct request *r)
+{
+    request_refuse(r, REFUSED_OVERLOADED, "the request waited for more than %zu ms; try again soon",
+                   r->service->options->queue_deadline_ms);
+}
+
 static void run_finish(struct task *task)
 {
     struct request *r = request_of_task(task);
     int64_t start = clock_us();
-    r->route->finish(r);
+    if (r->job.is_expired)
+        refuse_expired(r);
+    else
+        r->route->finish(r);
     r->decode_us = r->job.queued_us - r->begun_us;
     r->queue_us += r->job.started_us - r->job.queued_us;
     r->encode_us = clock_us() - start;
@@ -168,7 +182,9 @@ static void run_begin(struct task *task)
     struct request *r = request_of_task(task);
     r->begun_us = clock_us();
     r->queue_us = r->begun_us - r->complete_us;
-    if (r->route->begin(r) == 0)
+    if (r->begun_us >= r->job.expires_us)
+        refuse_expired(r);
+    else if (r->route->begin(r) == 0)
         return; /* the batcher's now, or further still */
     r->decode_us = clock_us() - r->begun_us;
     batcher_withdraw(r->engine->batcher);
@@ -202,6 +218,14 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
     return MHD_NO;
 }
 
+/* The bytes of the request line and the headers. */
+static size_t header_nbytes(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
+
 /* Refuses what the request line and the headers are enough to refuse.  Returns
  * the status, 0 to go on. */
 static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
@@ -219,6 +243,10 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
         r->answer.allow = allow;
         return r->answer.status;
     }
+    if (header_nbytes(r->connection) > service->options->max_header_bytes)
+        return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
+                              "the request line and headers have more than %zu bytes",
+                              service->options->max_header_bytes);
     int state = atomic_load(&service->state);
     if (state == SERVICE_LOADING && !r->route->always)
         return request_refuse(r, REFUSED_LOADING, "the model is being loaded; try again soon");
@@ -263,7 +291,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
         return MHD_NO;
 
     unsigned status = judge(r, path, body_nbytes);
-    int by_headers = status == 413 || status == 415 || status == 503;
+    int by_headers = status == 413 || status == 415 || status == 431 || status == 503;
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
      * the next request. */
@@ -315,6 +343,8 @@ static enum MHD_Result on_complete(struct http *http, struct request *r)
         return MHD_NO;
     }
     r->complete_us = clock_us();
+    r->job.expires_us =
+        r->complete_us + (int64_t)http->service->options->queue_deadline_ms * 1000;
     MHD_suspend_connection(r->connection);
     r->task.run = run_begin;
     r->job.done = on_job_done;
@@ -454,7 +484,9 @@ struct http *http_start(struct service *service, int listen_fd)
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
+        (unsigned)o->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)o->max_connections_per_ip, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        2 * o->max_header_bytes + CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,
         http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     if (!http->daemon) {

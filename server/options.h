@@ -22,10 +22,13 @@ struct options {
     size_t max_batch;       /* images */
     size_t batch_delay_us;
     size_t queue;           /* images */
+    size_t queue_deadline_ms;
+    size_t max_header_bytes;
     size_t max_body_bytes;
     size_t max_images;
     size_t max_side;        /* pixels */
     size_t max_connections;
+    size_t max_connections_per_ip; /* 0: no limit */
     size_t timeout_s;
     size_t request_deadline_s;
     size_t drain_s;

@@ -378,6 +378,75 @@ static void a_hangup_before_the_answer_is_harmless_at_the_end(void **state)
     free(png.data);
 }
 
+/* ---- Queue deadline, headers, addresses ------------------------------- */
+
+static void a_long_wait_is_refused(void **state)
+{
+    (void)state;
+    /* A batch that is not full starts after 4 s: twice what an image may wait. */
+    struct server *server = server_start(
+        ARGS("--queue-deadline-ms", "2000", "--batch-delay-us", "4000000", "--max-batch", "2"),
+        NO_ARGS);
+    struct bytes pngs[2] = {draw_png(0), draw_png(1)};
+    const struct request request = classify(&pngs[0]);
+    struct reply *reply = http_send(server, &request);
+    assert_error(reply, 503, "overloaded", "2000 ms");
+    reply_free(reply);
+    char *body = images_json(pngs, 2); /* a full batch, at once */
+    cJSON_Delete(post_json(server, "/classify", body, strlen(body)));
+    free(body);
+    free(pngs[0].data);
+    free(pngs[1].data);
+    server_stop(server);
+}
+
+static void large_headers_are_refused(void **state)
+{
+    (void)state;
+    struct server *server = server_start(ARGS("--max-header-bytes", "1000"), NO_ARGS);
+    static char large[1100] = "X-Filler: ", path[1100] = "/model?";
+    memset(large + 10, 'x', 1000);
+    memset(path + 7, 'x', 1000);
+    struct bytes png = draw_png(0);
+    expect_refused(server, &(struct request){.path = "/model", .headers = {large}}, 431,
+                   "headers_too_large", "1000");
+    expect_refused(server, &(struct request){.path = path}, 431, "headers_too_large", "1000");
+    expect_refused(server,
+                   &(struct request){.path = "/classify", .body = png.data, .nbytes = png.nbytes,
+                                     .headers = {large}}, 431, "headers_too_large", "1000");
+    large[700] = 0;
+    struct reply *reply = http_send(server, &(struct request){.path = "/model",
+                                                              .headers = {large}});
+    assert_int_equal(reply->status, 200);
+    reply_free(reply);
+    free(png.data);
+    server_stop(server);
+}
+
+static void an_address_has_only_so_many_connections(void **state)
+{
+    (void)state;
+    struct server *server = server_start(ARGS("--max-connections-per-ip", "3"), NO_ARGS);
+    expect_well(server); /* on a connection that stays: the first */
+    int kept[2] = {raw_connect(server, 5000), raw_connect(server, 5000)};
+    expect_well(server); /* they are accepted by now */
+    int refused = raw_connect(server, 5000);
+    char text[100];
+    assert_int_equal(raw_read_all(refused, text, sizeof text), 0);
+    close(refused);
+    for (int i = 0; i < 2; i++) {
+        static const char healthz[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
+                                      "Connection: close\r\n\r\n";
+        char answer[1000];
+        assert_int_equal(raw_send(kept[i], healthz, sizeof healthz - 1), 0);
+        assert_true(raw_read_all(kept[i], answer, sizeof answer) > 0);
+        assert_non_null(strstr(answer, " 200 "));
+        close(kept[i]);
+    }
+    expect_well(server);
+    server_stop(server);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
@@ -390,6 +459,9 @@ int main(void)
         TEST(a_stalled_upload_is_cut_off),
         TEST(a_silent_connection_is_closed),
         TEST(a_full_queue_refuses),
+        TEST(a_long_wait_is_refused),
+        TEST(large_headers_are_refused),
+        TEST(an_address_has_only_so_many_connections),
         TEST(a_loading_server_says_so),
         TEST(requests_in_flight_are_answered),
         TEST(a_draining_server_takes_nothing_new),

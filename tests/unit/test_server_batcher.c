@@ -302,12 +302,45 @@ static void only_the_late_are_cut_off(void **state)
     deadlines_destroy(&deadlines);
 }
 
+/* Late jobs are done and not computed; their neighbours do not suffer. */
+static void late_jobs_are_not_computed(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    struct batcher *batcher = make(4, 1000, 200000);
+    struct job *jobs[N];
+    sem_init(&done, 0, 0);
+    for (size_t i = 0; i < N; i++) {
+        jobs[i] = new_job(i % 4, 1, (unsigned)i);
+        jobs[i]->expires_us = i % 3 == 0 ? 1 : INT64_MAX;
+        assert_true(batcher_admit(batcher));
+        assert_true(batcher_submit(batcher, jobs[i]));
+    }
+    for (size_t i = 0; i < N; i++)
+        sem_wait(&done);
+    assert_int_equal(batcher_waiting(batcher), 0);
+    batcher_free(batcher);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(jobs[i]->is_expired, i % 3 == 0);
+        if (i % 3) {
+            check_job(jobs[i]);
+        } else {
+            for (size_t k = 0; k < jobs[i]->n_images * shape.classes; k++)
+                assert_true(jobs[i]->lengths[k] == 0);
+            for (size_t k = 0; k < pixels; k++)
+                assert_true(jobs[i]->pictures[k] == 0);
+        }
+        free_job(jobs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_of_every_size_come_back_whole),
         cmocka_unit_test(a_full_queue_admits_nobody),
         cmocka_unit_test(waiting_images_share_a_batch),
+        cmocka_unit_test(late_jobs_are_not_computed),
         cmocka_unit_test(every_task_runs_once),
         cmocka_unit_test(only_the_late_are_cut_off),
     };
