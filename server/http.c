@@ -25,6 +25,7 @@
 #include <microhttpd.h>
 
 #include "clock.h"
+#include "cors.h"
 #include "deadlines.h"
 #include "farewell.h"
 #include "log.h"
@@ -95,8 +96,34 @@ static int is_sane_id(const char *id)
 
 /* ---- The answer (net) ------------------------------------------------------ */
 
+/* For pages of other origins, when the options allow any. */
+static void add_cors(struct MHD_Response *response, const struct request *r)
+{
+    const char *allowed = r->service->options->cors_origin;
+    const char *origin = cors_allow(allowed, header(r, "Origin"));
+    if (allowed && strcmp(allowed, "*") != 0)
+        MHD_add_response_header(response, "Vary", "Origin");
+    if (!origin)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
+    MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                            "X-Request-Id, Server-Timing, Retry-After, "
+                            "Inference-Header-Content-Length");
+    if (strcmp(r->method, "OPTIONS") != 0)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, HEAD, POST");
+    MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                            "Accept, Authorization, Content-Type, Inference-Header-Content-Length, "
+                            "X-Request-Id");
+    MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+}
+
 static void add_headers(struct MHD_Response *response, const struct request *r)
 {
+    add_cors(response, r);
+    if (r->answer.refusal == REFUSED_UNAUTHORIZED)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"capsnetd\"");
+
     char timing[160];
     const struct job *job = &r->job;
     snprintf(timing, sizeof timing,
@@ -105,7 +132,8 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
              (double)(job->done_us - job->started_us) / 1e3, (double)r->encode_us / 1e3);
     MHD_add_response_header(response, "Server-Timing", timing);
     MHD_add_response_header(response, "X-Request-Id", r->id);
-    MHD_add_response_header(response, "Content-Type", r->answer.content_type);
+    if (r->answer.content_type)
+        MHD_add_response_header(response, "Content-Type", r->answer.content_type);
     if (r->answer.allow)
         MHD_add_response_header(response, "Allow", r->answer.allow);
     if (r->answer.etag[0])
@@ -226,14 +254,32 @@ static size_t header_nbytes(struct MHD_Connection *connection)
     return info ? info->header_size : 0;
 }
 
+/* What probes ask carries no key; nor does a browser's preflight. */
+static int needs_key(const struct request *r, const char *path)
+{
+    static const char *const OPEN[] = {"/healthz", "/readyz", "/v2/health/live",
+                                       "/v2/health/ready"};
+    for (size_t i = 0; i < sizeof OPEN / sizeof *OPEN; i++)
+        if (strcmp(path, OPEN[i]) == 0)
+            return 0;
+    return r->service->options->api_key_file != NULL;
+}
+
 /* Refuses what the request line and the headers are enough to refuse.  Returns
  * the status, 0 to go on. */
 static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
 {
     const struct service *service = r->service;
-    const char *allow;
+    const char *allow = NULL;
     char quoted[48];
     r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow, r->segments);
+    if (strcmp(r->method, "OPTIONS") == 0 && !r->path_is_cut && allow) {
+        r->answer = (struct answer){.status = 204, .allow = allow, .is_constant = 1};
+        return 204;
+    }
+    if (needs_key(r, path) && !keys_admit(&r->service->keys, header(r, "Authorization")))
+        return request_refuse(r, REFUSED_UNAUTHORIZED,
+                              "the request needs a valid API key: Authorization: Bearer KEY");
     if (!r->route && (r->path_is_cut || !allow))
         return request_refuse(r, REFUSED_NOT_FOUND, "there is nothing at \"%s\"",
                               quote_client(quoted, path));
@@ -291,7 +337,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
         return MHD_NO;
 
     unsigned status = judge(r, path, body_nbytes);
-    int by_headers = status == 413 || status == 415 || status == 431 || status == 503;
+    int by_headers = status == 401 || status == 413 || status == 415 || status == 431 || status == 503;
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
      * the next request. */

@@ -133,13 +133,19 @@ static int run(const struct options *options)
 {
     struct service service = {.options = options};
     struct http *http = NULL;
-    char url[128], message[256];
+    char url[128], message[512];
     int listen_fd, exit_status = EXIT_FAILURE;
 
     metrics_init(&service.metrics);
     engines_init(&service.engines);
     if (catch_signals() != 0) {
         log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    keys_init(&service.keys);
+    if (options->api_key_file &&
+        keys_load(&service.keys, options->api_key_file, message, sizeof message) != 0) {
+        log_event(LOG_LEVEL_ERROR, "%s", message);
         return EXIT_FAILURE;
     }
     switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
@@ -171,6 +177,7 @@ static int run(const struct options *options)
     workers_free(service.workers);
     http_free(http);
     engines_destroy(&service.engines);
+    keys_destroy(&service.keys);
     return exit_status;
 }
 

@@ -16,6 +16,8 @@ struct options {
     const char *listen;     /* ADDR:PORT */
     const char *weights;    /* a file */
     const char *cpu_level;  /* NULL for the best */
+    const char *cors_origin;  /* "*", or origins with commas; NULL for none */
+    const char *api_key_file; /* NULL: open to all */
     const char *log_format; /* text or json */
     const char *log_level;  /* error, info or debug */
     size_t threads;         /* 0 for as many as the CPUs this process may use */

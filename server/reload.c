@@ -24,7 +24,7 @@ static void conclude(struct reload *reload, struct engine *engine)
 {
     struct service *service = reload->service;
     const char *weights = service->options->weights;
-    atomic_fetch_add(engine ? &service->metrics.reloads : &service->metrics.failed_reloads, 1);
+    atomic_fetch_add(engine && !reload->is_bad ? &service->metrics.reloads : &service->metrics.failed_reloads, 1);
     if (engine) {
         log_event(LOG_LEVEL_INFO, "reloaded %s: %s", weights, capsnet_model_name(engine->model));
         engines_replace(&service->engines, engine);
@@ -32,6 +32,20 @@ static void conclude(struct reload *reload, struct engine *engine)
         log_event(LOG_LEVEL_ERROR, "keeping the old weights: %s", reload->error.text);
     }
     notify_send("READY=1");
+}
+
+/* Rereads what is small.  Of each, what is no good leaves the old in place. */
+static void reload_files(struct reload *reload)
+{
+    struct service *service = reload->service;
+    const struct options *o = service->options;
+    char message[512];
+    reload->is_bad = 0;
+    if (o->api_key_file &&
+        keys_load(&service->keys, o->api_key_file, message, sizeof message) != 0) {
+        log_event(LOG_LEVEL_ERROR, "keeping the old API keys: %s", message);
+        reload->is_bad = 1;
+    }
 }
 
 void reload_init(struct reload *reload, struct service *service)
@@ -49,6 +63,7 @@ void reload_start(struct reload *reload)
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_us());
     notify_send(state);
     reload->wanted = 0;
+    reload_files(reload);
     atomic_store(&reload->done, 0);
     reload->running = pthread_create(&reload->thread, NULL, load, reload) == 0;
     if (!reload->running) {

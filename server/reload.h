@@ -1,5 +1,6 @@
 /*
- * reload.h - SIGHUP: new weights beside the old, then in their place.
+ * reload.h - SIGHUP: new API keys at once; new weights beside the old, then in
+ * their place.
  *
  * Loading and warming up take a second or more, so a thread of its own does
  * it; the old engine serves meanwhile, and goes on when the new one fails.
@@ -18,6 +19,7 @@ struct reload {
     pthread_t thread;
     int running; /* the thread is to be joined */
     int wanted;  /* once more, when it is done */
+    int is_bad;  /* something beside the weights could not be reloaded */
     atomic_int done;
     struct engine *engine; /* the thread's result; NULL: see error */
     struct capsnet_error error;

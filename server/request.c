@@ -24,6 +24,7 @@ static const struct {
     [REFUSED_OVERLOADED] = {503, "overloaded"},
     [REFUSED_DRAINING] = {503, "draining"},
     [REFUSED_LOADING] = {503, "loading"},
+    [REFUSED_UNAUTHORIZED] = {401, "unauthorized"},
     [REFUSED_HEADERS_TOO_LARGE] = {431, "headers_too_large"},
 };
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "engine.h"
+#include "keys.h"
 #include "metrics.h"
 #include "options.h"
 #include "workers.h"
@@ -20,6 +21,7 @@ struct service {
     const struct options *options;
     size_t threads; /* the options' count, made definite */
     struct engines engines;
+    struct keys keys; /* of the options' api_key_file, when that is set */
     struct workers *workers;
     atomic_int state; /* enum service_state */
     atomic_size_t body_bytes; /* in memory, of all requests together */

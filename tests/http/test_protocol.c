@@ -116,7 +116,7 @@ static void wrong_methods_name_the_right_ones(void **state)
     } cases[] = {
         {"GET", "/classify", "POST"},   {"PUT", "/classify", "POST"},
         {"DELETE", "/pose", "POST"},    {"GET", "/reconstruct", "POST"},
-        {"HEAD", "/classify", "POST"},  {"OPTIONS", "/classify", "POST"},
+        {"HEAD", "/classify", "POST"},  {"TRACE", "/classify", "POST"},
         {"POST", "/model", "GET"},      {"POST", "/healthz", "GET"},
         {"PATCH", "/readyz", "GET"},    {"BREW", "/model", "GET"},
     };

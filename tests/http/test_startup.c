@@ -18,7 +18,8 @@ static const char *const FLAGS[] = {
     "--batch-delay-us",  "--queue",     "--max-images", "--max-body-bytes",
     "--max-connections", "--max-side",  "--timeout-s",  "--request-deadline-s",
     "--drain-s",         "--cpu-level", "--log-format", "--log-level",
-    "--queue-deadline-ms", "--max-header-bytes", "--max-connections-per-ip",
+    "--queue-deadline-ms", "--max-header-bytes", "--max-connections-per-ip", "--cors-origin",
+    "--api-key-file",
     "--version",         "--help",
 };
 
