@@ -30,7 +30,7 @@
 
 enum { SIDE = 20, TRAIN = 240, TEST = 60 };
 #define NETWORK "--data . --conv1 16 --types 4 --dims 8 --pose 8 --hidden1 16 --hidden2 16 " \
-                "--batch 24 --warmup 10 --shift 1 --rate 0.003 --no-pictures "
+                "--batch 25 --warmup 10 --shift 1 --rate 0.003 --no-pictures "
 
 static struct random dice;
 static char output[1 << 16];
