@@ -41,6 +41,29 @@ unsigned classify_begin(struct request *request)
     return status ? status : request_submit(request);
 }
 
+/* The classes whose capsule is longer than 0.5, longest first: of overlapping
+ * digits there are several, of nothing known none. */
+static void add_detected(struct text *text, const float *lengths, size_t classes)
+{
+    float below = INFINITY; /* the shortest that is listed */
+    size_t last = 0;
+    text_add(text, ", \"detected\": [");
+    for (size_t listed = 0;; listed++) {
+        size_t next = classes;
+        for (size_t j = 0; j < classes; j++) {
+            const int is_listed = lengths[j] > below || (lengths[j] >= below && j <= last);
+            if (lengths[j] > 0.5f && !is_listed && (next == classes || lengths[j] > lengths[next]))
+                next = j;
+        }
+        if (next == classes)
+            break;
+        text_addf(text, "%s%zu", listed ? "," : "", next);
+        below = lengths[next];
+        last = next;
+    }
+    text_add(text, "]");
+}
+
 static void add_prediction(struct text *text, const struct request *request, size_t i)
 {
     const struct capsnet_model *model = request->engine->model;
@@ -64,6 +87,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
               isnan(threshold) ? "null" : error <= threshold ? "true" : "false");
+    add_detected(text, lengths, shape->classes);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");
         json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,

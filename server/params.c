@@ -44,6 +44,7 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
     } PARAMS[] = {
         {"normalize", PARAM_NORMALIZE}, {"poses", PARAM_POSES}, {"class", PARAM_CLASS},
         {"scale", PARAM_SCALE},         {"sweep", PARAM_SWEEP},
+        {"debug", PARAM_DEBUG},
     };
     unsigned flag = 0;
     for (size_t i = 0; i < sizeof PARAMS / sizeof *PARAMS; i++)
@@ -65,6 +66,9 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         good = set_switch(&params->poses, value);
     } else if (flag == PARAM_SWEEP) {
         good = set_switch(&params->sweep, value);
+    } else if (flag == PARAM_DEBUG) {
+        strcpy(expected, "normalized");
+        good = params->debug = strcmp(value, expected) == 0;
     } else if (flag == PARAM_NORMALIZE) {
         strcpy(expected, "auto, fit or none");
         good = set_normalize(params, value);

@@ -11,6 +11,7 @@ enum {
     PARAM_CLASS = 4,
     PARAM_SCALE = 8,
     PARAM_SWEEP = 16,
+    PARAM_DEBUG = 32,
 };
 
 /* Sets one parameter from the query.

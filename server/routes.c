@@ -10,8 +10,8 @@
 static const struct route ROUTES[] = {
     {"/classify", "POST", PARAM_NORMALIZE | PARAM_POSES, 0, classify_begin, classify_finish},
     {"/pose", "POST", PARAM_NORMALIZE, 0, pose_begin, pose_finish},
-    {"/reconstruct", "POST", PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP, 0,
-     reconstruct_begin, reconstruct_finish},
+    {"/reconstruct", "POST", PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP |
+     PARAM_DEBUG, 0, reconstruct_begin, reconstruct_finish},
     {"/model", "GET", 0, 0, model_answer, NULL},
     {"/healthz", "GET", 0, 1, healthz_answer, NULL},
     {"/readyz", "GET", 0, 0, readyz_answer, NULL},
