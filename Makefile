@@ -92,6 +92,7 @@ test: deps-test ## install what is missing, build, run all tests
 
 check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
 	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
+	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	@if command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
 	then $(MAKE) --no-print-directory check-mpi; \
 	else echo "tests/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
@@ -130,6 +131,9 @@ PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng
                   $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
+PACKAGES_BROWSER = fonts-liberation \
+    $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
+    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 # $(call install,PACKAGES): says what is missing and installs it, through sudo
 # when not root.  Where there is no dpkg it only says what is needed.
@@ -150,6 +154,12 @@ deps: ## install the packages that building needs
 
 deps-test: ## install the packages that the tests need
 	$(call install,$(PACKAGES_TEST))
+
+# Whatever browser and node are there already will do.
+.PHONY: deps-browser
+deps-browser: ## install what the page's tests need: Chromium, node, playwright-core
+	$(call install,$(PACKAGES_BROWSER))
+	cd tests/browser && npm ci --no-audit --no-fund
 
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))

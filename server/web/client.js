@@ -6,12 +6,37 @@
 const RETRY_MS = 1000;
 const TIMEOUT_MS = 15000;
 
-/* What went wrong, as a sentence.  `passing` trouble is worth another try. */
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/* What went wrong, as a sentence.  `passing` trouble is worth another try, after
+ * what wait() waits for: a while, though not all pages at the same time. */
 export class Trouble extends Error {
-    constructor(sentence, passing) {
+    constructor(sentence, passing, wait = () => pause(RETRY_MS * (0.75 + Math.random() / 2))) {
         super(sentence);
         this.passing = passing;
+        this.wait = wait;
     }
+}
+
+/* The API key, where the server wants one; kept until the tab is closed. */
+let key = sessionStorage.getItem('api-key');
+let giveKey = () => {};
+let keyGiven = null;
+
+export function setKey(value) {
+    key = value;
+    sessionStorage.setItem('api-key', value);
+    giveKey();
+}
+
+function untilKeyIsGiven() {
+    keyGiven ??= new Promise((resolve) => {
+        giveKey = () => {
+            keyGiven = null;
+            resolve();
+        };
+    });
+    return keyGiven;
 }
 
 const BUSY = {
@@ -28,6 +53,8 @@ async function troubleOf(response) {
     } catch {
         /* not from capsnetd: from a proxy, perhaps */
     }
+    if (response.status === 401)
+        return new Trouble('This server wants an API key.', true, untilKeyIsGiven);
     if (response.status === 503 || response.status === 429)
         return new Trouble(BUSY[error.code] ?? 'The server is busy.', true);
     if (response.status >= 500)
@@ -43,6 +70,8 @@ export async function call(path, body, as = 'json') {
         options.body = body;
         options.headers['Content-Type'] = body instanceof Blob ? 'image/png' : 'application/json';
     }
+    if (key)
+        options.headers.Authorization = `Bearer ${key}`;
     if (as === 'bitmap')
         options.headers.Accept = 'image/png';
     let answer;
@@ -61,7 +90,8 @@ export async function call(path, body, as = 'json') {
 const troubled = new Map();
 let listener = () => {};
 
-/* fn(sentence) is called whenever the server's state changes; null: all is well. */
+/* fn(sentence, needsKey) is called whenever the server's state changes; without
+ * a sentence all is well. */
 export function onTrouble(fn) {
     listener = fn;
 }
@@ -69,15 +99,13 @@ export function onTrouble(fn) {
 function report(channel, trouble) {
     const before = [...troubled.values()].at(-1);
     if (trouble)
-        troubled.set(channel, trouble.message);
+        troubled.set(channel, trouble);
     else
         troubled.delete(channel);
     const now = [...troubled.values()].at(-1);
-    if (now !== before)
-        listener(now ?? null);
+    if (now?.message !== before?.message)
+        listener(now?.message, now?.wait === untilKeyIsGiven);
 }
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /*
  * A channel: returns send(job).  At most one job is at work; of those that come
@@ -105,8 +133,7 @@ export function latest(work, done, failed = () => {}) {
             if (!trouble.passing)
                 return failed(job, trouble.message);
             waiting ??= job;
-            /* Not all at once: many pages may be waiting for the same server. */
-            await pause(RETRY_MS * (0.75 + Math.random() / 2));
+            await trouble.wait();
         }
     }
 

@@ -1,11 +1,11 @@
 /*
  * page.js - what the page does: picture -> answer -> pose -> pictures of it.
  *
- * Four channels to the server (client.js): `ask` sends the picture, `turn`
- * draws the pose, `sweep` and `nudge` follow once nothing has changed for a
- * moment, since they cost more.
+ * Each thing asked of the server has its own channel (client.js): `ask` sends
+ * the picture, `redraw` and `turn` have a pose drawn; `sweep` and `nudge` cost
+ * more and follow once nothing has changed for a moment.
  */
-import { call, latest, onTrouble } from './client.js';
+import { call, latest, onTrouble, setKey } from './client.js';
 import { Pad, drawStrokes, imagesJson, readImage, sampleStrokes } from './pad.js';
 import { plot } from './plot.js';
 import { SAMPLES } from './samples.js';
@@ -54,8 +54,9 @@ const poseBody = (values) => JSON.stringify({ class: capsule(), pose: values });
 
 /* ---- Trouble --------------------------------------------------------------- */
 
-onTrouble((sentence) => {
-    $('status').textContent = sentence ? `${sentence} Trying again\u2026` : '';
+onTrouble((sentence, needsKey) => {
+    $('status').textContent = !sentence ? '' : needsKey ? sentence : `${sentence} Trying again\u2026`;
+    $('key').hidden = !needsKey;
     document.body.classList.toggle('troubled', Boolean(sentence));
 });
 
@@ -108,7 +109,7 @@ const KNOWN = new Map([
 ]);
 
 const announce = settled(500, () => {
-    $('summary').textContent = answer ? `${verdict()} ${$('known').textContent}` : 'The pad is empty.';
+    $('summary').textContent = `${$('sentence').textContent} ${$('known').textContent}`;
 });
 
 function showAnswer() {
@@ -129,24 +130,13 @@ function showTiming(since) {
     }));
 }
 
-/* The 28 x 28 picture that the network saw; null when the server cannot say. */
-async function pictureSeen(body) {
-    try {
-        return await call('reconstruct?debug=normalized', body, 'bitmap');
-    } catch (trouble) {
-        if (trouble.passing)
-            throw trouble;
-        return null;
-    }
-}
-
 /* A job is { encode, since }: encoded only when it is its turn. */
 const ask = latest(
     async ({ encode }) => {
         const body = encode();
         const [classified, seen] = await Promise.all([
             call('classify?poses=1', body),
-            pictureSeen(body),
+            call('reconstruct?debug=normalized', body, 'bitmap'),
         ]);
         return { prediction: classified.predictions[0], seen };
     },
@@ -156,9 +146,7 @@ const ask = latest(
         answer = prediction;
         chosen = null;
         showAnswer();
-        document.body.classList.toggle('unseen-digit', !seen);
-        if (seen)
-            paint($('seen'), seen);
+        paint($('seen'), seen);
         showTiming(since);
         showPose();
     },
@@ -215,31 +203,27 @@ function showSliders() {
 function showPose() {
     pose = [...answer.pose[capsule()]];
     showSliders();
-    turn({ pose: [...pose], original: true });
+    redraw(poseBody(pose));
+    turn(poseBody(pose));
     costly();
     startNudge();
 }
 
-const turn = latest(
-    (job) => call('reconstruct', poseBody(job.pose), 'bitmap'),
-    (bitmap, { original }) => {
-        if (!answer)
-            return;
-        paint($('turned'), bitmap);
-        if (original)
-            paint($('redrawn'), bitmap);
-    },
-);
+/* A channel that has poses drawn on a canvas; its jobs are bodies. */
+function drawer(path, id) {
+    return latest(
+        (body) => call(path, body, 'bitmap'),
+        (bitmap) => answer && paint($(id), bitmap),
+    );
+}
 
-const sweep = latest(
-    (values) => call('reconstruct?sweep=1', poseBody(values), 'bitmap'),
-    (bitmap) => answer && paint($('sweep'), bitmap),
-);
-
-const costly = settled(SETTLE_MS, () => answer && sweep([...pose]));
+const redraw = drawer('reconstruct', 'redrawn');
+const turn = drawer('reconstruct', 'turned');
+const sweep = drawer('reconstruct?sweep=1', 'sweep');
+const costly = settled(SETTLE_MS, () => answer && sweep(poseBody(pose)));
 
 function turned() {
-    turn({ pose: [...pose] });
+    turn(poseBody(pose));
     costly();
 }
 
@@ -305,10 +289,7 @@ const nudge = latest(
 
 const startNudge = settled(SETTLE_MS, () => answer && nudge({ kind, capsule: capsule() }));
 
-const redraw = latest(
-    (body) => call('reconstruct', body, 'bitmap'),
-    (bitmap) => answer && paint($('nudged-redrawn'), bitmap),
-);
+const redrawNudged = drawer('reconstruct', 'nudged-redrawn');
 
 /* The series of a plot: of rows [x][i] those with a label, the ones that move
  * most (or that are longest) ranked. */
@@ -329,7 +310,7 @@ function showNudge() {
     $('amount-text').textContent = format(at);
     $('amount').setAttribute('aria-valuetext', `${nudges.kind.name} ${format(at)}, capsule ${labels[j]} has length ${predictions[i].lengths[j].toFixed(2)}`);
     paint($('nudged'), pictures[i]);
-    redraw(JSON.stringify({ class: j, pose: predictions[i].poses[j] }));
+    redrawNudged(JSON.stringify({ class: j, pose: predictions[i].poses[j] }));
     $('pose-caption').textContent = `The pose of capsule ${labels[j]}; the numbers that move most in colour`;
 
     plot($('length-plot'), { xs, at, format, low: 0, high: 1, ticks: [0, 0.5, 1],
@@ -382,6 +363,10 @@ function listen() {
     $('undo').addEventListener('click', () => pad.undo());
     $('clear').addEventListener('click', () => pad.clear());
     $('reset').addEventListener('click', () => answer && showPose());
+    $('key').addEventListener('submit', (e) => {
+        e.preventDefault();
+        setKey($('key-text').value.trim());
+    });
     $('pen').addEventListener('input', () => (pad.penWidth = $('pen').value / 100));
     $('file').addEventListener('change', () => {
         take($('file').files[0]);

@@ -1,0 +1,114 @@
+/* test_page.c - the page at "/" and its files, as a browser fetches them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+
+static struct server *server;
+
+static int start(void **state)
+{
+    (void)state;
+    server = server_start(NO_ARGS, NO_ARGS);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    server_stop(server);
+    return 0;
+}
+
+static void assert_header(const struct reply *reply, const char *name, const char *fragment)
+{
+    char value[400] = "";
+    assert_true(reply_header(reply, name, value, sizeof value));
+    if (!strstr(value, fragment))
+        fail_msg("%s is \"%s\", without \"%s\"", name, value, fragment);
+}
+
+static struct reply *get(const char *path, const char *header)
+{
+    return http_send(server, &(struct request){.path = path, .headers = {header}});
+}
+
+/* Fetches a file, and again with its ETag and with another's. */
+static void check_file(const char *path, const char *content_type)
+{
+    struct reply *reply = get(path, NULL);
+    assert_int_equal(reply->status, 200);
+    assert_true(reply->nbytes > 100);
+    assert_int_equal(strlen((const char *)reply->body), reply->nbytes); /* no 0 byte within */
+    assert_header(reply, "Content-Type", content_type);
+    assert_header(reply, "Content-Security-Policy", "default-src 'self'");
+    assert_header(reply, "X-Content-Type-Options", "nosniff");
+    assert_header(reply, "Referrer-Policy", "no-referrer");
+    assert_header(reply, "Cache-Control", "no-cache");
+    char etag[64], header[96];
+    assert_true(reply_header(reply, "ETag", etag, sizeof etag));
+
+    snprintf(header, sizeof header, "If-None-Match: %s", etag);
+    struct reply *same = get(path, header);
+    assert_int_equal(same->status, 304);
+    assert_int_equal(same->nbytes, 0);
+    assert_header(same, "ETag", etag);
+    reply_free(same);
+
+    struct reply *other = get(path, "If-None-Match: \"0000000000000000\"");
+    assert_int_equal(other->status, 200);
+    assert_int_equal(other->nbytes, reply->nbytes);
+    assert_memory_equal(other->body, reply->body, reply->nbytes);
+    reply_free(other);
+    reply_free(reply);
+}
+
+/* Every file that the page names is there, and none other is loaded. */
+static void the_page_and_its_files_are_served(void **state)
+{
+    (void)state;
+    check_file("/", "text/html; charset=utf-8");
+    struct reply *page = get("/", NULL);
+    const char *at = (const char *)page->body;
+    int n = 0;
+    while ((at = strstr(at, "=\"web/")) != NULL) {
+        char path[80] = "/";
+        at += 2;
+        size_t length = strcspn(at, "\"");
+        assert_true(length < sizeof path - 1);
+        memcpy(path + 1, at, length);
+        int is_css = strcmp(path + length - 3, ".css") == 0;
+        check_file(path, is_css ? "text/css; charset=utf-8" : "text/javascript; charset=utf-8");
+        n++;
+    }
+    assert_true(n >= 6);
+    assert_null(strstr((const char *)page->body, "=\"http"));
+    reply_free(page);
+}
+
+static void the_page_is_only_read(void **state)
+{
+    (void)state;
+    struct reply *head = http_send(server, &(struct request){.method = "HEAD", .path = "/"});
+    assert_int_equal(head->status, 200);
+    assert_int_equal(head->nbytes, 0);
+    reply_free(head);
+    struct reply *post = http_send(server, &(struct request){.path = "/", .body = "x", .nbytes = 1});
+    assert_error(post, 405, "method_not_allowed", NULL);
+    assert_header(post, "Allow", "GET, HEAD");
+    reply_free(post);
+    struct reply *none = get("/web/", NULL);
+    assert_error(none, 404, "not_found", NULL);
+    reply_free(none);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_page_and_its_files_are_served),
+        cmocka_unit_test(the_page_is_only_read),
+    };
+    int failed = cmocka_run_group_tests_name("the page", tests, start, stop);
+    server_kill_leftovers(NULL);
+    return failed;
+}
