@@ -126,7 +126,7 @@ function showAnswer() {
 /* From the last change of the picture until the answer is on the screen. */
 function showTiming(since) {
     requestAnimationFrame(() => setTimeout(() => {
-        $('timing').textContent = `answered in ${Math.round(performance.now() - since)} ms`;
+        $('timing').textContent = `Answered in ${Math.round(performance.now() - since)} ms.`;
     }));
 }
 
