@@ -2,7 +2,7 @@
 
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        make gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev \
+        make gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
         zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -13,7 +13,7 @@ RUN make build/capsnetd && strip build/capsnetd
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libmicrohttpd12 libcjson1 libpng16-16 \
+        libmicrohttpd12 libgnutls30 libcjson1 libpng16-16 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/capsnetd /usr/local/bin/capsnetd
 # Fails the build, not the deployment, when a shared library is missing.

@@ -35,7 +35,7 @@ LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SA
 
 LIBS_MODEL  = $(shell pkg-config --libs libcjson) -lm
 LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib $(if $(MPI),ompi-c))
-LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd libpng)
+LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd gnutls libpng)
 
 # A kernel source is compiled once per CPU level; its own flags apply to that
 # object alone.  The rest of the program is baseline x86-64 (or any other
@@ -127,8 +127,8 @@ clean: ## remove build/
 	rm -rf build
 
 # ---- Packages ---------------------------------------------------------------
-PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libpng-dev zlib1g-dev \
-                  $(if $(MPI),libopenmpi-dev openmpi-bin)
+PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
+                  zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
 PACKAGES_BROWSER = fonts-liberation \

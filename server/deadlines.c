@@ -104,7 +104,8 @@ void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
         if (client->phase == CLIENT_ANSWERING) {
             shutdown(client->fd, SHUT_RDWR);
         } else {
-            send_timeout(client);
+            if (!deadlines->is_tls)
+                send_timeout(client);
             shutdown(client->fd, SHUT_RD);
         }
         client->phase = CLIENT_EXPIRED;

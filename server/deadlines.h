@@ -33,6 +33,7 @@ struct client {
 struct deadlines {
     pthread_mutex_t lock;
     struct client *clients;
+    int is_tls; /* then nothing may be written past libmicrohttpd */
 };
 
 void deadlines_init(struct deadlines *deadlines);

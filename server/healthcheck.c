@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <gnutls/gnutls.h>
+
 #include "listen.h"
 #include "options.h"
 
@@ -17,6 +19,7 @@ enum { PATIENCE_S = 5 };
 
 struct target {
     char host[256], port[8], path[256];
+    int is_tls;
 };
 
 static void on_alarm(int number)
@@ -27,14 +30,14 @@ static void on_alarm(int number)
     _exit(1);
 }
 
-/* http://HOST:PORT[/PATH].  Returns 0, or -1. */
+/* http[s]://HOST:PORT[/PATH].  Returns 0, or -1. */
 static int parse_url(struct target *target, const char *url)
 {
-    static const char scheme[] = "http://";
     char address[300];
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
+    target->is_tls = strncmp(url, "https://", 8) == 0;
+    if (!target->is_tls && strncmp(url, "http://", 7) != 0)
         return -1;
-    url += sizeof scheme - 1;
+    url += target->is_tls ? 8 : 7;
     size_t n = strcspn(url, "/");
     if (n >= sizeof address || strlen(url + n) >= sizeof target->path ||
         strpbrk(url + n, " \r\n"))
@@ -82,17 +85,34 @@ static int dial(const struct target *target)
     return fd;
 }
 
+/* A connection: the socket, and the TLS session over it or NULL. */
+struct line {
+    int fd;
+    gnutls_session_t tls;
+};
+
+static ssize_t line_send(const struct line *line, const void *bytes, size_t n)
+{
+    return line->tls ? gnutls_record_send(line->tls, bytes, n)
+                     : send(line->fd, bytes, n, MSG_NOSIGNAL);
+}
+
+static ssize_t line_receive(const struct line *line, void *bytes, size_t n)
+{
+    return line->tls ? gnutls_record_recv(line->tls, bytes, n) : recv(line->fd, bytes, n, 0);
+}
+
 /* Sends the request and reads the status line.  Returns the exit status. */
-static int ask(int fd, const struct target *target)
+static int ask(const struct line *line, const struct target *target)
 {
     char request[700], answer[64];
     size_t n = 0;
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
                           target->path, target->host);
-    ssize_t got = send(fd, request, (size_t)length, MSG_NOSIGNAL);
+    ssize_t got = line_send(line, request, (size_t)length);
     while (got > 0 && n < sizeof answer - 1 && !memchr(answer, '\r', n)) {
-        got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        got = line_receive(line, answer + n, sizeof answer - 1 - n);
         n += got > 0 ? (size_t)got : 0;
     }
     answer[n] = 0;
@@ -101,6 +121,33 @@ static int ask(int fd, const struct target *target)
     answer[strcspn(answer, "\r\n")] = 0;
     fprintf(stderr, "capsnetd: %s\n", n ? answer : "no answer");
     return 1;
+}
+
+/* The same over TLS.  The certificate is not checked: the question is whether
+ * our own server answers, and a health check has no secrets to lose. */
+static int ask_tls(int fd, const struct target *target)
+{
+    struct line line = {.fd = fd};
+    gnutls_certificate_credentials_t credentials;
+    int exit_status = 1;
+    if (gnutls_certificate_allocate_credentials(&credentials) < 0)
+        return 1;
+    int error = gnutls_init(&line.tls, GNUTLS_CLIENT);
+    if (error >= 0) {
+        gnutls_set_default_priority(line.tls);
+        gnutls_credentials_set(line.tls, GNUTLS_CRD_CERTIFICATE, credentials);
+        gnutls_transport_set_int(line.tls, fd);
+        do
+            error = gnutls_handshake(line.tls);
+        while (error < 0 && !gnutls_error_is_fatal(error));
+        if (error >= 0)
+            exit_status = ask(&line, target);
+        gnutls_deinit(line.tls);
+    }
+    if (error < 0)
+        fprintf(stderr, "capsnetd: TLS: %s\n", gnutls_strerror(error));
+    gnutls_certificate_free_credentials(credentials);
+    return exit_status;
 }
 
 int healthcheck(int argc, char **argv)
@@ -116,13 +163,14 @@ int healthcheck(int argc, char **argv)
             return 1;
         }
         bad = own_address(&target, options.listen);
+        target.is_tls = options.tls_cert != NULL;
     } else if (argc == 2 && strcmp(argv[0], "--url") == 0) {
         bad = parse_url(&target, argv[1]);
     } else {
         bad = argc != 1 || strncmp(argv[0], "--url=", 6) != 0 || parse_url(&target, argv[0] + 6);
     }
     if (bad) {
-        fputs("usage: capsnetd healthcheck [--url http://HOST:PORT[/PATH]]\n", stderr);
+        fputs("usage: capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]]\n", stderr);
         return 1;
     }
     signal(SIGALRM, on_alarm);
@@ -130,7 +178,8 @@ int healthcheck(int argc, char **argv)
     int fd = dial(&target);
     if (fd < 0)
         return 1;
-    int exit_status = ask(fd, &target);
+    int exit_status =
+        target.is_tls ? ask_tls(fd, &target) : ask(&(struct line){.fd = fd}, &target);
     close(fd);
     return exit_status;
 }

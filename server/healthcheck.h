@@ -4,7 +4,7 @@
 #define CAPSNETD_HEALTHCHECK_H
 
 /* Asks GET /readyz of the address in CAPSNETD_LISTEN (or its default), or of
- * another with --url http://HOST:PORT[/PATH].  argv: [argc] what follows the
+ * another with --url http[s]://HOST:PORT[/PATH].  argv: [argc] what follows the
  * word healthcheck.
  *
  * Returns the exit status: 0 for an answer of 200 within five seconds, else 1

@@ -32,6 +32,7 @@
 #include "params.h"
 #include "request.h"
 #include "routes.h"
+#include "tls.h"
 
 /* A refused body up to this size is read and dropped to keep the connection. */
 enum { SWALLOW_BYTES = 65536 };
@@ -45,6 +46,9 @@ enum { FAREWELL_S = 5 };
 /* libmicrohttpd's memory for a connection, beside twice the headers: as they
  * came, and parsed. */
 #define CONNECTION_BYTES ((size_t)32768)
+
+/* What browsers and tools of the last ten years speak. */
+static char TLS_PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 /* The bodies of all requests together may fill this many largest bodies. */
 enum { BODIES_IN_MEMORY = 16 };
@@ -523,18 +527,26 @@ struct http *http_start(struct service *service, int listen_fd)
     if (getrandom(&http->next_id, sizeof http->next_id, GRND_NONBLOCK) < 0)
         http->next_id = (uint64_t)clock_us();
     deadlines_init(&http->deadlines);
+    http->deadlines.is_tls = o->tls_cert != NULL;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
     farewell_init(&http->farewell);
     /* poll, not epoll: libmicrohttpd 0.9.75's edge-triggered epoll misses a
      * client that hangs up right behind a part of its body, and keeps the
      * connection until it times out. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (o->tls_cert ? MHD_USE_TLS : 0),
+        0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)o->max_connections_per_ip, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         2 * o->max_header_bytes + CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,
-        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
+        o->tls_cert ? tls : tls + 2, MHD_OPTION_END);
     if (!http->daemon) {
         farewell_destroy(&http->farewell);
         deadlines_destroy(&http->deadlines);

@@ -22,6 +22,7 @@
 #include "options.h"
 #include "reload.h"
 #include "service.h"
+#include "tls.h"
 
 enum { EXIT_BAD_OPTION = 2 };
 
@@ -93,9 +94,11 @@ static int load(struct service *service)
 static void announce(const struct service *service, const char *url)
 {
     const struct capsnet_model *model = service->engines.current->model;
-    printf("capsnetd %s: %s (%s, %s, %zu thread%s) on %s\n", CAPSNET_VERSION,
+    const char *scheme_end = strchr(url, ':');
+    printf("capsnetd %s: %s (%s, %s, %zu thread%s) on %s%s\n", CAPSNET_VERSION,
            capsnet_model_name(model), capsnet_model_precision(model),
-           capsnet_model_cpu_level(model), service->threads, service->threads == 1 ? "" : "s", url);
+           capsnet_model_cpu_level(model), service->threads, service->threads == 1 ? "" : "s",
+           service->options->tls_cert ? "https" : "http", scheme_end);
     fflush(stdout);
 }
 
@@ -148,6 +151,11 @@ static int run(const struct options *options)
         log_event(LOG_LEVEL_ERROR, "%s", message);
         return EXIT_FAILURE;
     }
+    if (options->tls_cert &&
+        tls_load(options->tls_cert, options->tls_key, message, sizeof message) != 0) {
+        log_event(LOG_LEVEL_ERROR, "%s", message);
+        return EXIT_FAILURE;
+    }
     switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
     case LISTEN_BAD_ADDRESS:
         exit_status = EXIT_BAD_OPTION;
@@ -178,6 +186,7 @@ static int run(const struct options *options)
     http_free(http);
     engines_destroy(&service.engines);
     keys_destroy(&service.keys);
+    tls_free();
     return exit_status;
 }
 

@@ -54,6 +54,9 @@ static const struct option OPTIONS[] = {
      "web pages that may call: * or https://a.example,https://b.example (default: none)"},
     {"api-key-file", "FILE", NULL, AT(api_key_file), 0, 0,
      "file of API keys, one a line; reread on SIGHUP (default: no key needed)"},
+    {"tls-cert", "FILE", NULL, AT(tls_cert), 0, 0,
+     "PEM file of the certificate and its chain: HTTPS; reread on SIGHUP (default: HTTP)"},
+    {"tls-key", "FILE", NULL, AT(tls_key), 0, 0, "PEM file of the certificate's private key"},
     {"log-format", "text|json", "text", AT(log_format), 0, 0, "how to log"},
     {"log-level", "error|info|debug", "info", AT(log_level), 0, 0,
      "what to log: what failed; every request; connections too"},
@@ -169,13 +172,17 @@ enum options_status options_parse(struct options *options, int argc, char **argv
         if (set(options, option, source, value, message, message_nbytes) != 0)
             return OPTIONS_BAD;
     }
+    if (!options->tls_cert != !options->tls_key) {
+        snprintf(message, message_nbytes, "--tls-cert and --tls-key are only good together");
+        return OPTIONS_BAD;
+    }
     return OPTIONS_RUN;
 }
 
 void options_print_help(FILE *out)
 {
     fputs("usage: capsnetd [options]\n"
-          "       capsnetd healthcheck [--url http://HOST:PORT[/PATH]]\n\n"
+          "       capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]]\n\n"
           "Serves a capsule network over HTTP.  Each option may also be given as the\n"
           "environment variable beneath it; a flag beats the variable.\n\n",
           out);

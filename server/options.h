@@ -18,6 +18,7 @@ struct options {
     const char *cpu_level;  /* NULL for the best */
     const char *cors_origin;  /* "*", or origins with commas; NULL for none */
     const char *api_key_file; /* NULL: open to all */
+    const char *tls_cert, *tls_key; /* PEM files, both or neither; NULL: plain HTTP */
     const char *log_format; /* text or json */
     const char *log_level;  /* error, info or debug */
     size_t threads;         /* 0 for as many as the CPUs this process may use */

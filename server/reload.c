@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "log.h"
 #include "notify.h"
+#include "tls.h"
 
 static void *load(void *argument)
 {
@@ -44,6 +45,10 @@ static void reload_files(struct reload *reload)
     if (o->api_key_file &&
         keys_load(&service->keys, o->api_key_file, message, sizeof message) != 0) {
         log_event(LOG_LEVEL_ERROR, "keeping the old API keys: %s", message);
+        reload->is_bad = 1;
+    }
+    if (o->tls_cert && tls_load(o->tls_cert, o->tls_key, message, sizeof message) != 0) {
+        log_event(LOG_LEVEL_ERROR, "keeping the old TLS certificate: %s", message);
         reload->is_bad = 1;
     }
 }

@@ -1,5 +1,5 @@
 /*
- * reload.h - SIGHUP: new API keys at once; new weights beside the old, then in
+ * reload.h - SIGHUP: new API keys and certificates at once; new weights beside the old, then in
  * their place.
  *
  * Loading and warming up take a second or more, so a thread of its own does

@@ -19,7 +19,7 @@ static const char *const FLAGS[] = {
     "--max-connections", "--max-side",  "--timeout-s",  "--request-deadline-s",
     "--drain-s",         "--cpu-level", "--log-format", "--log-level",
     "--queue-deadline-ms", "--max-header-bytes", "--max-connections-per-ip", "--cors-origin",
-    "--api-key-file",
+    "--api-key-file",      "--tls-cert",         "--tls-key",
     "--version",         "--help",
 };
 

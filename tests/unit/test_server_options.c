@@ -100,7 +100,7 @@ static void help_names_every_flag_and_variable(void **state)
         "queue",     "max-body-bytes",  "max-images", "max-side",          "max-connections",
         "timeout-s", "request-deadline-s", "drain-s", "cpu-level", "log-format", "log-level",
         "queue-deadline-ms", "max-header-bytes", "max-connections-per-ip",
-        "cors-origin", "api-key-file",
+        "cors-origin", "api-key-file", "tls-cert", "tls-key",
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         char flag[64], variable[64];
