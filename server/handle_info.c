@@ -41,7 +41,8 @@ static void add_threshold(struct text *text, float threshold)
     add_member(text, "in_distribution",
                isnan(threshold) ? "null in every answer: the weights file states no threshold for "
                                   "the reconstruction error"
-                                : "true when the reconstruction error is at most the threshold");
+                                : "true when the reconstruction error is at most the threshold "
+                                  "times 1.5 x the winning capsule's length - 0.25");
 }
 
 unsigned model_answer(struct request *request)

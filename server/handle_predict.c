@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "intake.h"
+#include "known.h"
 
 static const struct capsnet_shape *shape_of(const struct request *request)
 {
@@ -75,7 +76,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     float error = capsnet_pixel_error(shape, job->digits + i * pixels, job->pictures + i * pixels);
     float threshold = capsnet_model_error_threshold(model);
 
-    if (error > threshold) /* false for no threshold, NAN */
+    if (!isnan(threshold) && !is_known(threshold, error, lengths[winner]))
         atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
     text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
     json_add_string(text, capsnet_model_label(model, winner));
@@ -86,7 +87,9 @@ static void add_prediction(struct text *text, const struct request *request, siz
     text_add(text, ", \"reconstruction_error\": ");
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
-              isnan(threshold) ? "null" : error <= threshold ? "true" : "false");
+              isnan(threshold)                                 ? "null"
+              : is_known(threshold, error, lengths[winner]) ? "true"
+                                                            : "false");
     add_detected(text, lengths, shape->classes);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");

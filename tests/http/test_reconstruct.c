@@ -215,6 +215,35 @@ static void sweep_columns_are_the_papers(void **state)
     free(sweep);
 }
 
+/* What the network saw: a picture in MNIST's form as it was sent, any other
+ * brought to that form. */
+static void debug_shows_what_the_network_saw(void **state)
+{
+    (void)state;
+    uint8_t sent[28 * 28], paper[28 * 28];
+    draw_pixels(sent, 10);
+    uint8_t *seen = render_image("/reconstruct?debug=normalized", 28, 28);
+    assert_memory_equal(seen, sent, sizeof sent);
+    uint8_t *large = render_image("/reconstruct?debug=normalized&scale=3", 84, 84);
+    for (size_t i = 0; i < 84 * 84; i++)
+        assert_int_equal(large[i], sent[i / 84 / 3 * 28 + i % 84 / 3]);
+    free(large);
+
+    for (size_t i = 0; i < sizeof sent; i++) paper[i] = (uint8_t)(255 - sent[i]);
+    struct bytes png = gray_png(paper, 28, 28);
+    uint8_t *turned = render("/reconstruct?debug=normalized", png.data, png.nbytes,
+                             "Content-Type: image/png", NULL, 28, 28);
+    float digit[28 * 28];
+    struct image_message message = {""};
+    struct image image = {28, 28, 1, paper};
+    assert_int_equal(normalize_image(digit, 28, 28, 1, &image, NORMALIZE_FIT, &message), IMAGE_OK);
+    for (size_t i = 0; i < sizeof sent; i++)
+        assert_in_range(turned[i] + 1, (int)(digit[i] * 255), (int)(digit[i] * 255) + 2);
+    free(turned);
+    free(png.data);
+    free(seen);
+}
+
 static void json_out_has_every_field(void **state)
 {
     (void)state;
@@ -405,6 +434,15 @@ static void bad_parameters_are_refused(void **state)
     refuse_query("/reconstruct?scale=%202", "scale");
     refuse_query("/reconstruct?sweep=2", "sweep");
     refuse_query("/reconstruct?sweep=yes", "sweep");
+    refuse_query("/reconstruct?debug=1", "debug");
+    refuse_query("/reconstruct?debug=normalized&sweep=1", "sweep");
+    const char *pose = pose_body(4);
+    expect_refused(server,
+                   &(struct request){.path = "/reconstruct?debug=normalized",
+                                     .body = pose,
+                                     .nbytes = strlen(pose),
+                                     .headers = {"Content-Type: application/json"}},
+                   400, "invalid_parameter", "a pose is none");
     refuse_query("/reconstruct?normalize=maybe", "normalize");
     refuse_query("/reconstruct?poses=1", "poses");
     refuse_query("/reconstruct?colour=red", "colour");
@@ -418,6 +456,7 @@ int main(void)
         cmocka_unit_test(scale_enlarges_each_pixel),
         cmocka_unit_test(sweep_moves_each_dimension),
         cmocka_unit_test(sweep_columns_are_the_papers),
+        cmocka_unit_test(debug_shows_what_the_network_saw),
         cmocka_unit_test(json_out_has_every_field),
         cmocka_unit_test(accept_decides_the_form),
         cmocka_unit_test(every_way_of_sending_gives_the_same),
