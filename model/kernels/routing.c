@@ -135,21 +135,28 @@ ALWAYS_INLINE struct row predict(const float *w, const struct row *u, size_t dim
     return x;
 }
 
-/* u_hat of one capsule into [classes*pose][lanes], and logits[j] = u_hat . vsum. */
+/* u_hat of one capsule into [classes*pose][lanes], logits[j] = u_hat . vsum, and
+ * dc[j] = u_hat . ds unless that is NULL. */
 ALWAYS_INLINE void predict_all(const struct routing *r, size_t dims, const float *w,
                                const struct row *u, const float *vsum, float *u_hat,
-                               struct row *logits)
+                               struct row *logits, const float *ds, struct row *dc)
 {
     for (size_t j = 0; j < r->classes; j++) {
-        struct row dot = {{{0}}};
+        struct row dot = {{{0}}}, dot_ds = {{{0}}};
         for (size_t e = 0; e < r->pose; e++, w += dims) {
             size_t je = j * r->pose + e;
             struct row x = predict(w, u, dims);
             row_store(u_hat + je * KERNEL_LANES, x);
-            for (int q = 0; q < PER_LANE; q++)
-                dot.v[q] += x.v[q] * vec_load(vsum + je * KERNEL_LANES + q * VEC);
+            for (int q = 0; q < PER_LANE; q++) {
+                size_t at = je * KERNEL_LANES + (size_t)q * VEC;
+                dot.v[q] += x.v[q] * vec_load(vsum + at);
+                if (ds)
+                    dot_ds.v[q] += x.v[q] * vec_load(ds + at);
+            }
         }
         logits[j] = dot;
+        if (ds)
+            dc[j] = dot_ds;
     }
 }
 
@@ -197,7 +204,7 @@ ALWAYS_INLINE void route(const struct routing *r, size_t dims, const float *u, c
             }
             continue;
         }
-        predict_all(r, dims, w, cap, vsum, scratch, c);
+        predict_all(r, dims, w, cap, vsum, scratch, c, NULL, NULL);
         softmax(c, r->classes);
         for (size_t j = 0, je = 0; j < r->classes; j++)
             for (size_t e = 0; e < r->pose; e++, je++)
@@ -216,10 +223,11 @@ ALWAYS_INLINE void route(const struct routing *r, size_t dims, const float *u, c
 void KERNEL(route)(const struct routing *r, const float *u, const float *vsum, float *s,
                    float *scratch)
 {
+    const struct routing own = *r; /* no store can change it: it stays in registers */
     if (r->dims == 8)
-        route(r, 8, u, vsum, s, scratch);
+        route(&own, 8, u, vsum, s, scratch);
     else
-        route(r, r->dims, u, vsum, s, scratch);
+        route(&own, r->dims, u, vsum, s, scratch);
 }
 
 ALWAYS_INLINE void route_backward(const struct routing *r, size_t dims, const float *u,
@@ -228,26 +236,19 @@ ALWAYS_INLINE void route_backward(const struct routing *r, size_t dims, const fl
 {
     const size_t outputs = r->classes * r->pose;
     const float *w = r->weight;
-    struct row cap[MAX_DIMS], c[MAX_CLASSES], g[MAX_CLASSES];
+    struct row cap[MAX_DIMS], c[MAX_CLASSES], dc[MAX_CLASSES];
     memset(dvsum, 0, outputs * KERNEL_LANES * sizeof *dvsum);
     for (size_t i = 0; i < r->capsules; i++, w += outputs * dims) {
         load_capsule(cap, u + i * dims * KERNEL_LANES, dims);
-        predict_all(r, dims, w, cap, vsum, scratch, c);
+        predict_all(r, dims, w, cap, vsum, scratch, c, ds, dc);
         softmax(c, r->classes);
         struct row mean = {{{0}}};
         for (size_t j = 0; j < r->classes; j++)
-            for (int q = 0; q < PER_LANE; q++) {
-                vec dot = vec_set(0);
-                for (size_t e = 0; e < r->pose; e++) {
-                    size_t at = (j * r->pose + e) * KERNEL_LANES + (size_t)q * VEC;
-                    dot += vec_load(scratch + at) * vec_load(ds + at);
-                }
-                g[j].v[q] = dot;
-                mean.v[q] += c[j].v[q] * dot;
-            }
+            for (int q = 0; q < PER_LANE; q++)
+                mean.v[q] += c[j].v[q] * dc[j].v[q];
         for (size_t j = 0; j < r->classes; j++)
             for (int q = 0; q < PER_LANE; q++) {
-                vec gb = c[j].v[q] * (g[j].v[q] - mean.v[q]);
+                vec gb = c[j].v[q] * (dc[j].v[q] - mean.v[q]);
                 vec_store(c_out + i * capsule_stride + j * KERNEL_LANES + q * VEC, c[j].v[q]);
                 vec_store(gb_out + i * capsule_stride + j * KERNEL_LANES + q * VEC, gb);
                 for (size_t e = 0; e < r->pose; e++) {
@@ -262,24 +263,26 @@ void KERNEL(route_backward)(const struct routing *r, const float *u, const float
                             const float *ds, float *dvsum, float *c_out, float *gb_out,
                             size_t capsule_stride, float *scratch)
 {
+    const struct routing own = *r; /* no store can change it: it stays in registers */
     if (r->dims == 8)
-        route_backward(r, 8, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
+        route_backward(&own, 8, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
     else
-        route_backward(r, r->dims, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
+        route_backward(&own, r->dims, u, vsum, ds, dvsum, c_out, gb_out, capsule_stride, scratch);
 }
 
-ALWAYS_INLINE float row_sum(struct row r)
+/* out[i] = the sum of row i of rows [KERNEL_LANES][lanes], for the first count
+ * rows: transposed, so that all add at once.  Halves are folded onto halves, a
+ * fixed order of additions. */
+ALWAYS_INLINE void sum_lanes(float *out, const struct row rows[KERNEL_LANES], size_t count)
 {
-    vec x = r.v[0];
-    for (int q = 1; q < PER_LANE; q++)
-        x += r.v[q];
-    /* Halves folded onto halves: a fixed order of additions. */
-    float f[VEC];
-    memcpy(f, &x, sizeof f);
-    for (int half = VEC / 2; half > 0; half /= 2)
+    struct row t[KERNEL_LANES];
+    KERNEL(transpose)((float *)t, KERNEL_LANES, (const float *)rows, KERNEL_LANES, KERNEL_LANES,
+                      KERNEL_LANES);
+    for (int half = KERNEL_LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
-            f[i] += f[i + half];
-    return f[0];
+            for (int q = 0; q < PER_LANE; q++)
+                t[i].v[q] += t[i + half].v[q];
+    memcpy(out, t, count * sizeof *out);
 }
 
 ALWAYS_INLINE void predict_backward(const struct routing *r, size_t dims, size_t capsule,
@@ -300,6 +303,8 @@ ALWAYS_INLINE void predict_backward(const struct routing *r, size_t dims, size_t
         for (size_t d = 0; d < dims; d++)
             row_store(du + g * group_stride + d * KERNEL_LANES, sum[d]);
     }
+    struct row full[KERNEL_LANES]; /* weights whose lanes are still to be summed */
+    size_t waiting = 0;
     for (size_t je = 0; je < outputs; je++) {
         struct row sum[MAX_DIMS];
         memset(sum, 0, dims * sizeof *sum);
@@ -310,8 +315,18 @@ ALWAYS_INLINE void predict_backward(const struct routing *r, size_t dims, size_t
                     sum[d].v[q] +=
                         x.v[q] * vec_load(u + g * group_stride + d * KERNEL_LANES + q * VEC);
         }
-        for (size_t d = 0; d < dims; d++)
-            dw[je * dims + d] = row_sum(sum[d]);
+        for (size_t d = 0; d < dims; d++) {
+            full[waiting++] = sum[d];
+            if (waiting == KERNEL_LANES) {
+                sum_lanes(dw, full, waiting);
+                dw += waiting;
+                waiting = 0;
+            }
+        }
+    }
+    if (waiting > 0) {
+        memset(full + waiting, 0, (KERNEL_LANES - waiting) * sizeof *full);
+        sum_lanes(dw, full, waiting);
     }
 }
 
@@ -319,25 +334,44 @@ void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t gr
                               const float *du_hat, const float *u, float *du,
                               size_t group_stride, float *dw)
 {
+    const struct routing own = *r; /* no store can change it: it stays in registers */
     if (r->dims == 8)
-        predict_backward(r, 8, capsule, groups, du_hat, u, du, group_stride, dw);
+        predict_backward(&own, 8, capsule, groups, du_hat, u, du, group_stride, dw);
     else
-        predict_backward(r, r->dims, capsule, groups, du_hat, u, du, group_stride, dw);
+        predict_backward(&own, r->dims, capsule, groups, du_hat, u, du, group_stride, dw);
+}
+
+enum { MAX_TERMS = 2 * 10 - 1 }; /* of ten iterations, the most that a shape may have */
+
+ALWAYS_INLINE void combine(const struct routing *r, float *du_hat, size_t terms,
+                           const float *const *coef, const float *const *vectors)
+{
+    const size_t classes = r->classes, pose = r->pose;
+    const float *from[MAX_TERMS];
+    for (size_t t = 0; t < terms; t++)
+        from[t] = vectors[t];
+    for (size_t j = 0; j < classes; j++)
+        for (int q = 0; q < PER_LANE; q++) {
+            vec c[MAX_TERMS];
+            for (size_t t = 0; t < terms; t++)
+                c[t] = vec_load(coef[t] + j * KERNEL_LANES + q * VEC);
+            for (size_t e = 0; e < pose; e++) {
+                size_t at = (j * pose + e) * KERNEL_LANES + (size_t)q * VEC;
+                vec sum = vec_set(0);
+                for (size_t t = 0; t < terms; t++)
+                    sum += c[t] * vec_load(from[t] + at);
+                vec_store(du_hat + at, sum);
+            }
+        }
 }
 
 void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
                      const float *const *coef, const float *const *vectors)
 {
-    for (size_t j = 0; j < r->classes; j++)
-        for (int q = 0; q < PER_LANE; q++)
-            for (size_t e = 0; e < r->pose; e++) {
-                size_t at = (j * r->pose + e) * KERNEL_LANES + (size_t)q * VEC;
-                size_t at_class = j * KERNEL_LANES + (size_t)q * VEC;
-                vec sum = vec_set(0);
-                for (size_t t = 0; t < terms; t++)
-                    sum += vec_load(coef[t] + at_class) * vec_load(vectors[t] + at);
-                vec_store(du_hat + at, sum);
-            }
+    if (terms == 5) /* three iterations: the loop over terms unrolls */
+        combine(r, du_hat, 5, coef, vectors);
+    else
+        combine(r, du_hat, terms, coef, vectors);
 }
 
 /* ---- Elementwise -------------------------------------------------------- */
