@@ -91,9 +91,14 @@ function showBars() {
     });
 }
 
-function verdict() {
-    const long = answer.probabilities.map((p, i) => [p, i]).filter(([p]) => p > DETECTED)
+/* The labels of the capsules that are long, the longest first. */
+function longOnes() {
+    return answer.probabilities.map((p, i) => [p, i]).filter(([p]) => p > DETECTED)
         .sort((a, b) => b[0] - a[0]).map(([, i]) => labels[i]);
+}
+
+function verdict() {
+    const long = longOnes();
     const length = answer.probability.toFixed(2);
     if (long.length === 0)
         return `No capsule is long. The longest is ${answer.label}, ${length}.`;
@@ -102,11 +107,16 @@ function verdict() {
     return `Several capsules are long: ${long.join(' and ')}.`;
 }
 
-const KNOWN = new Map([
-    [true, ['Looks like a digit it knows.', 'good']],
-    [false, ['Does not look like any digit it knows.', 'bad']],
-    [null, ['', '']],
-]);
+/* Does the picture look like what the network was trained on?  [sentence, class];
+ * it is judged by how well the winner alone can draw it. */
+function known() {
+    if (!answer || answer.in_distribution === null)
+        return ['', ''];
+    if (answer.in_distribution)
+        return ['Looks like a digit it knows.', 'good'];
+    return [longOnes().length > 1 ? 'None of them alone can draw the whole picture.'
+        : 'Does not look like any digit it knows.', 'bad'];
+}
 
 const announce = settled(500, () => {
     $('summary').textContent = `${$('sentence').textContent} ${$('known').textContent}`;
@@ -115,9 +125,7 @@ const announce = settled(500, () => {
 function showAnswer() {
     $('digit').textContent = answer ? answer.label : '\u00a0';
     $('sentence').textContent = answer ? verdict() : 'Draw a digit, or take a sample.';
-    const [known, mood] = KNOWN.get(answer ? answer.in_distribution : null) ?? ['', ''];
-    $('known').textContent = known;
-    $('known').className = mood;
+    [$('known').textContent, $('known').className] = known();
     $('refused').textContent = '';
     showBars();
     announce();

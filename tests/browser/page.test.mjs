@@ -395,9 +395,10 @@ pageTest('the keyboard reaches every control and sees where it is', async (page)
     for (let i = 0; i < 20; i++)
         await page.keyboard.press('ArrowRight');
     await waitChange(page, 'turned', turned);
+    const winner = await page.locator('.bar input:checked').inputValue();
     await page.locator('.bar input:checked').focus();
     await page.keyboard.press('ArrowDown');
-    await page.waitForFunction(() => !document.querySelector('.bar:has(:checked)').classList.contains('long'));
+    await page.waitForFunction((old) => document.querySelector('.bar input:checked').value !== old, winner);
 });
 
 pageTest('every control and picture has a name', async (page) => {
