@@ -183,7 +183,7 @@ static void add_work(struct text *text, struct metrics *metrics)
                (double)read_count(&metrics->batch_images.sum));
     add_number(text, "capsnetd_batches_total", "counter", "Forward passes.", (double)batches);
     add_number(text, "capsnetd_out_of_distribution_images_total", "counter",
-               "Images of /classify whose reconstruction error was above the model's threshold.",
+               "Images of /classify that were answered with in_distribution false.",
                (double)read_count(&metrics->out_of_distribution));
     add_histogram(text, "capsnetd_batch_images", "Images of a forward pass.",
                   &metrics->batch_images, IMAGES, N_IMAGES, 1);
