@@ -114,7 +114,7 @@ function known() {
         return ['', ''];
     if (answer.in_distribution)
         return ['Looks like a digit it knows.', 'good'];
-    return [longOnes().length > 1 ? 'None of them alone can draw the whole picture.'
+    return [longOnes().length > 1 ? 'None of them alone can draw it all: two digits, or none.'
         : 'Does not look like any digit it knows.', 'bad'];
 }
 
