@@ -28,6 +28,7 @@
 #include "cors.h"
 #include "deadlines.h"
 #include "farewell.h"
+#include "handlers.h"
 #include "log.h"
 #include "params.h"
 #include "request.h"
@@ -258,7 +259,8 @@ static size_t header_nbytes(struct MHD_Connection *connection)
     return info ? info->header_size : 0;
 }
 
-/* What probes ask carries no key; nor does a browser's preflight. */
+/* What probes ask carries no key; nor does a browser's preflight.  The page is
+ * open, since it asks for the key. */
 static int needs_key(const struct request *r, const char *path)
 {
     static const char *const OPEN[] = {"/healthz", "/readyz", "/v2/health/live",
@@ -266,6 +268,8 @@ static int needs_key(const struct request *r, const char *path)
     for (size_t i = 0; i < sizeof OPEN / sizeof *OPEN; i++)
         if (strcmp(path, OPEN[i]) == 0)
             return 0;
+    if (r->route && r->route->begin == web_answer)
+        return 0;
     return r->service->options->api_key_file != NULL;
 }
 

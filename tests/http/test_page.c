@@ -102,11 +102,35 @@ static void the_page_is_only_read(void **state)
     reply_free(none);
 }
 
+/* The page asks for the key; its files are no secret, all else is. */
+static void the_page_opens_without_a_key(void **state)
+{
+    (void)state;
+    char key_file[300];
+    snprintf(key_file, sizeof key_file, "%s/page-keys", test_folder());
+    FILE *file = fopen(key_file, "w");
+    assert_non_null(file);
+    assert_true(fputs("0123456789abcdef0123456789abcdef\n", file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    struct server *locked = server_start(ARGS("--api-key-file", key_file), NO_ARGS);
+    static const struct {
+        const char *path;
+        long status;
+    } CASES[] = {{"/", 200}, {"/web/page.js", 200}, {"/web/other.js", 401}, {"/model", 401}};
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct reply *reply = http_send(locked, &(struct request){.path = CASES[i].path});
+        assert_int_equal(reply->status, CASES[i].status);
+        reply_free(reply);
+    }
+    server_stop(locked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_and_its_files_are_served),
         cmocka_unit_test(the_page_is_only_read),
+        cmocka_unit_test(the_page_opens_without_a_key),
     };
     int failed = cmocka_run_group_tests_name("the page", tests, start, stop);
     server_kill_leftovers(NULL);
