@@ -17,7 +17,7 @@
 enum {
     MIN_CONTRAST = 16, /* of 255: less is paper and noise; pale pencil has about 40 */
     WORK_PIXELS = 1 << 20, /* of 4,096 x 4,096, four pixels make one: pens are wider */
-    GRID = 48,         /* cells along the longer side */
+    GRID = 32,         /* cells along either side, or the pixels there are */
     TERMS = 6,         /* of the surface: 1, x, y, xx, xy, yy */
     ROUNDS = 5,        /* of weighing outliers down: enough to settle */
 };
@@ -65,12 +65,12 @@ uint8_t levels_otsu(const size_t histogram[LEVELS])
 
 /* ---- Smaller -------------------------------------------------------------------- */
 
-/* The mean of the picture's pixels in a square, cut off at its edges. */
+/* The mean of the picture's pixels in a rectangle, cut off at its edges. */
 static float mean_of(const uint8_t *pixels, size_t width, size_t height, size_t x0, size_t y0,
-                     size_t side)
+                     size_t wide, size_t high)
 {
-    const size_t x1 = x0 + side < width ? x0 + side : width;
-    const size_t y1 = y0 + side < height ? y0 + side : height;
+    const size_t x1 = x0 + wide < width ? x0 + wide : width;
+    const size_t y1 = y0 + high < height ? y0 + high : height;
     size_t sum = 0;
     for (size_t y = y0; y < y1; y++)
         for (size_t x = x0; x < x1; x++)
@@ -96,7 +96,7 @@ static enum image_status reduce(struct ink *ink, const uint8_t *luma, size_t wid
     for (size_t y = 0; y < ink->height; y++)
         for (size_t x = 0; x < ink->width; x++)
             ink->pixels[y * ink->width + x] =
-                (uint8_t)(mean_of(luma, width, height, x * f, y * f, f) + 0.5f);
+                (uint8_t)(mean_of(luma, width, height, x * f, y * f, f, f) + 0.5f);
     return IMAGE_OK;
 }
 
@@ -104,19 +104,20 @@ static enum image_status reduce(struct ink *ink, const uint8_t *luma, size_t wid
 
 /* Cell means and, later, the paper below them.  All: [down][across]. */
 struct grid {
-    size_t side, across, down;
+    size_t wide, high; /* a cell's pixels along x and y */
+    size_t across, down;
     float mean[GRID * GRID], paper[GRID * GRID];
 };
 
 static void make_grid(struct grid *grid, const struct ink *ink)
 {
-    const size_t longer = ink->width > ink->height ? ink->width : ink->height;
-    grid->side = (longer + GRID - 1) / GRID;
-    grid->across = (ink->width + grid->side - 1) / grid->side;
-    grid->down = (ink->height + grid->side - 1) / grid->side;
+    grid->wide = (ink->width + GRID - 1) / GRID;
+    grid->high = (ink->height + GRID - 1) / GRID;
+    grid->across = (ink->width + grid->wide - 1) / grid->wide;
+    grid->down = (ink->height + grid->high - 1) / grid->high;
     for (size_t i = 0; i < grid->across * grid->down; i++)
-        grid->mean[i] = mean_of(ink->pixels, ink->width, ink->height, i % grid->across * grid->side,
-                                i / grid->across * grid->side, grid->side);
+        grid->mean[i] = mean_of(ink->pixels, ink->width, ink->height, i % grid->across * grid->wide,
+                                i / grid->across * grid->high, grid->wide, grid->high);
 }
 
 static int is_border(const struct grid *grid, size_t i)
@@ -195,6 +196,8 @@ static void fit_surface(struct grid *grid)
         solve(a, b);
         for (size_t i = 0; i < n; i++) {
             double value = 0;
+            if (round + 1 < ROUNDS && !is_border(grid, i))
+                continue;
             terms_at(terms, grid, i);
             for (int j = 0; j < TERMS; j++)
                 value += b[j] * terms[j];
@@ -226,7 +229,8 @@ static void erode_line(float *values, size_t n, size_t step, size_t reach, float
 static void follow_shadows(struct grid *grid, int is_dark)
 {
     const size_t n = grid->across * grid->down;
-    const size_t reach = (grid->across > grid->down ? grid->across : grid->down) / 4;
+    const size_t w = grid->across * grid->wide, h = grid->down * grid->high;
+    const size_t reach = (w > h ? w : h) / 4; /* pixels */
     const float sign = is_dark ? -1 : 1;
     float rest[GRID * GRID];
 
@@ -234,9 +238,9 @@ static void follow_shadows(struct grid *grid, int is_dark)
         rest[i] = sign * (grid->mean[i] - grid->paper[i]);
     for (int pass = 0; pass < 2; pass++) {
         for (size_t y = 0; y < grid->down; y++)
-            erode_line(rest + y * grid->across, grid->across, 1, reach, pass ? -1 : 1);
+            erode_line(rest + y * grid->across, grid->across, 1, reach / grid->wide, pass ? -1 : 1);
         for (size_t x = 0; x < grid->across; x++)
-            erode_line(rest + x, grid->down, grid->across, reach, pass ? -1 : 1);
+            erode_line(rest + x, grid->down, grid->across, reach / grid->high, pass ? -1 : 1);
     }
     for (size_t i = 0; i < n; i++)
         grid->paper[i] += sign * rest[i];
@@ -245,8 +249,9 @@ static void follow_shadows(struct grid *grid, int is_dark)
 /* One row of the paper, pixel by pixel, linear between the cells' middles. */
 static void paper_row(float *row, const struct grid *grid, size_t width, size_t y)
 {
-    const float side = (float)grid->side;
-    const float at_y = fmaxf(0, fminf(((float)y + 0.5f) / side - 0.5f, (float)(grid->down - 1)));
+    const float per_cell = 1 / (float)grid->wide;
+    const float middle = ((float)y + 0.5f) / (float)grid->high - 0.5f;
+    const float at_y = fmaxf(0, fminf(middle, (float)(grid->down - 1)));
     const size_t y0 = (size_t)at_y, y1 = y0 + 1 < grid->down ? y0 + 1 : y0;
     const float part_y = at_y - (float)y0;
     float cells[GRID + 2]; /* this row's, with the end cells repeated */
@@ -258,7 +263,7 @@ static void paper_row(float *row, const struct grid *grid, size_t width, size_t 
     cells[0] = cells[1];
     cells[grid->across + 1] = cells[grid->across];
     for (size_t x = 0; x < width; x++) {
-        const float at = ((float)x + 0.5f) / side + 0.5f;
+        const float at = ((float)x + 0.5f) * per_cell + 0.5f;
         const int cell = (int)at;
         row[x] = cells[cell] + (at - (float)cell) * (cells[cell + 1] - cells[cell]);
     }
@@ -321,6 +326,7 @@ static int set_levels(struct ink *ink)
 {
     size_t border[LEVELS], histogram[LEVELS] = {0};
     const size_t n = ink->width * ink->height;
+    size_t n_paper = 0; /* counted aside: one bin for nearly all is slow */
 
     /* Half the noise is on the other side of the paper and reads 0: of the
      * rest, three medians are two standard deviations of normal noise.
@@ -329,9 +335,14 @@ static int set_levels(struct ink *ink)
     const int noise = 3 * levels_quantile(border, 0.75);
     ink->floor = (uint8_t)(noise < 2 * MIN_CONTRAST ? noise : 2 * MIN_CONTRAST);
     for (size_t i = 0; i < n; i++) {
-        ink->pixels[i] = ink->pixels[i] > ink->floor ? (uint8_t)(ink->pixels[i] - ink->floor) : 0;
-        histogram[ink->pixels[i]]++;
+        const uint8_t value = ink->pixels[i];
+        ink->pixels[i] = value > ink->floor ? (uint8_t)(value - ink->floor) : 0;
+        if (value > ink->floor)
+            histogram[value - ink->floor]++;
+        else
+            n_paper++;
     }
+    histogram[0] = n_paper;
     ink->threshold = levels_otsu(histogram);
     for (size_t i = 0; i <= ink->threshold; i++)
         histogram[i] = 0;

@@ -177,6 +177,30 @@ static void stretch(float *digit, size_t count)
         digit[i] /= most;
 }
 
+/* A thin pen leaves grey lines, and hairlines beside thick strokes all but
+ * nothing, when a large picture is made small; MNIST's strokes are two pixels
+ * and wider, and bright.  So where a fifth of the ink is in pixels paler than
+ * PALE, all become brighter by as much, clipped at full ink.  One of a hundred
+ * of MNIST's training images is that pale.  Strokes in effect get wider, since
+ * their rims brighten too. */
+static void strengthen(float *digit, size_t count)
+{
+    enum { BINS = 256 };
+    const float pale = 0.5f, most = 2.5f;
+    double ink[BINS] = {0}, total = 0, sum = 0;
+    size_t bin = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        ink[(size_t)(digit[i] * (BINS - 1))] += (double)digit[i];
+        total += (double)digit[i];
+    }
+    for (; bin < BINS - 1 && sum + ink[bin] < 0.2 * total; bin++)
+        sum += ink[bin];
+    const float gain = fminf(most, pale * (BINS - 1) / ((float)bin + 1));
+    for (size_t i = 0; i < count && gain > 1; i++)
+        digit[i] = fminf(1, gain * digit[i]);
+}
+
 /* Scales the box into the frame's corner and moves it to its place.  Gray is
  * the ink itself; of colour, every channel's own distance from the paper. */
 static void fill_frame(float *digit, size_t height, size_t width, const struct image *image,
@@ -198,6 +222,7 @@ static void fill_frame(float *digit, size_t height, size_t width, const struct i
         scale_area(digit, width, w, h, image, c, &large, table);
     }
     stretch(digit, height * width * channels);
+    strengthen(digit, height * width * channels);
     centre_by_mass(digit, height, width, channels, h, w);
 }
 

@@ -13,7 +13,6 @@
  * the steps along x and y exchanged.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "ink.h"
 
@@ -48,38 +47,41 @@ static size_t strip_start(const struct view *view, size_t strip)
     return view->length * strip / STRIPS;
 }
 
-/* Ink's least share of a strip's line: the quarter of its pixels that has least
- * is above this.  A line of paper has 0 there, and so has a line that only
+/* The mean ink of a strip's line when at least three quarters of it have ink
+ * above the limit, else 0: a line of paper has none, nor has one that only
  * crosses strokes. */
-static uint8_t lower_quartile(const struct view *view, size_t strip, size_t place)
+static uint8_t line_level(const struct view *view, size_t strip, size_t place, uint8_t limit)
 {
-    size_t histogram[LEVELS] = {0};
-    for (size_t i = strip_start(view, strip); i < strip_start(view, strip + 1); i++)
-        histogram[view->pixels[place * view->across + i * view->along]]++;
-    return levels_quantile(histogram, 0.25);
+    const size_t from = strip_start(view, strip), to = strip_start(view, strip + 1);
+    const uint8_t *pixel = view->pixels + place * view->across + from * view->along;
+    size_t sum = 0, above = 0;
+    for (size_t i = from; i < to; i++, pixel += view->along) {
+        sum += *pixel;
+        above += *pixel > limit;
+    }
+    return (uint8_t)(above * 4 >= (to - from) * 3 ? sum / (to - from) : 0);
 }
 
-/* Where strip's lines are: level[place] is what the line has at least. */
-static void find_levels(uint8_t *level, const struct view *view)
+/* level: [STRIPS][breadth]. */
+static void find_levels(uint8_t *level, const struct view *view, uint8_t limit)
 {
     for (size_t strip = 0; strip < STRIPS; strip++)
         for (size_t place = 0; place < view->breadth; place++)
-            level[strip * view->breadth + place] = lower_quartile(view, strip, place);
+            level[strip * view->breadth + place] = line_level(view, strip, place, limit);
 }
 
 /* The line of a strip that is nearest to `place`, at most `reach` away, however
  * thick. */
-static struct span nearest_line(const uint8_t *level, size_t breadth, size_t place, size_t reach,
-                                uint8_t least)
+static struct span nearest_line(const uint8_t *level, size_t breadth, size_t place, size_t reach)
 {
     for (size_t off = 0; off <= 2 * reach + 1; off++) {
         const size_t at = off % 2 ? place + (off + 1) / 2 : place - off / 2;
-        if (at >= breadth || level[at] <= least) /* place - off / 2 may wrap around */
+        if (at >= breadth || level[at] == 0) /* place - off / 2 may wrap around */
             continue;
         struct span span = {at, at + 1};
-        while (span.from > 0 && level[span.from - 1] > least)
+        while (span.from > 0 && level[span.from - 1] > 0)
             span.from--;
-        while (span.to < breadth && level[span.to] > least)
+        while (span.to < breadth && level[span.to] > 0)
             span.to++;
         return span;
     }
@@ -88,7 +90,7 @@ static struct span nearest_line(const uint8_t *level, size_t breadth, size_t pla
 
 /* Follows a line from the first strip's span through all others. */
 static struct rule follow(const uint8_t *level, const struct view *view, size_t first,
-                          struct span start, uint8_t least, size_t thickest)
+                          struct span start, size_t thickest)
 {
     const size_t reach = 1 + view->breadth / 100; /* to the next strip: slants of some degrees */
     struct rule rule = {.seen = 0};
@@ -96,7 +98,7 @@ static struct rule follow(const uint8_t *level, const struct view *view, size_t 
 
     for (size_t strip = first; strip < STRIPS; strip++) {
         const uint8_t *own = level + strip * view->breadth;
-        const struct span span = nearest_line(own, view->breadth, place, reach, least);
+        const struct span span = nearest_line(own, view->breadth, place, reach);
         if (span.to - span.from > thickest) {
             rule.hidden++;
         } else if (span.to > 0) {
@@ -112,17 +114,17 @@ static struct rule follow(const uint8_t *level, const struct view *view, size_t 
 
 /* All rules; those that go on beside an earlier one are it. */
 static size_t find_rules(struct rule rules[MOST_RULES], const uint8_t *level,
-                         const struct view *view, uint8_t least)
+                         const struct view *view)
 {
     const size_t thickest = 2 + view->breadth / THIN;
     size_t n = 0;
     for (size_t first = 0; first + LEAST_FOUND <= STRIPS; first++) {
         const uint8_t *own = level + first * view->breadth;
         for (size_t place = 0; place < view->breadth && n < MOST_RULES; place++) {
-            if (own[place] <= least)
+            if (own[place] == 0)
                 continue;
             struct span span = {place, place + 1};
-            while (span.to < view->breadth && own[span.to] > least)
+            while (span.to < view->breadth && own[span.to] > 0)
                 span.to++;
             place = span.to;
             int is_known = span.to - span.from > thickest;
@@ -131,7 +133,7 @@ static size_t find_rules(struct rule rules[MOST_RULES], const uint8_t *level,
                            rules[i].spans[first].to == span.to;
             if (is_known)
                 continue;
-            rules[n] = follow(level, view, first, span, least, thickest);
+            rules[n] = follow(level, view, first, span, thickest);
             n += rules[n].seen >= LEAST_SEEN && rules[n].seen + rules[n].hidden >= LEAST_FOUND;
         }
     }
@@ -178,8 +180,8 @@ static enum image_status remove_direction(const struct view *view, uint8_t peak)
         free(rules);
         return IMAGE_MEMORY;
     }
-    find_levels(level, view);
-    const size_t n = find_rules(rules, level, view, peak / 16);
+    find_levels(level, view, peak / 16);
+    const size_t n = find_rules(rules, level, view);
     for (size_t i = 0; i < n; i++)
         if (n >= 3 || rules[i].level < peak * 6 / 10)
             erase_rule(view, &rules[i]);

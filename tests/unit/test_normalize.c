@@ -305,6 +305,151 @@ static void test_colour(void **state)
     image_free(&four_gray);
 }
 
+/* ---- Light, lines and dirt --------------------------------------------------------- */
+
+/* The picture under other light: each pixel times light(x, y), 0 to 1. */
+static struct image relit(const struct image *image, double (*light)(double x, double y))
+{
+    struct image lit = fill(image->width, image->height, 1, 0);
+    for (size_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < image->width; x++)
+            lit.pixels[y * image->width + x] =
+                (uint8_t)lround(image->pixels[y * image->width + x] *
+                                light((double)x / (double)image->width - 0.5,
+                                      (double)y / (double)image->height - 0.5));
+    return lit;
+}
+
+static double light_slope(double x, double y)
+{
+    return 0.7 + 0.35 * x - 0.2 * y;
+}
+
+static double light_lamp(double x, double y)
+{
+    return 1 - 1.1 * (x * x + y * y);
+}
+
+static double light_shadow(double x, double y)
+{
+    return x + 0.7 * y > 0.05 ? 0.55 : 1;
+}
+
+static void test_light(void **state)
+{
+    static double (*const lights[])(double, double) = {light_slope, light_lamp, light_shadow};
+    float even[PIXELS], uneven[PIXELS];
+    struct image image = draw(240, 240, 60, 50, 120, 230, 30);
+
+    (void)state;
+    normalize(even, &image, NORMALIZE_FIT);
+    for (size_t i = 0; i < sizeof lights / sizeof *lights; i++) {
+        normalize_drawn(uneven, relit(&image, lights[i]), NORMALIZE_FIT);
+        check_form(uneven, 1, 0);
+        if (difference(even, uneven) > 0.01)
+            fail_msg("light %zu: differs by %g", i, difference(even, uneven));
+    }
+    image_free(&image);
+}
+
+/* Draws rules 2 pixels thick; slant: pixels that they fall along the picture. */
+static void rule(struct image *image, size_t pitch, int level, double slant, int squared)
+{
+    for (size_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < image->width; x++) {
+            const size_t row = y + (size_t)(slant * (double)x / (double)image->width);
+            uint8_t *at = &image->pixels[y * image->width + x];
+            if ((row % pitch < 2 || (squared && x % pitch < 2)) && *at > level)
+                *at = (uint8_t)level;
+        }
+}
+
+static void test_ruled_paper(void **state)
+{
+    static const struct { size_t pitch; int level; double slant; int squared; } cases[] = {
+        {30, 190, 0, 0}, {45, 140, 0, 0}, {40, 20, 0, 0}, {40, 150, 5, 0}, {140, 150, 0, 0},
+        {25, 190, 0, 1}, {40, 120, 0, 1}, {50, 20, 0, 1}};
+    float clean[PIXELS], ruled[PIXELS];
+
+    (void)state;
+    normalize_drawn(clean, draw(300, 300, 60, 50, 180, 255, 0), NORMALIZE_FIT);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct image image = draw(300, 300, 60, 50, 180, 255, 0);
+        rule(&image, cases[i].pitch, cases[i].level, cases[i].slant, cases[i].squared);
+        normalize_drawn(ruled, image, NORMALIZE_FIT);
+        if (difference(clean, ruled) > 0.02)
+            fail_msg("case %zu: differs by %g", i, difference(clean, ruled));
+    }
+}
+
+/* A thin 7 whose bar reaches from side to side is no rule. */
+static void test_a_bar_is_no_rule(void **state)
+{
+    float digit[PIXELS];
+    size_t bar = 0;
+    struct image image = fill(150, 200, 1, 255);
+
+    (void)state;
+    for (size_t i = 10; i < 13; i++)
+        memset(image.pixels + i * 150, 0, 150);
+    for (size_t y = 13; y < 190; y++)
+        memset(image.pixels + y * 150 + 145 - y / 2, 0, 4);
+    normalize(digit, &image, NORMALIZE_FIT);
+    for (size_t x = 0; x < N; x++) {
+        float most = 0;
+        for (size_t y = 0; y < 10; y++)
+            most = fmaxf(most, digit[y * N + x]);
+        bar += most > 0.25f;
+    }
+    assert_in_range(bar, 15, 18); /* as wide as the digit */
+    image_free(&image);
+}
+
+/* What lies far off, or at the edge, is not the digit's. */
+static void test_dirt_far_away(void **state)
+{
+    float clean[PIXELS], dirty[PIXELS];
+    struct image image = draw(400, 300, 40, 40, 120, 255, 0);
+
+    (void)state;
+    normalize(clean, &image, NORMALIZE_FIT);
+    for (size_t y = 230; y < 250; y++)
+        memset(image.pixels + y * 400 + 350, 0, 20); /* a fifth of the digit's ink */
+    for (size_t y = 0; y < 300; y++)
+        memset(image.pixels + y * 400 + 394, 60, 6); /* the table beside the paper */
+    normalize(dirty, &image, NORMALIZE_FIT);
+    assert_true(difference(clean, dirty) < 1e-3);
+    image_free(&image);
+}
+
+/* Hairlines beside a thick stroke stay to be seen. */
+static void test_hairlines(void **state)
+{
+    float digit[PIXELS];
+    size_t seen = 0;
+    struct image image = fill(300, 300, 1, 255);
+
+    (void)state;
+    for (size_t y = 50; y < 250; y++) {
+        memset(image.pixels + y * 300 + 180, 0, 12);
+        memset(image.pixels + y * 300 + 90, 0, 3); /* 0.3 of a pixel of the frame */
+    }
+    for (size_t i = 0; i < 3; i++) {
+        memset(image.pixels + (50 + i) * 300 + 90, 0, 90);
+        memset(image.pixels + (247 + i) * 300 + 90, 0, 90);
+    }
+    normalize(digit, &image, NORMALIZE_FIT);
+    check_form(digit, 1, 0);
+    for (size_t y = 6; y < 22; y++) {
+        float most = 0;
+        for (size_t x = 0; x < 14; x++)
+            most = fmaxf(most, digit[y * N + x]);
+        seen += most > 0.4f;
+    }
+    assert_int_equal(seen, 16);
+    image_free(&image);
+}
+
 /* ---- What AUTO leaves alone ------------------------------------------------------------ */
 
 static void test_auto(void **state)
@@ -575,6 +720,11 @@ int main(void)
         cmocka_unit_test(test_noisy_paper),
         cmocka_unit_test(test_touching_the_border),
         cmocka_unit_test(test_colour),
+        cmocka_unit_test(test_light),
+        cmocka_unit_test(test_ruled_paper),
+        cmocka_unit_test(test_a_bar_is_no_rule),
+        cmocka_unit_test(test_dirt_far_away),
+        cmocka_unit_test(test_hairlines),
         cmocka_unit_test(test_auto),
         cmocka_unit_test(test_auto_full_height_stroke),
         cmocka_unit_test(test_own_digits),
