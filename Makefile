@@ -93,7 +93,8 @@ test: deps-test ## install what is missing, build, run all tests
 check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
 	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
-	@if command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
+	@if [ -n "$(SANITIZE)" ]; then echo "tests/mpi.sh: SKIPPED: not made for sanitizer builds"; \
+	elif command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
 	then $(MAKE) --no-print-directory check-mpi; \
 	else echo "tests/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
 

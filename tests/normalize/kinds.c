@@ -1,0 +1,400 @@
+/*
+ * kinds.c - see kinds.h.  A scene says all about a picture; a kind is a function
+ * that changes the plain scene (dark on white, a usual pen, 240 pixels).
+ */
+#include "kinds.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct scene {
+    size_t width, height;
+    struct place place;
+    double heavier;           /* of MNIST's strokes, see draw_mnist() */
+    double paper[3], ink[3];
+    double slope, vignette;   /* how much darker the far end and the corners are */
+    double shadow;            /* how much darker behind a soft diagonal edge */
+    double rule_pitch, rule_pen, rule_depth; /* pixels; how far from paper to dark blue */
+    int squared;
+    double noise, salt, grain; /* deviation; part of the pixels; pencil's paper grain */
+    size_t blur;
+    double jpeg;
+    int transparent;
+    enum png_kind png;
+};
+
+/* Puts the digit somewhere in the picture: its height as a part of the
+ * picture's, its pen as a part of its height. */
+static void put_digit(struct scene *scene, double size, double pen, struct chance *chance)
+{
+    const double h = (double)scene->height, w = (double)scene->width, least = fmin(w, h);
+    struct place *place = &scene->place;
+    place->size = size * least;
+    place->pen = fmax(pen * place->size, 1);
+    const double room = fmax(0, least - place->size - place->pen) / 2 * 0.8;
+    place->left = (w - 0.8 * place->size) / 2 + chance_between(chance, -room, room);
+    place->top = (h - place->size) / 2 + chance_between(chance, -room, room);
+    place->wobble = 0.02;
+}
+
+static void plain(struct scene *scene, struct chance *chance)
+{
+    *scene = (struct scene){.width = 240, .height = 240, .paper = {1, 1, 1}, .png = PNG_GRAY_8};
+    put_digit(scene, chance_between(chance, 0.45, 0.75), chance_between(chance, 0.07, 0.13), chance);
+}
+
+static void set_gray(double colour[3], double value)
+{
+    colour[0] = colour[1] = colour[2] = value;
+}
+
+static void light_on_dark(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->paper, chance_between(chance, 0, 0.25));
+    set_gray(scene->ink, chance_between(chance, 0.8, 1));
+}
+
+/* A drawing surface of a web page: a thick round pen, an unsteady hand. */
+static void canvas(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 280;
+    put_digit(scene, chance_between(chance, 0.5, 0.85), chance_between(chance, 0.06, 0.14), chance);
+    scene->place.wobble = 0.03;
+    if (chance_below(chance, 2))
+        light_on_dark(scene, chance);
+}
+
+static void thin(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 200 + chance_below(chance, 400);
+    put_digit(scene, chance_between(chance, 0.4, 0.8), 0, chance);
+    scene->place.pen = chance_between(chance, 1, 3);
+    scene->heavier = -0.25;
+}
+
+static void thick(struct scene *scene, struct chance *chance)
+{
+    put_digit(scene, chance_between(chance, 0.5, 0.75), chance_between(chance, 0.15, 0.21), chance);
+    scene->heavier = 0.2;
+}
+
+static void colour(struct scene *scene, struct chance *chance)
+{
+    static const double papers[][3] = {
+        {1, 0.95, 0.7}, {0.98, 0.8, 0.85}, {0.75, 0.9, 1}, {0.8, 0.95, 0.75}, {0.8, 0.65, 0.45}};
+    static const double inks[][3] = {
+        {0.1, 0.15, 0.6}, {0.7, 0.05, 0.1}, {0.05, 0.4, 0.1}, {0.3, 0.05, 0.4}, {0.1, 0.1, 0.1}};
+    static const double chalks[][3] = {
+        {0.05, 0.25, 0.15}, {0.1, 0.1, 0.35}, {0.15, 0.15, 0.15}, {0.35, 0.05, 0.1}};
+    scene->png = PNG_RGB_8;
+    memcpy(scene->paper, papers[chance_below(chance, 5)], sizeof scene->paper);
+    memcpy(scene->ink, inks[chance_below(chance, 5)], sizeof scene->ink);
+    if (chance_below(chance, 3) == 0) {
+        memcpy(scene->ink, papers[chance_below(chance, 4)], sizeof scene->ink);
+        memcpy(scene->paper, chalks[chance_below(chance, 4)], sizeof scene->paper);
+    }
+}
+
+static void ruled(struct scene *scene, struct chance *chance)
+{
+    scene->png = PNG_RGB_8;
+    scene->width = scene->height = 300;
+    put_digit(scene, chance_between(chance, 0.45, 0.8), chance_between(chance, 0.05, 0.1), chance);
+    set_gray(scene->ink, chance_between(chance, 0, 0.2));
+    scene->rule_pitch = chance_between(chance, 30, 70);
+    scene->rule_pen = chance_between(chance, 1, 2.5);
+    scene->rule_depth = chance_between(chance, 0.25, 0.75);
+}
+
+static void squared(struct scene *scene, struct chance *chance)
+{
+    ruled(scene, chance);
+    scene->rule_pitch = chance_between(chance, 20, 50);
+    scene->squared = 1;
+}
+
+static void shaded(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->paper, chance_between(chance, 0.75, 1));
+    set_gray(scene->ink, chance_between(chance, 0.05, 0.35));
+    scene->slope = chance_between(chance, 0.2, 0.65);
+    scene->vignette = chance_between(chance, 0, 0.4);
+    scene->noise = 0.01;
+}
+
+static void shadow(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->paper, chance_between(chance, 0.8, 1));
+    scene->slope = chance_between(chance, 0, 0.2);
+    scene->shadow = chance_between(chance, 0.25, 0.5);
+    scene->noise = 0.01;
+}
+
+static void transparent_dark(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->ink, chance_between(chance, 0, 0.3));
+    scene->transparent = 1;
+    scene->png = chance_below(chance, 2) ? PNG_RGBA_8 : PNG_GRAY_ALPHA_8;
+}
+
+static void transparent_light(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->ink, chance_between(chance, 0.7, 1));
+    scene->transparent = 1;
+    scene->png = chance_below(chance, 2) ? PNG_RGBA_8 : PNG_GRAY_ALPHA_8;
+}
+
+static void jpeg(struct scene *scene, struct chance *chance)
+{
+    colour(scene, chance);
+    scene->jpeg = chance_between(chance, 1, 5);
+}
+
+static void at_border(struct scene *scene, struct chance *chance)
+{
+    const double pen = scene->place.pen, size = scene->place.size;
+    const size_t side = chance_below(chance, 4);
+    const double in = chance_between(chance, 0, 0.5) * pen; /* how much of the pen is cut off */
+    if (side == 0)
+        scene->place.top = -in;
+    else if (side == 1)
+        scene->place.top = (double)scene->height - size + in;
+    else /* tighter than the usual digit is wide, so that it meets one side */
+        scene->width = (size_t)(0.62 * size);
+    if (side >= 2)
+        scene->place.left = side == 2 ? -0.1 * size - in : -0.2 * size + in;
+}
+
+static void off_centre(struct scene *scene, struct chance *chance)
+{
+    scene->width = 300 + chance_below(chance, 300);
+    put_digit(scene, chance_between(chance, 0.3, 0.5), chance_between(chance, 0.07, 0.12), chance);
+    const double room = (double)scene->width - scene->place.size - 30;
+    scene->place.left = 15 + (chance_below(chance, 2) ? room : chance_between(chance, 0, 0.2) * room);
+}
+
+static void tiny_in_large(struct scene *scene, struct chance *chance)
+{
+    scene->width = 800 + chance_below(chance, 600);
+    scene->height = 600 + chance_below(chance, 600);
+    put_digit(scene, chance_between(chance, 0.05, 0.12), chance_between(chance, 0.07, 0.12), chance);
+}
+
+static void large_in_small(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 28 + chance_below(chance, 20);
+    put_digit(scene, chance_between(chance, 0.8, 0.92), chance_between(chance, 0.06, 0.14), chance);
+}
+
+static void deep(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->paper, chance_between(chance, 0.5, 1));
+    set_gray(scene->ink, chance_between(chance, 0, 0.25));
+    scene->png = chance_below(chance, 2) ? PNG_GRAY_16 : PNG_RGB_16;
+}
+
+static void palette(struct scene *scene, struct chance *chance)
+{
+    colour(scene, chance);
+    scene->png = PNG_PALETTE_8;
+}
+
+static void one_bit(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 40 + chance_below(chance, 200);
+    put_digit(scene, chance_between(chance, 0.5, 0.85), chance_between(chance, 0.05, 0.13), chance);
+    scene->png = PNG_GRAY_1;
+}
+
+/* 2,000 pixels, uneven light, the paper's grain. */
+static void scan(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 2000;
+    put_digit(scene, chance_between(chance, 0.15, 0.8), chance_between(chance, 0.02, 0.1), chance);
+    set_gray(scene->paper, chance_between(chance, 0.8, 1));
+    set_gray(scene->ink, chance_between(chance, 0.05, 0.35));
+    scene->slope = chance_between(chance, 0.1, 0.5);
+    scene->vignette = chance_between(chance, 0, 0.3);
+    scene->noise = 0.02;
+    scene->heavier = -0.1;
+}
+
+static void salt(struct scene *scene, struct chance *chance)
+{
+    scene->salt = chance_between(chance, 0.003, 0.04);
+}
+
+static void noisy(struct scene *scene, struct chance *chance)
+{
+    set_gray(scene->paper, chance_between(chance, 0.6, 0.9));
+    set_gray(scene->ink, chance_between(chance, 0.1, 0.3));
+    scene->noise = chance_between(chance, 0.03, 0.1);
+}
+
+static void blurred(struct scene *scene, struct chance *chance)
+{
+    scene->blur = 1 + chance_below(chance, 4);
+}
+
+static void turned(struct scene *scene, struct chance *chance)
+{
+    scene->place.turn = chance_between(chance, 0.1, 0.25) * (chance_below(chance, 2) ? 1 : -1);
+}
+
+/* Pale, with the paper's grain in the stroke. */
+static void pencil(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 300;
+    put_digit(scene, chance_between(chance, 0.4, 0.75), chance_between(chance, 0.02, 0.05), chance);
+    set_gray(scene->paper, chance_between(chance, 0.8, 1));
+    set_gray(scene->ink, scene->paper[0] - chance_between(chance, 0.25, 0.5));
+    scene->grain = 0.5;
+    scene->noise = 0.01;
+}
+
+/* Some of everything, none of it extreme: what comes in practice. */
+static void anything(struct scene *scene, struct chance *chance)
+{
+    scene->width = 100 + chance_below(chance, 500);
+    scene->height = 100 + chance_below(chance, 500);
+    put_digit(scene, chance_between(chance, 0.3, 0.9), chance_between(chance, 0.02, 0.16), chance);
+    scene->place.wobble = chance_between(chance, 0.01, 0.035);
+    scene->place.turn = chance_between(chance, -0.12, 0.12);
+    scene->heavier = chance_between(chance, -0.2, 0.15);
+    if (chance_below(chance, 3) == 0)
+        colour(scene, chance);
+    else if (chance_below(chance, 3) == 0)
+        light_on_dark(scene, chance);
+    if (chance_below(chance, 2)) {
+        scene->slope = chance_between(chance, 0, 0.4);
+        scene->vignette = chance_between(chance, 0, 0.2);
+    }
+    if (chance_below(chance, 4) == 0) {
+        scene->rule_pitch = chance_between(chance, 25, 70);
+        scene->rule_pen = chance_between(chance, 1, 2);
+        scene->rule_depth = chance_between(chance, 0.2, 0.5);
+        scene->squared = (int)chance_below(chance, 2);
+    }
+    scene->noise = chance_below(chance, 2) ? chance_between(chance, 0, 0.03) : 0;
+    scene->salt = chance_below(chance, 4) ? 0 : chance_between(chance, 0, 0.005);
+    scene->blur = chance_below(chance, 3) ? 0 : 1;
+    scene->jpeg = chance_below(chance, 3) ? 0 : chance_between(chance, 0.5, 3);
+}
+
+static const struct {
+    const char *name;
+    void (*change)(struct scene *scene, struct chance *chance);
+} kinds[] = {
+    {"dark on white", NULL}, {"light on dark", light_on_dark}, {"canvas", canvas},
+    {"thin pen", thin}, {"thick marker", thick}, {"colour", colour}, {"ruled paper", ruled},
+    {"squared paper", squared}, {"uneven light", shaded}, {"shadow edge", shadow},
+    {"transparent, dark ink", transparent_dark}, {"transparent, light ink", transparent_light},
+    {"JPEG-like blocks", jpeg}, {"at the border", at_border}, {"off centre", off_centre},
+    {"tiny in large", tiny_in_large}, {"large in small", large_in_small}, {"16 bits", deep},
+    {"palette", palette}, {"1 bit", one_bit}, {"2000-pixel scan", scan},
+    {"salt and pepper", salt}, {"noise", noisy}, {"blurred", blurred}, {"turned", turned},
+    {"pencil", pencil}, {"some of everything", anything},
+};
+
+size_t kinds_count(void)
+{
+    return sizeof kinds / sizeof *kinds;
+}
+
+const char *kind_name(size_t kind)
+{
+    return kinds[kind].name;
+}
+
+/* ---- From scene to picture ---------------------------------------------------------- */
+
+static void draw_source(struct sheet *sheet, const struct source *source,
+                        const struct scene *scene, struct chance *chance)
+{
+    struct place place = scene->place;
+    if (source->type == SOURCE_STROKES) {
+        draw_digit(sheet, source->digit, &place, chance);
+    } else if (source->type == SOURCE_LETTER) {
+        draw_letter(sheet, &place, chance);
+    } else if (source->type == SOURCE_DOODLE) {
+        draw_doodle(sheet, &place, chance);
+    } else if (source->type == SOURCE_GARMENT) {
+        draw_garment(sheet, &place, chance);
+    } else if (source->type == SOURCE_MNIST) {
+        place.left -= 0.1 * place.size; /* its box is square */
+        draw_mnist(sheet, source->pixels, &place, scene->heavier);
+    } else {
+        draw_glyph(sheet, source->font, (char)('0' + source->digit), &place);
+    }
+}
+
+/* How dark the rules make pixel (x, y), 0 to 1. */
+static double rules_at(const struct scene *scene, size_t x, size_t y)
+{
+    if (scene->rule_pitch <= 0)
+        return 0;
+    double nearest = fabs(remainder((double)y + 0.5 - 7, scene->rule_pitch));
+    if (scene->squared)
+        nearest = fmin(nearest, fabs(remainder((double)x + 0.5 - 11, scene->rule_pitch)));
+    return scene->rule_depth * fmax(0, fmin(1, scene->rule_pen / 2 - nearest + 0.5));
+}
+
+/* The light that falls on (x, y), 1 for all of it. */
+static double light_at(const struct scene *scene, double angle, size_t x, size_t y)
+{
+    const double u = (double)x / (double)scene->width - 0.5;
+    const double v = (double)y / (double)scene->height - 0.5;
+    const double along = u * cos(angle) + v * sin(angle); /* -0.7 ... 0.7 */
+    const double edge = fmax(0, fmin(1, (along - 0.1) * 25));
+    return (1 - scene->slope * (along + 0.5)) * (1 - scene->vignette * 2 * (u * u + v * v)) *
+           (1 - scene->shadow * edge);
+}
+
+static void colour_pixel(float *rgb, const struct scene *scene, double cover, double rule,
+                         double light, struct chance *chance)
+{
+    static const double rule_colour[3] = {0.25, 0.35, 0.65};
+    const double grain = scene->grain * chance_between(chance, 0, 1);
+    const double noise = scene->noise * chance_normal(chance);
+    const int is_salt = scene->salt > 0 && chance_between(chance, 0, 1) < scene->salt;
+    const float speck = (float)chance_below(chance, 2);
+    for (int c = 0; c < 3; c++) {
+        const double paper = scene->paper[c] + rule * (rule_colour[c] - scene->paper[c]);
+        const double value = paper + cover * (1 - grain) * (scene->ink[c] - paper);
+        rgb[c] = is_salt ? speck : (float)(value * light + noise);
+    }
+}
+
+uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chance,
+                   size_t *png_nbytes)
+{
+    struct scene scene;
+    plain(&scene, chance);
+    if (kinds[kind].change)
+        kinds[kind].change(&scene, chance);
+    const size_t w = scene.width, h = scene.height;
+    const double angle = chance_between(chance, 0, 6.2832);
+    struct sheet sheet = sheet_new(w, h);
+    struct picture picture = picture_new(w, h, scene.transparent);
+
+    draw_source(&sheet, source, &scene, chance);
+    for (size_t i = 0; i < w * h; i++) {
+        const double cover = (double)sheet.cover[i];
+        const double light = light_at(&scene, angle, i % w, i / w);
+        colour_pixel(picture.rgb + 3 * i, &scene, scene.transparent ? 1 : cover,
+                     rules_at(&scene, i % w, i / w), light, chance);
+        if (scene.transparent)
+            picture.alpha[i] = sheet.cover[i];
+    }
+    for (size_t i = 0; i < w * h * 3; i++) /* as a sensor does */
+        picture.rgb[i] = fminf(fmaxf(picture.rgb[i], 0), 1);
+    if (scene.blur > 0)
+        picture_blur(&picture, scene.blur);
+    if (scene.jpeg > 0)
+        picture_jpeg(&picture, scene.jpeg);
+    uint8_t *png = picture_png(&picture, scene.png, png_nbytes);
+    picture_free(&picture);
+    sheet_free(&sheet);
+    return png;
+}
