@@ -67,6 +67,15 @@ UNIT_COMMON := $(call object,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)
 HTTP_COMMON := $(call object,$(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c)))
 UNIT_BIN   := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 HTTP_BIN   := $(patsubst %.c,$(BUILD)/%,$(HTTP_SRC))
+# tests/fuzz/fuzz_NAME.c: one fuzz target each.  REPLAY_BIN run them over their
+# corpora; `make fuzz` links them with libFuzzer.
+FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_COMMON := $(BUILD)/tests/fuzz/common.o
+REPLAY_BIN  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+FUZZ_SECONDS ?= 60
+SOAK_MINUTES ?= 3
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
+FUZZ_BUILD   := build/sanitize-fuzzer-no-link-address-undefined
 
 QUIET := $(if $(V),,@)
 say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
@@ -90,8 +99,8 @@ run: deps ## install what is missing, build, serve on port 8080 with the shipped
 test: deps-test ## install what is missing, build, run all tests
 	$(QUIET)$(MAKE) --no-print-directory check
 
-check: all $(UNIT_BIN) $(HTTP_BIN) ## run all tests (packages already installed)
-	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN)
+check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) ## run all tests (packages already installed)
+	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN)
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	@if [ -n "$(SANITIZE)" ]; then echo "tests/mpi.sh: SKIPPED: not made for sanitizer builds"; \
 	elif command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
@@ -121,6 +130,28 @@ bench-train: deps-bench ## the same for a training step, and PyTorch's where it 
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
 	$(BUILD)/tests/bench/train tests/bench/train_torch.py
 
+fuzz: deps-fuzz ## fuzz each parser for FUZZ_SECONDS (60) with clang's libFuzzer
+	$(QUIET)$(MAKE) --no-print-directory CC=clang CFLAGS='-O1 -g -fno-sanitize-recover=all' \
+	    SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	@tests/fuzz/run.sh $(FUZZ_BUILD)/tests/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+bench-http: deps-bench-http ## the server under wrk, beside the engine alone
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd $(BUILD)/tests/bench/engine
+	@tests/bench/http.sh $(BUILD) $(WEIGHTS)
+
+soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3)
+	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak
+	BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak
+
+.PHONY: fuzz fuzzers deps-fuzz soak bench-http deps-bench-http
+fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
+
+.PHONY: accuracy
+ACCURACY_FLAGS ?=# e.g. --only ruled; tests/normalize/accuracy.c tells all
+accuracy: deps data ## measure what is read right, by kind of picture
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/normalize/accuracy
+	$(BUILD)/tests/normalize/accuracy --data $(DATA) --weights $(WEIGHTS) $(ACCURACY_FLAGS)
+
 data: ## bring MNIST into data/ and check it
 	@tests/data.sh $(DATA)
 
@@ -132,6 +163,7 @@ PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev lib
                   zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
+PACKAGES_FUZZ  := $(PACKAGES) clang libclang-rt-14-dev
 PACKAGES_BROWSER = fonts-liberation \
     $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
@@ -164,6 +196,12 @@ deps-browser: ## install what the page's tests need: Chromium, node, playwright-
 
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))
+
+deps-bench-http: ## install wrk
+	$(call install,$(PACKAGES) wrk)
+
+deps-fuzz: ## install the packages that the fuzzers need
+	$(call install,$(PACKAGES_FUZZ))
 
 # ---- Rules ------------------------------------------------------------------
 FLAGS_STAMP := $(BUILD)/flags
@@ -213,18 +251,36 @@ $(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUIL
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka)
 
-$(HTTP_BIN): $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(HTTP_BIN) $(BUILD)/tests/soak/soak: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
+
+FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libcapsnet.a
+$(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell pkg-config --libs zlib)
+
+$(BUILD)/%.fuzzer: $(BUILD)/%.o $(FUZZ_COMMON) $(FUZZ_LIBS)
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) \
+	    $(shell pkg-config --libs zlib)
 
 $(BUILD)/tests/bench/%.o: private CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
 # A training step's calls into primary.c go through tests/bench/im2col.c.
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
+$(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
+
 $(BUILD)/tests/bench/infer $(BUILD)/tests/bench/train: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs openblas)
+
+$(BUILD)/tests/normalize/accuracy: $(call object,$(wildcard tests/normalize/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+	$(call say,LD)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

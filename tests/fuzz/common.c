@@ -1,0 +1,87 @@
+/* common.c - see fuzz.h. */
+#include "fuzz.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../../model/model_file.h"
+#include "../../server/request.h"
+
+char *fuzz_line(const uint8_t **bytes, size_t *nbytes)
+{
+    const uint8_t *end = *nbytes ? memchr(*bytes, '\n', *nbytes) : NULL;
+    size_t n = end ? (size_t)(end - *bytes) : *nbytes;
+    char *line = malloc(n + 1);
+    MUST(line);
+    if (n)
+        memcpy(line, *bytes, n);
+    line[n] = 0;
+    n += end != NULL;
+    *bytes += n;
+    *nbytes -= n;
+    return line;
+}
+
+void fuzz_check_message(const char *message)
+{
+    MUST(*message);
+    for (; *message; message++)
+        MUST(*message >= ' ' && *message <= '~');
+}
+
+/* ---- Requests ---------------------------------------------------------- */
+
+enum { MAX_IMAGES = 4, MAX_SIDE = 64 };
+
+static struct options options = {.max_images = MAX_IMAGES, .max_side = MAX_SIDE};
+static struct service service = {.options = &options};
+static struct engine engine;
+
+static void make_model(void)
+{
+    static const struct capsnet_shape shape = {
+        .height = 9, .width = 9, .channels = 1, .classes = 2, .conv1_kernel = 1,
+        .conv1_channels = 1, .primary_kernel = 1, .primary_stride = 2, .primary_types = 1,
+        .primary_dims = 1, .pose_dims = 1, .routing_iterations = 1, .decoder_hidden = {1, 1}};
+    struct capsnet_error error;
+    MUST(model_create(&engine.model, &shape, "ref", &error) == CAPSNET_OK);
+}
+
+struct request *fuzz_request(const uint8_t *body, size_t nbytes)
+{
+    if (!engine.model)
+        make_model();
+    struct request *request = calloc(1, sizeof *request);
+    MUST(request);
+    request->service = &service;
+    request->engine = &engine;
+    atomic_fetch_add(&engine.users, 1);
+    if (nbytes == 0)
+        return request;
+    /* Exactly as long as it is, so that a byte read beyond it is seen. */
+    request->body.bytes = malloc(nbytes);
+    MUST(request->body.bytes);
+    memcpy(request->body.bytes, body, nbytes);
+    request->body.n = request->body.capacity = nbytes;
+    return request;
+}
+
+void fuzz_request_check(struct request *request, unsigned status)
+{
+    if (status == 0) {
+        size_t pixels = 81 * request->job.n_images;
+        MUST(!request->answer.status);
+        MUST(request->digits);
+        if (request->from_pose)
+            MUST(fabsf(request->digits[0]) <= 1e6f && request->params.class_index < 2);
+        else
+            MUST(request->job.n_images >= 1 && request->job.n_images <= MAX_IMAGES);
+        for (size_t i = 0; i < pixels; i++)
+            MUST(request->digits[i] >= -0.25f && request->digits[i] <= 1.25f);
+    } else {
+        MUST(status == 400 || status == 413 || status == 415);
+        MUST(status == request->answer.status && request->answer.body);
+    }
+    request_free(request);
+    MUST(atomic_load(&engine.users) == 0 && atomic_load(&service.body_bytes) == 0);
+}

@@ -1,0 +1,18 @@
+/*
+ * fuzz_json.c - JSON bodies: {"images": [...]} and {"class": 3, "pose": [...]}.
+ * The first byte chooses the route: odd for /reconstruct, else /classify.
+ */
+#include "fuzz.h"
+
+#include "../../server/intake.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
+{
+    if (nbytes < 1)
+        return 0;
+    struct request *request = fuzz_request(bytes + 1, nbytes - 1);
+    request->content_type = "application/json";
+    fuzz_request_check(request, *bytes & 1 ? intake_image_or_pose(request)
+                                           : intake_images(request, 4));
+    return 0;
+}
