@@ -74,6 +74,8 @@ FUZZ_COMMON := $(BUILD)/tests/fuzz/common.o
 REPLAY_BIN  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 3
+# Not beside a sanitizer, which has an allocator of its own.
+FAULTS_BIN   := $(if $(SANITIZE),,$(BUILD)/tests/faults/test_faults)
 FUZZ_TARGETS ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
 FUZZ_BUILD   := build/sanitize-fuzzer-no-link-address-undefined
 
@@ -99,8 +101,9 @@ run: deps ## install what is missing, build, serve on port 8080 with the shipped
 test: deps-test ## install what is missing, build, run all tests
 	$(QUIET)$(MAKE) --no-print-directory check
 
-check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) ## run all tests (packages already installed)
-	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN)
+check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests (packages already installed)
+	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
+	@[ -n "$(FAULTS_BIN)" ] || echo "tests/faults: SKIPPED: the sanitizer has an allocator of its own"
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	@if [ -n "$(SANITIZE)" ]; then echo "tests/mpi.sh: SKIPPED: not made for sanitizer builds"; \
 	elif command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
@@ -141,7 +144,7 @@ bench-http: deps-bench-http ## the server under wrk, beside the engine alone
 
 soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3)
 	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak
-	BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak
+	$(QUIET)BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak
 
 .PHONY: fuzz fuzzers deps-fuzz soak bench-http deps-bench-http
 fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
@@ -251,10 +254,16 @@ $(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUIL
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka)
 
-$(HTTP_BIN) $(BUILD)/tests/soak/soak: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
+
+$(BUILD)/tests/faults/test_faults: | $(BUILD)/tests/faults/fail_alloc.so
+$(BUILD)/tests/faults/fail_alloc.so: tests/faults/fail_alloc.c $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -shared -fPIC -o $@ $<
 
 FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libcapsnet.a
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
