@@ -310,8 +310,8 @@ void phase_end(struct capsnet_workspace *ws, enum phase phase, uint64_t *since_n
 /* ---- The way through ----------------------------------------------------- */
 
 /* Up to this many images the direct convolution is faster than the spectral
- * one, whose products have too few rows there; measured in tests/bench. */
-enum { DIRECT_MAX_BATCH = 4 };
+ * one, whose products have too few rows there (make bench). */
+enum { DIRECT_MAX_BATCH = 2 };
 
 void capsnet_forward(struct capsnet_workspace *ws, size_t n, const float *images, float *lengths,
                      float *poses)
