@@ -39,7 +39,8 @@ struct span {
 struct rule {
     struct span spans[STRIPS];
     size_t seen, hidden;
-    int level; /* its mean ink */
+    size_t thickness; /* the least in any strip: in others a stroke may lie along it */
+    int level;        /* its mean ink where it is seen alone */
 };
 
 static size_t strip_start(const struct view *view, size_t strip)
@@ -88,13 +89,20 @@ static struct span nearest_line(const uint8_t *level, size_t breadth, size_t pla
     return (struct span){0, 0};
 }
 
+/* Is the rule seen in this strip, and alone? */
+static int is_alone(const struct rule *rule, size_t strip)
+{
+    const struct span *span = &rule->spans[strip];
+    return span->to > 0 && span->to - span->from <= rule->thickness + 2; /* soft edges, a slant */
+}
+
 /* Follows a line from the first strip's span through all others. */
 static struct rule follow(const uint8_t *level, const struct view *view, size_t first,
                           struct span start, size_t thickest)
 {
     const size_t reach = 1 + view->breadth / 100; /* to the next strip: slants of some degrees */
     struct rule rule = {.seen = 0};
-    size_t place = (start.from + start.to) / 2, levels = 0;
+    size_t place = (start.from + start.to) / 2, levels = 0, n = 0;
 
     for (size_t strip = first; strip < STRIPS; strip++) {
         const uint8_t *own = level + strip * view->breadth;
@@ -104,11 +112,19 @@ static struct rule follow(const uint8_t *level, const struct view *view, size_t 
         } else if (span.to > 0) {
             rule.spans[strip] = span;
             rule.seen++;
+            if (rule.thickness == 0 || span.to - span.from < rule.thickness)
+                rule.thickness = span.to - span.from;
             place = (span.from + span.to) / 2;
-            levels += own[place];
         }
     }
-    rule.level = (int)(levels / (rule.seen + !rule.seen));
+    for (size_t strip = first; strip < STRIPS; strip++) {
+        if (!is_alone(&rule, strip))
+            continue;
+        const struct span span = rule.spans[strip];
+        levels += level[strip * view->breadth + (span.from + span.to) / 2];
+        n++;
+    }
+    rule.level = n ? (int)(levels / n) : 0;
     return rule;
 }
 
@@ -140,9 +156,10 @@ static size_t find_rules(struct rule rules[MOST_RULES], const uint8_t *level,
     return n;
 }
 
-/* Puts, along a strip, between what is above and below the span, no more than
- * there was.  One pixel more on either side: a rule has soft edges. */
-static void erase_span(const struct view *view, size_t strip, struct span span)
+/* Puts, along a strip, the lesser of what is above and below the span, no more
+ * than there was, and leaves what is above `limit`: a stroke over the rule.  One
+ * pixel more on either side: a rule has soft edges. */
+static void erase_span(const struct view *view, size_t strip, struct span span, int limit)
 {
     const size_t from = span.from > 0 ? span.from - 1 : 0;
     const size_t to = span.to < view->breadth ? span.to + 1 : view->breadth;
@@ -152,21 +169,23 @@ static void erase_span(const struct view *view, size_t strip, struct span span)
         const uint8_t below = to < view->breadth ? line[to * view->across] : 0;
         const uint8_t under = above < below ? above : below;
         for (size_t k = from; k < to; k++)
-            if (line[k * view->across] > under)
+            if (line[k * view->across] > under && line[k * view->across] <= limit)
                 line[k * view->across] = under;
     }
 }
 
-/* Where a strip does not show the rule, it is where the neighbour has it. */
-static void erase_rule(const struct view *view, const struct rule *rule)
+/* Where a strip does not show the rule alone, it is where the strip before has
+ * it, or the next that does; and there ink above the limit is a stroke's. */
+static void erase_rule(const struct view *view, const struct rule *rule, int limit)
 {
     struct span span = {0, 0};
-    for (size_t strip = 0; strip < STRIPS && span.to == 0; strip++)
-        span = rule->spans[strip];
+    for (size_t strip = STRIPS; strip-- > 0;)
+        if (is_alone(rule, strip))
+            span = rule->spans[strip]; /* at last the first */
     for (size_t strip = 0; strip < STRIPS; strip++) {
-        if (rule->spans[strip].to > 0)
+        if (is_alone(rule, strip))
             span = rule->spans[strip];
-        erase_span(view, strip, span);
+        erase_span(view, strip, span, is_alone(rule, strip) ? LEVELS : limit);
     }
 }
 
@@ -182,9 +201,11 @@ static enum image_status remove_direction(const struct view *view, uint8_t peak)
     }
     find_levels(level, view, peak / 16);
     const size_t n = find_rules(rules, level, view);
-    for (size_t i = 0; i < n; i++)
-        if (n >= 3 || rules[i].level < peak * 6 / 10)
-            erase_rule(view, &rules[i]);
+    for (size_t i = 0; i < n; i++) {
+        const int is_pale = rules[i].level < peak * 6 / 10;
+        if (is_pale || n >= 3)
+            erase_rule(view, &rules[i], is_pale ? rules[i].level * 3 / 2 + peak / 8 : peak);
+    }
     free(level);
     free(rules);
     return IMAGE_OK;

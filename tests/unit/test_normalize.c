@@ -382,6 +382,36 @@ static void test_ruled_paper(void **state)
     }
 }
 
+/* A stroke along a rule hides it, and stays. */
+static void test_stroke_along_a_rule(void **state)
+{
+    float clean[PIXELS], ruled[PIXELS];
+    struct image image = fill(600, 250, 1, 255);
+
+    (void)state;
+    for (size_t y = 20; y < 130; y++) { /* two posts and a bar, as an H */
+        memset(image.pixels + y * 600 + 260, 0, 6);
+        memset(image.pixels + y * 600 + 320, 0, 6);
+    }
+    for (size_t y = 70; y < 76; y++)
+        memset(image.pixels + y * 600 + 260, 0, 60);
+    normalize(clean, &image, NORMALIZE_FIT);
+    for (size_t x = 3; x < 600; x += 80) /* one of them beside the right post */
+        for (size_t y = 0; y < 250; y++)
+            for (size_t k = 0; k < 2; k++)
+                if (image.pixels[y * 600 + x + k] > 150)
+                    image.pixels[y * 600 + x + k] = 150;
+    normalize(ruled, &image, NORMALIZE_FIT);
+    /* The middle may round to the next pixel: so how much ink, not where. */
+    double before = 0, after = 0;
+    for (size_t i = 0; i < PIXELS; i++) {
+        before += (double)clean[i];
+        after += (double)ruled[i];
+    }
+    assert_true(fabs(after / before - 1) < 0.05);
+    image_free(&image);
+}
+
 /* A thin 7 whose bar reaches from side to side is no rule. */
 static void test_a_bar_is_no_rule(void **state)
 {
@@ -722,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_colour),
         cmocka_unit_test(test_light),
         cmocka_unit_test(test_ruled_paper),
+        cmocka_unit_test(test_stroke_along_a_rule),
         cmocka_unit_test(test_a_bar_is_no_rule),
         cmocka_unit_test(test_dirt_far_away),
         cmocka_unit_test(test_hairlines),
