@@ -104,17 +104,14 @@ static long run(long at, size_t *refused, size_t *hit)
     server_wait_ready(server);
     size_t before = *hit;
     ask(server, at, hit);
-    if (*hit > before + 1)
-        fail_msg("allocation %ld: %zu requests failed for one allocation", at, *hit - before);
-    if (at) {
-        /* Threads take turns as they like: the last points may only be reached here. */
-        reply_free(http_send_on(server->curl, server->url, &kinds[0]));
+    /* Threads take turns as they like: the last points may only be reached here. */
+    for (int i = 0; at && i < 2; i++) {
         struct reply *reply = http_send_on(server->curl, server->url, &kinds[0]);
-        if (reply->status != 200)
-            fail_msg("allocation %ld, afterwards: status %ld: %s %s", at, reply->status,
-                     (char *)reply->body, reply->error);
+        *hit += reply->status != 200;
         reply_free(reply);
     }
+    if (*hit > before + 1)
+        fail_msg("allocation %ld: %zu requests failed for one allocation", at, *hit - before);
     server_stop(server);
     size_t nbytes;
     char *log = (char *)read_file(path, &nbytes), *line = strstr(log, "allocations: ");
