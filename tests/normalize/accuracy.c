@@ -9,7 +9,8 @@
  *
  * --dev     choose by this: other seeds, and MNIST's training images
  * --images  pictures of each kind and source
- * --only    only the kinds whose name holds TEXT, and nothing else
+ * --only    only the kinds whose name holds TEXT, and nothing else; "none":
+ *           all but the kinds and MNIST
  * --dump    writes what was read wrongly there: the picture, and what the
  *           network saw
  */
@@ -78,8 +79,8 @@ void batch_png(struct batch *batch, size_t label, const uint8_t *png, size_t nby
     if (png_decode(&image, png, nbytes, 4096, 1, &message) != IMAGE_OK)
         fail(message.text);
     const double decoded = now_ms();
-    if (normalize_image(batch_next(batch, label), SIDE, SIDE, 1, &image, NORMALIZE_AUTO, &message) !=
-        IMAGE_OK)
+    float *digit = batch_next(batch, label);
+    if (normalize_image(digit, SIDE, SIDE, 1, &image, NORMALIZE_AUTO, &message) != IMAGE_OK)
         fail("a picture could not be normalised");
     batch->decode_ms += decoded - start;
     batch->normalize_ms += now_ms() - decoded;
@@ -150,8 +151,9 @@ static void write_file(const struct lab *lab, const char *name, const uint8_t *b
 }
 
 /* With --dump a batch is one picture, so that its PNG is still at hand. */
-static void dump_wrong(struct lab *lab, size_t before, const char *kind, const struct source *source,
-                       const uint8_t *png, size_t nbytes, const struct count *count, size_t number)
+static void dump_wrong(struct lab *lab, size_t before, const char *kind,
+                       const struct source *source, const uint8_t *png, size_t nbytes,
+                       const struct count *count, size_t number)
 {
     struct image image;
     uint8_t *seen;
@@ -272,7 +274,7 @@ static void measure_fonts(struct lab *lab)
 {
     static const char *const hands[] = {
         "fifthhorseman/dkg.ttf", "fifthhorseman/dkgBd.ttf", "breip/Breip.ttf",
-        "femkeklaver/femkeklaver.ttf", "humor-sans/Humor-Sans.ttf", "klee/KleeOne-Regular.ttf",
+        "breip/breipfont.ttf", "humor-sans/Humor-Sans.ttf", "klee/KleeOne-Regular.ttf",
         "kristi/Kristi.ttf", "ecolier-court/Ecolier-court.ttf"};
     static const char *const prints[] = {
         "dejavu/DejaVuSans.ttf", "dejavu/DejaVuSans-ExtraLight.ttf", "dejavu/DejaVuSans-Bold.ttf",
@@ -286,7 +288,8 @@ static void measure_fonts(struct lab *lab)
         print_head(group ? "Printed fonts" : "Fonts made from handwriting");
         count = (struct count){0};
         for (size_t i = 0; i < 8; i++) {
-            snprintf(path, sizeof path, "/usr/share/fonts/truetype/%s", group ? prints[i] : hands[i]);
+            snprintf(path, sizeof path, "/usr/share/fonts/truetype/%s",
+                     group ? prints[i] : hands[i]);
             measure_font(lab, path, &count);
         }
         if (count.n > 0)
@@ -358,8 +361,9 @@ int main(int argc, char **argv)
 
     if (!lab->only)
         measure_mnist(lab);
-    measure_kinds(lab);
-    if (!lab->only) {
+    if (!lab->only || strcmp(lab->only, "none") != 0)
+        measure_kinds(lab);
+    if (!lab->only || strcmp(lab->only, "none") == 0) {
         measure_fonts(lab);
         measure_negatives(lab);
         measure_pairs(lab);

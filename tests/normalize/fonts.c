@@ -1,8 +1,8 @@
 /*
  * fonts.c - glyphs of TrueType fonts: just the tables that outlines need
- * (head, cmap format 4, loca, glyf without composites), filled by the even-odd
- * rule.  For fonts installed from packages, not for hostile files; still no
- * read leaves the file.
+ * (head, cmap format 4, loca, glyf without composites), filled by the nonzero
+ * rule, since some fonts' contours overlap.  For fonts installed from packages,
+ * not for hostile files; still no read leaves the file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,7 +124,8 @@ static int read_outline(struct outline *outline, const struct font *font, unsign
         next++;
         flags[i++] = flag;
         if (flag & 8) {
-            for (unsigned repeat = next < font->nbytes ? font->bytes[next] : 0; repeat > 0 && i < n; repeat--)
+            const unsigned repeats = next < font->nbytes ? font->bytes[next] : 0;
+            for (unsigned k = 0; k < repeats && i < n; k++)
                 flags[i++] = flag;
             next++;
         }
@@ -187,12 +188,12 @@ static void add_contour(struct outline *outline, size_t first, size_t last)
 }
 
 /* Adds one fine row's share to the pixels of row [width]: every edge that
- * crosses it toggles all that lies to its right (even-odd). */
-static void fill_row(float *row, size_t width, uint8_t *toggles, const struct outline *outline,
+ * crosses it changes the winding of all that lies to its right. */
+static void fill_row(float *row, size_t width, int *turns, const struct outline *outline,
                      float fy, float left, float scale, float origin)
 {
     const size_t n = width * FINE;
-    memset(toggles, 0, n);
+    memset(turns, 0, n * sizeof *turns);
     for (size_t i = 0; i < outline->n_edges; i++) {
         const float *e = outline->edges[i];
         if ((e[1] > fy) == (e[3] > fy))
@@ -200,11 +201,12 @@ static void fill_row(float *row, size_t width, uint8_t *toggles, const struct ou
         const float x = e[0] + (e[2] - e[0]) * (fy - e[1]) / (e[3] - e[1]);
         const float at = ((x - origin) / scale + left) * FINE - 0.5f;
         if (at < (float)n)
-            toggles[at > 0 ? (size_t)at : 0] ^= 1;
+            turns[at > 0 ? (size_t)at : 0] += e[1] > fy ? 1 : -1;
     }
-    for (size_t i = 0, inside = 0; i < n; i++) {
-        inside ^= toggles[i];
-        row[i / FINE] += (float)inside / (FINE * FINE);
+    int winding = 0;
+    for (size_t i = 0; i < n; i++) {
+        winding += turns[i];
+        row[i / FINE] += winding ? 1.0f / (FINE * FINE) : 0;
     }
 }
 
@@ -229,12 +231,12 @@ void draw_glyph(struct sheet *sheet, const struct font *font, char character,
             high[k] = value > high[k] ? value : high[k];
         }
     const float scale = (high[1] - low[1]) / (float)place->size;
-    uint8_t *toggles = malloc(sheet->width * FINE);
-    for (size_t i = 0; toggles && i < sheet->height * FINE; i++)
-        fill_row(sheet->cover + i / FINE * sheet->width, sheet->width, toggles, outline,
+    int *turns = malloc(sheet->width * FINE * sizeof *turns);
+    for (size_t i = 0; turns && i < sheet->height * FINE; i++)
+        fill_row(sheet->cover + i / FINE * sheet->width, sheet->width, turns, outline,
                  high[1] - (((float)i + 0.5f) / FINE - (float)place->top) * scale,
                  (float)place->left, scale, low[0]);
-    free(toggles);
+    free(turns);
     free(outline);
 }
 

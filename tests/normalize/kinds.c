@@ -20,6 +20,8 @@ struct scene {
     double noise, salt, grain; /* deviation; part of the pixels; pencil's paper grain */
     size_t blur;
     double jpeg;
+    unsigned cut;             /* sides that are cut off at the ink: 1 left, 2 right, 4 top, 8 bottom */
+    double cut_in;            /* pixels of it that are lost */
     int transparent;
     enum png_kind png;
 };
@@ -151,19 +153,11 @@ static void jpeg(struct scene *scene, struct chance *chance)
     scene->jpeg = chance_between(chance, 1, 5);
 }
 
+/* One to four sides cut so close that up to a third of the pen is lost. */
 static void at_border(struct scene *scene, struct chance *chance)
 {
-    const double pen = scene->place.pen, size = scene->place.size;
-    const size_t side = chance_below(chance, 4);
-    const double in = chance_between(chance, 0, 0.5) * pen; /* how much of the pen is cut off */
-    if (side == 0)
-        scene->place.top = -in;
-    else if (side == 1)
-        scene->place.top = (double)scene->height - size + in;
-    else /* tighter than the usual digit is wide, so that it meets one side */
-        scene->width = (size_t)(0.62 * size);
-    if (side >= 2)
-        scene->place.left = side == 2 ? -0.1 * size - in : -0.2 * size + in;
+    scene->cut = 1 + (unsigned)chance_below(chance, 15);
+    scene->cut_in = chance_between(chance, 0, 0.33) * scene->place.pen;
 }
 
 static void off_centre(struct scene *scene, struct chance *chance)
@@ -366,6 +360,32 @@ static void colour_pixel(float *rgb, const struct scene *scene, double cover, do
     }
 }
 
+/* Cuts the sheet off at its ink, on the scene's sides. */
+static void cut_sheet(struct sheet *sheet, const struct scene *scene)
+{
+    size_t x0 = sheet->width, x1 = 0, y0 = sheet->height, y1 = 0;
+    const size_t in = (size_t)scene->cut_in;
+
+    for (size_t i = 0; i < sheet->width * sheet->height; i++) {
+        const size_t x = i % sheet->width, y = i / sheet->width;
+        if (sheet->cover[i] < 0.5f)
+            continue;
+        x0 = x < x0 ? x : x0;
+        x1 = x + 1 > x1 ? x + 1 : x1;
+        y0 = y < y0 ? y : y0;
+        y1 = y + 1;
+    }
+    const size_t left = scene->cut & 1 ? x0 + in : 0, top = scene->cut & 4 ? y0 + in : 0;
+    const size_t right = scene->cut & 2 ? x1 - in : sheet->width;
+    const size_t bottom = scene->cut & 8 ? y1 - in : sheet->height;
+    for (size_t y = top; y < bottom; y++)
+        for (size_t x = left; x < right; x++)
+            sheet->cover[(y - top) * (right - left) + x - left] =
+                sheet->cover[y * sheet->width + x];
+    sheet->width = right - left;
+    sheet->height = bottom - top;
+}
+
 uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chance,
                    size_t *png_nbytes)
 {
@@ -373,12 +393,14 @@ uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chan
     plain(&scene, chance);
     if (kinds[kind].change)
         kinds[kind].change(&scene, chance);
-    const size_t w = scene.width, h = scene.height;
     const double angle = chance_between(chance, 0, 6.2832);
-    struct sheet sheet = sheet_new(w, h);
-    struct picture picture = picture_new(w, h, scene.transparent);
+    struct sheet sheet = sheet_new(scene.width, scene.height);
 
     draw_source(&sheet, source, &scene, chance);
+    if (scene.cut)
+        cut_sheet(&sheet, &scene);
+    const size_t w = sheet.width, h = sheet.height;
+    struct picture picture = picture_new(w, h, scene.transparent);
     for (size_t i = 0; i < w * h; i++) {
         const double cover = (double)sheet.cover[i];
         const double light = light_at(&scene, angle, i % w, i / w);
