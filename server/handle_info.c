@@ -42,7 +42,8 @@ static void add_threshold(struct text *text, float threshold)
                isnan(threshold) ? "null in every answer: the weights file states no threshold for "
                                   "the reconstruction error"
                                 : "true when the reconstruction error is at most the threshold "
-                                  "times 1.5 x the winning capsule's length - 0.25");
+                                  "times 2 x the winning capsule's length - 0.9, and less than "
+                                  "half of the image's mean square");
 }
 
 unsigned model_answer(struct request *request)

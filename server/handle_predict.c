@@ -73,10 +73,12 @@ static void add_prediction(struct text *text, const struct request *request, siz
     const size_t pixels = shape->height * shape->width * shape->channels;
     const float *lengths = job->lengths + i * shape->classes;
     size_t winner = job->picture_classes[i];
-    float error = capsnet_pixel_error(shape, job->digits + i * pixels, job->pictures + i * pixels);
+    const float *digit = job->digits + i * pixels;
+    float error = capsnet_pixel_error(shape, digit, job->pictures + i * pixels);
     float threshold = capsnet_model_error_threshold(model);
+    int known = is_known(threshold, error, lengths[winner], mean_square(digit, pixels));
 
-    if (!isnan(threshold) && !is_known(threshold, error, lengths[winner]))
+    if (!isnan(threshold) && !known)
         atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
     text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
     json_add_string(text, capsnet_model_label(model, winner));
@@ -87,9 +89,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     text_add(text, ", \"reconstruction_error\": ");
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
-              isnan(threshold)                                 ? "null"
-              : is_known(threshold, error, lengths[winner]) ? "true"
-                                                            : "false");
+              isnan(threshold) ? "null" : known ? "true" : "false");
     add_detected(text, lengths, shape->classes);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");

@@ -32,10 +32,11 @@ static void tally_reading(void *context, const struct reading *reading)
     if (tally->n == MOST)
         return;
     tally->errors[tally->n] = reading->error;
-    tally->scores[tally->n] = reading->error / fmaxf(1.5f * length - 0.25f, 1e-6f);
+    tally->scores[tally->n] = reading->error / fmaxf(2 * length - 0.9f, 1e-6f);
     tally->lengths[tally->n++] = length;
     tally->caught_by_error += reading->error > tally->error_threshold;
-    tally->caught += !is_known(tally->threshold, reading->error, length);
+    tally->caught += !is_known(tally->threshold, reading->error, length, 
+                               mean_square(reading->digit, SIDE * SIDE));
 }
 
 static int compare(const void *a, const void *b)
