@@ -19,16 +19,21 @@
  *
  * error   mean squared difference of image and reconstruction
  * length  of the capsule
- * digit   [pixels], the image as the network saw it, 0 to 1
+ * ink     mean square of the image's pixels, 0 to 1
  *
  * A threshold of NAN passes nothing. */
-static inline int is_known(float threshold, float error, float length, const float *digit,
-                           size_t pixels)
+static inline int is_known(float threshold, float error, float length, float ink)
 {
-    float ink = 0; /* squared */
-    for (size_t i = 0; i < pixels; i++)
-        ink += digit[i] * digit[i];
-    return error <= threshold * (2 * length - 0.9f) && error < 0.5f * ink / (float)pixels;
+    return error <= threshold * (2 * length - 0.9f) && error < 0.5f * ink;
+}
+
+/* Mean square of n pixels. */
+static inline float mean_square(const float *pixels, size_t n)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += pixels[i] * pixels[i];
+    return sum / (float)n;
 }
 
 #endif

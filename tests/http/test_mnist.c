@@ -75,7 +75,7 @@ static void ten_digits_of_each_class_are_read(void **state)
 {
     (void)state;
     need_mnist();
-    int seen[10] = {0}, right = 0, total = 0;
+    int seen[10] = {0}, right = 0, total = 0, known = 0;
     for (size_t i = 0; i < mnist.n && total < 100; i++) {
         if (seen[mnist.labels[i]] == 10) continue;
         seen[mnist.labels[i]]++, total++;
@@ -83,14 +83,42 @@ static void ten_digits_of_each_class_are_read(void **state)
         cJSON *json = post_json(server, "/classify", png.data, png.nbytes);
         const cJSON *prediction = cJSON_GetArrayItem(json_array(json, "predictions", 1), 0);
         int class = (int)json_number(prediction, "class");
+        known += cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(prediction, "in_distribution"));
         if (class == mnist.labels[i]) right++;
         else printf("image %zu is a %d and was read as %d\n", i, mnist.labels[i], class);
         cJSON_Delete(json);
         free(png.data);
     }
-    printf("%d of %d right\n", right, total);
+    printf("%d of %d right, %d known\n", right, total, known);
+    assert_true(known >= 90); /* 95 are to be expected */
     assert_int_equal(total, 100);
     assert_true(right >= 99);
+}
+
+/* Nothing, noise, and letters on top of each other are no digits. */
+static void what_is_no_digit_is_not_known(void **state)
+{
+    (void)state;
+    need_weights();
+    struct bytes pictures[3] = {blank_png(100, 100, 255)};
+    uint8_t pixels[28 * 28] = {0};
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * i * 7919 >> 4);
+    pictures[1] = gray_png(pixels, 28, 28);
+    memset(pixels, 0, sizeof pixels);
+    for (size_t i = 4; i < 24; i++) /* an E in a frame */
+        for (size_t k = 0; k < 2; k++) {
+            pixels[i * 28 + 5 + k] = pixels[i * 28 + 22 + k] = 255;
+            pixels[(4 + k) * 28 + i] = pixels[(13 + k) * 28 + i] = pixels[(22 + k) * 28 + i] = 255;
+        }
+    pictures[2] = gray_png(pixels, 28, 28);
+    for (size_t i = 0; i < 3; i++) {
+        cJSON *json = post_json(server, "/classify", pictures[i].data, pictures[i].nbytes);
+        const cJSON *prediction = cJSON_GetArrayItem(json_array(json, "predictions", 1), 0);
+        if (!cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(prediction, "in_distribution")))
+            fail_msg("picture %zu passes for a digit", i);
+        cJSON_Delete(json);
+        free(pictures[i].data);
+    }
 }
 
 /* With the shipped network too. */
@@ -168,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_digits_of_each_class_are_read),
+        cmocka_unit_test(what_is_no_digit_is_not_known),
         cmocka_unit_test(a_batch_gives_the_single_answers),
         cmocka_unit_test(our_own_digits_are_read),
         cmocka_unit_test(the_whole_test_set_is_read),

@@ -35,7 +35,7 @@ static void tally_reading(void *context, const struct reading *reading)
     tally->scores[tally->n] = reading->error / fmaxf(2 * length - 0.9f, 1e-6f);
     tally->lengths[tally->n++] = length;
     tally->caught_by_error += reading->error > tally->error_threshold;
-    tally->caught += !is_known(tally->threshold, reading->error, length, 
+    tally->caught += !is_known(tally->threshold, reading->error, length,
                                mean_square(reading->digit, SIDE * SIDE));
 }
 
