@@ -3,6 +3,9 @@
 # closes with a count.  Each is a cmocka program: it prints its own results.
 # BUILD is the folder with the binaries; MNIST_DIR the folder with MNIST.
 set -u
+# One seed, so that a change is judged by what it changed; a test program run by
+# itself draws another each time.
+export SEED="${SEED:-1}"
 cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0 names=
 for program in "$@"; do
