@@ -7,11 +7,11 @@
  * keeps; the numbers stay in the mapping.
  */
 #include "safetensors.h"
+#include "source.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,27 +36,6 @@ struct safetensors {
     struct safetensors_metadata *metadata;
     size_t n_metadata;
 };
-
-/* What is being read, for the messages. */
-struct source {
-    const char *name;
-    struct capsnet_error *error;
-};
-
-/* Puts "NAME: sentence" into the caller's message and returns status.  The
- * name is cut so that a long path never crowds out the reason. */
-__attribute__((format(printf, 3, 4))) static enum capsnet_status
-fail(const struct source *source, enum capsnet_status status, const char *format, ...)
-{
-    char *text = source->error->text;
-    size_t size = sizeof source->error->text;
-    int n = snprintf(text, size, "%.250s: ", source->name);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text + n, size - (size_t)n, format, arguments);
-    va_end(arguments);
-    return status;
-}
 
 /* ---- Numbers ---------------------------------------------------------- */
 
@@ -203,14 +182,15 @@ static enum capsnet_status check_text(const struct source *source, const unsigne
         unsigned char c = text[i];
         step = utf8_length(text + i, nbytes - i);
         if (step == 0)
-            return fail(source, CAPSNET_ERR_FORMAT, "the header is not UTF-8 at byte %zu", i);
+            return source_fail(source, CAPSNET_ERR_FORMAT, "the header is not UTF-8 at byte %zu",
+                               i);
         if (c < 0x20 && (in_string || (c != '\n' && c != '\t' && c != '\r')))
-            return fail(source, CAPSNET_ERR_FORMAT,
-                        "the header has a control character at byte %zu", i);
+            return source_fail(source, CAPSNET_ERR_FORMAT,
+                               "the header has a control character at byte %zu", i);
         if (in_string && c == '\\') {
             if (nbytes - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
-                return fail(source, CAPSNET_ERR_FORMAT,
-                            "the header has a NUL character in a string at byte %zu", i);
+                return source_fail(source, CAPSNET_ERR_FORMAT,
+                                   "the header has a NUL character in a string at byte %zu", i);
             /* The escaped character cannot end the string; if it is not ASCII
              * cJSON refuses it. */
             if (i + 1 < nbytes && text[i + 1] >= 0x20 && text[i + 1] < 0x80)
@@ -219,9 +199,9 @@ static enum capsnet_status check_text(const struct source *source, const unsigne
             in_string = !in_string;
         } else if (!in_string && (c == '{' || c == '[')) {
             if (++depth > HEADER_MAX_DEPTH)
-                return fail(source, CAPSNET_ERR_FORMAT,
-                            "the header nests deeper than %d levels at byte %zu",
-                            HEADER_MAX_DEPTH, i);
+                return source_fail(source, CAPSNET_ERR_FORMAT,
+                                   "the header nests deeper than %d levels at byte %zu",
+                                   HEADER_MAX_DEPTH, i);
         } else if (!in_string && (c == '}' || c == ']')) {
             depth -= depth > 0;
         }
@@ -234,8 +214,8 @@ static enum capsnet_status parse_header(cJSON **root, const struct source *sourc
                                         const unsigned char *text, size_t nbytes)
 {
     if (nbytes == 0 || text[0] != '{')
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "the header does not begin with {; this is no safetensors file");
+        return source_fail(source, CAPSNET_ERR_FORMAT,
+                           "the header does not begin with {; this is no safetensors file");
     enum capsnet_status status = check_text(source, text, nbytes);
     if (status)
         return status;
@@ -243,13 +223,15 @@ static enum capsnet_status parse_header(cJSON **root, const struct source *sourc
     cJSON *parsed = cJSON_ParseWithLengthOpts((const char *)text, nbytes, &end, 0);
     size_t at = end ? (size_t)(end - (const char *)text) : 0;
     if (!parsed)
-        return fail(source, CAPSNET_ERR_FORMAT, "the header is not valid JSON near byte %zu", at);
+        return source_fail(source, CAPSNET_ERR_FORMAT, "the header is not valid JSON near byte %zu",
+                           at);
     for (size_t i = at; i < nbytes; i++) {
         if (text[i] == ' ')
             continue;
         cJSON_Delete(parsed);
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "the header has something other than spaces after its JSON at byte %zu", i);
+        return source_fail(source, CAPSNET_ERR_FORMAT,
+                           "the header has something other than spaces after its JSON at byte %zu",
+                           i);
     }
     *root = parsed;
     return CAPSNET_OK;
@@ -269,7 +251,7 @@ static enum capsnet_status check_unique(const struct source *source, const cJSON
         n++;
     const char **names = malloc((n + 1) * sizeof *names);
     if (!names)
-        return fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu names", n);
+        return source_fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu names", n);
     n = 0;
     cJSON_ArrayForEach(item, object)
         names[n++] = item->string;
@@ -277,7 +259,8 @@ static enum capsnet_status check_unique(const struct source *source, const cJSON
     enum capsnet_status status = CAPSNET_OK;
     for (size_t i = 1; i < n && !status; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            status = fail(source, CAPSNET_ERR_FORMAT, "the header has \"%.100s\" twice", names[i]);
+            status = source_fail(source, CAPSNET_ERR_FORMAT, "the header has \"%.100s\" twice",
+                                 names[i]);
     free(names);
     return status;
 }
@@ -298,17 +281,17 @@ static enum capsnet_status read_dtype(struct safetensors_tensor *tensor,
                                       const struct source *source, const cJSON *item)
 {
     if (!cJSON_IsString(item))
-        return fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" has no dtype string",
-                    tensor->name);
+        return source_fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" has no dtype string",
+                           tensor->name);
     for (size_t i = 0; i < N_DTYPES; i++) {
         if (strcmp(item->valuestring, dtypes[i].name) == 0) {
             tensor->dtype = (enum safetensors_dtype)i;
             return CAPSNET_OK;
         }
     }
-    return fail(source, CAPSNET_ERR_FORMAT,
-                "tensor \"%.100s\" has dtype \"%.20s\"; only F32, F16 and BF16 are known",
-                tensor->name, item->valuestring);
+    return source_fail(source, CAPSNET_ERR_FORMAT,
+                       "tensor \"%.100s\" has dtype \"%.20s\"; only F32, F16 and BF16 are known",
+                       tensor->name, item->valuestring);
 }
 
 /* Reads the dimensions and multiplies them into tensor->count. */
@@ -316,24 +299,26 @@ static enum capsnet_status read_shape(struct safetensors_tensor *tensor,
                                       const struct source *source, const cJSON *array)
 {
     if (!cJSON_IsArray(array))
-        return fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" has no shape array",
-                    tensor->name);
+        return source_fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" has no shape array",
+                           tensor->name);
     const cJSON *item;
     tensor->rank = 0;
     tensor->count = 1;
     cJSON_ArrayForEach(item, array) {
         if (tensor->rank == SAFETENSORS_MAX_RANK)
-            return fail(source, CAPSNET_ERR_FORMAT,
-                        "tensor \"%.100s\" has a shape of more than %d dimensions", tensor->name,
-                        SAFETENSORS_MAX_RANK);
+            return source_fail(source, CAPSNET_ERR_FORMAT,
+                               "tensor \"%.100s\" has a shape of more than %d dimensions",
+                               tensor->name, SAFETENSORS_MAX_RANK);
         size_t dim;
         if (!read_size(&dim, item))
-            return fail(source, CAPSNET_ERR_FORMAT,
-                        "tensor \"%.100s\" has a shape whose dimension %zu is no whole number",
-                        tensor->name, tensor->rank);
+            return source_fail(
+                source, CAPSNET_ERR_FORMAT,
+                "tensor \"%.100s\" has a shape whose dimension %zu is no whole number",
+                tensor->name, tensor->rank);
         if (__builtin_mul_overflow(tensor->count, dim, &tensor->count))
-            return fail(source, CAPSNET_ERR_FORMAT,
-                        "tensor \"%.100s\" has a shape whose product overflows", tensor->name);
+            return source_fail(source, CAPSNET_ERR_FORMAT,
+                               "tensor \"%.100s\" has a shape whose product overflows",
+                               tensor->name);
         tensor->dims[tensor->rank++] = dim;
     }
     return CAPSNET_OK;
@@ -347,22 +332,25 @@ static enum capsnet_status read_span(struct safetensors_tensor *tensor,
     size_t begin, end, nbytes;
     if (!cJSON_IsArray(array) || cJSON_GetArraySize(array) != 2 ||
         !read_size(&begin, array->child) || !read_size(&end, array->child->next))
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "tensor \"%.100s\" has no data_offsets of two whole numbers", tensor->name);
+        return source_fail(source, CAPSNET_ERR_FORMAT,
+                           "tensor \"%.100s\" has no data_offsets of two whole numbers",
+                           tensor->name);
     if (begin > end)
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "tensor \"%.100s\" has data_offsets that run backwards, %zu to %zu",
-                    tensor->name, begin, end);
+        return source_fail(source, CAPSNET_ERR_FORMAT,
+                           "tensor \"%.100s\" has data_offsets that run backwards, %zu to %zu",
+                           tensor->name, begin, end);
     if (end > data_nbytes)
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "tensor \"%.100s\" ends at byte %zu of the data, but the file has only %zu: "
-                    "it may be cut short",
-                    tensor->name, end, data_nbytes);
+        return source_fail(
+            source, CAPSNET_ERR_FORMAT,
+            "tensor \"%.100s\" ends at byte %zu of the data, but the file has only %zu: "
+            "it may be cut short",
+            tensor->name, end, data_nbytes);
     if (__builtin_mul_overflow(tensor->count, dtypes[tensor->dtype].nbytes, &nbytes) ||
         nbytes != end - begin)
-        return fail(source, CAPSNET_ERR_FORMAT,
-                    "tensor \"%.100s\" has %zu elements of %s, which do not fit its %zu bytes",
-                    tensor->name, tensor->count, dtypes[tensor->dtype].name, end - begin);
+        return source_fail(
+            source, CAPSNET_ERR_FORMAT,
+            "tensor \"%.100s\" has %zu elements of %s, which do not fit its %zu bytes",
+            tensor->name, tensor->count, dtypes[tensor->dtype].name, end - begin);
     tensor->data = data + begin;
     return CAPSNET_OK;
 }
@@ -376,17 +364,17 @@ static enum capsnet_status read_tensor(struct safetensors_tensor *tensor,
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
     if (!cJSON_IsObject(item))
-        return fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" is not described by an object",
-                    tensor->name);
+        return source_fail(source, CAPSNET_ERR_FORMAT,
+                           "tensor \"%.100s\" is not described by an object", tensor->name);
     enum capsnet_status status = read_dtype(tensor, source, dtype);
     if (!status)
         status = read_shape(tensor, source, shape);
     if (!status)
         status = read_span(tensor, source, offsets, data, data_nbytes);
     if (!status && cJSON_GetArraySize(item) != 3)
-        status = fail(source, CAPSNET_ERR_FORMAT,
-                      "tensor \"%.100s\" has fields besides dtype, shape and data_offsets",
-                      tensor->name);
+        status = source_fail(source, CAPSNET_ERR_FORMAT,
+                             "tensor \"%.100s\" has fields besides dtype, shape and data_offsets",
+                             tensor->name);
     return status;
 }
 
@@ -414,7 +402,7 @@ static enum capsnet_status check_tiling(const struct safetensors *file,
     size_t n = file->n_tensors, cursor = 0;
     const struct safetensors_tensor **order = malloc((n + 1) * sizeof *order);
     if (!order)
-        return fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu tensors", n);
+        return source_fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu tensors", n);
     for (size_t i = 0; i < n; i++)
         order[i] = &file->tensors[i];
     qsort(order, n, sizeof *order, compare_places);
@@ -422,19 +410,19 @@ static enum capsnet_status check_tiling(const struct safetensors *file,
     for (size_t i = 0; i < n && !status; i++) {
         size_t begin = (size_t)(order[i]->data - data);
         if (begin < cursor)
-            status = fail(source, CAPSNET_ERR_FORMAT,
-                          "tensors \"%.100s\" and \"%.100s\" overlap", order[i - 1]->name,
-                          order[i]->name);
+            status =
+                source_fail(source, CAPSNET_ERR_FORMAT, "tensors \"%.100s\" and \"%.100s\" overlap",
+                            order[i - 1]->name, order[i]->name);
         else if (begin > cursor)
-            status = fail(source, CAPSNET_ERR_FORMAT,
-                          "bytes %zu to %zu of the data are a gap before tensor \"%.100s\"", cursor,
-                          begin, order[i]->name);
+            status = source_fail(source, CAPSNET_ERR_FORMAT,
+                                 "bytes %zu to %zu of the data are a gap before tensor \"%.100s\"",
+                                 cursor, begin, order[i]->name);
         cursor = begin + tensor_nbytes(order[i]);
     }
     if (!status && cursor != data_nbytes)
-        status = fail(source, CAPSNET_ERR_FORMAT,
-                      "%zu bytes follow the last tensor; they belong to none",
-                      data_nbytes - cursor);
+        status = source_fail(source, CAPSNET_ERR_FORMAT,
+                             "%zu bytes follow the last tensor; they belong to none",
+                             data_nbytes - cursor);
     free(order);
     return status;
 }
@@ -445,19 +433,20 @@ static enum capsnet_status read_metadata(struct safetensors *file, const struct 
                                          const cJSON *object)
 {
     if (!cJSON_IsObject(object))
-        return fail(source, CAPSNET_ERR_FORMAT, "__metadata__ is not an object");
+        return source_fail(source, CAPSNET_ERR_FORMAT, "__metadata__ is not an object");
     enum capsnet_status status = check_unique(source, object);
     if (status)
         return status;
     size_t n = (size_t)cJSON_GetArraySize(object);
     file->metadata = calloc(n + 1, sizeof *file->metadata);
     if (!file->metadata)
-        return fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu metadata strings", n);
+        return source_fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu metadata strings", n);
     const cJSON *item;
     cJSON_ArrayForEach(item, object) {
         if (!cJSON_IsString(item))
-            return fail(source, CAPSNET_ERR_FORMAT,
-                        "__metadata__ has \"%.100s\", whose value is not a string", item->string);
+            return source_fail(source, CAPSNET_ERR_FORMAT,
+                               "__metadata__ has \"%.100s\", whose value is not a string",
+                               item->string);
         file->metadata[file->n_metadata++] =
             (struct safetensors_metadata){item->string, item->valuestring};
     }
@@ -473,7 +462,7 @@ static enum capsnet_status read_entries(struct safetensors *file, const struct s
     size_t n = (size_t)cJSON_GetArraySize(file->root);
     file->tensors = calloc(n + 1, sizeof *file->tensors);
     if (!file->tensors)
-        return fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu tensors", n);
+        return source_fail(source, CAPSNET_ERR_MEMORY, "out of memory for %zu tensors", n);
     const cJSON *item;
     cJSON_ArrayForEach(item, file->root) {
         if (strcmp(item->string, "__metadata__") == 0)
@@ -494,23 +483,25 @@ enum capsnet_status safetensors_parse(struct safetensors **file, const char *nam
     const struct source source = {name, error};
     const unsigned char *p = bytes;
     if (nbytes == 0)
-        return fail(&source, CAPSNET_ERR_FORMAT, "the file is empty");
+        return source_fail(&source, CAPSNET_ERR_FORMAT, "the file is empty");
     if (nbytes < PREFIX_NBYTES)
-        return fail(&source, CAPSNET_ERR_FORMAT,
-                    "the file has only %zu bytes, too few for a safetensors file", nbytes);
+        return source_fail(&source, CAPSNET_ERR_FORMAT,
+                           "the file has only %zu bytes, too few for a safetensors file", nbytes);
     uint64_t header_nbytes = load32(p) | (uint64_t)load32(p + 4) << 32;
     if (header_nbytes > HEADER_MAX_NBYTES)
-        return fail(&source, CAPSNET_ERR_FORMAT,
-                    "the header length is %llu bytes, more than %d; this is no safetensors file",
-                    (unsigned long long)header_nbytes, HEADER_MAX_NBYTES);
+        return source_fail(
+            &source, CAPSNET_ERR_FORMAT,
+            "the header length is %llu bytes, more than %d; this is no safetensors file",
+            (unsigned long long)header_nbytes, HEADER_MAX_NBYTES);
     if (header_nbytes > nbytes - PREFIX_NBYTES)
-        return fail(&source, CAPSNET_ERR_FORMAT,
-                    "the header length is %llu bytes, but only %zu follow: the file is cut short",
-                    (unsigned long long)header_nbytes, nbytes - PREFIX_NBYTES);
+        return source_fail(
+            &source, CAPSNET_ERR_FORMAT,
+            "the header length is %llu bytes, but only %zu follow: the file is cut short",
+            (unsigned long long)header_nbytes, nbytes - PREFIX_NBYTES);
 
     struct safetensors *made = calloc(1, sizeof *made);
     if (!made)
-        return fail(&source, CAPSNET_ERR_MEMORY, "out of memory");
+        return source_fail(&source, CAPSNET_ERR_MEMORY, "out of memory");
     const unsigned char *header = p + PREFIX_NBYTES, *data = header + header_nbytes;
     enum capsnet_status status = parse_header(&made->root, &source, header, (size_t)header_nbytes);
     if (!status)
@@ -535,22 +526,22 @@ enum capsnet_status safetensors_open(struct safetensors **file, const char *path
     /* O_NONBLOCK: a FIFO must be refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
-        status = fail(&source, CAPSNET_ERR_IO, "cannot open the file: %s", strerror(errno));
+        status = source_fail(&source, CAPSNET_ERR_IO, "cannot open the file: %s", strerror(errno));
         goto out;
     }
     if (!S_ISREG(info.st_mode)) {
-        status = fail(&source, CAPSNET_ERR_IO, "this is %s, not a file",
-                      S_ISDIR(info.st_mode) ? "a folder" : "a device, pipe or socket");
+        status = source_fail(&source, CAPSNET_ERR_IO, "this is %s, not a file",
+                             S_ISDIR(info.st_mode) ? "a folder" : "a device, pipe or socket");
         goto out;
     }
     nbytes = (size_t)info.st_size;
     if (nbytes == 0) { /* which mmap would refuse */
-        status = fail(&source, CAPSNET_ERR_FORMAT, "the file is empty");
+        status = source_fail(&source, CAPSNET_ERR_FORMAT, "the file is empty");
         goto out;
     }
     map = mmap(NULL, nbytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) {
-        status = fail(&source, CAPSNET_ERR_IO, "cannot map the file: %s", strerror(errno));
+        status = source_fail(&source, CAPSNET_ERR_IO, "cannot map the file: %s", strerror(errno));
         goto out;
     }
     status = safetensors_parse(file, path, map, nbytes, error);
@@ -744,24 +735,26 @@ enum capsnet_status safetensors_write(const char *path, const struct safetensors
     if (!make_header(&header, &header_nbytes, entries, n_entries, metadata, n_metadata) ||
         asprintf(&temporary, "%s.tmp-%ld", path, (long)getpid()) < 0) {
         temporary = NULL; /* asprintf leaves it undefined */
-        status = fail(&source, CAPSNET_ERR_MEMORY, "out of memory for the header");
+        status = source_fail(&source, CAPSNET_ERR_MEMORY, "out of memory for the header");
         goto out;
     }
     folder = open_folder(path);
     if (folder < 0) {
-        status = fail(&source, CAPSNET_ERR_IO, "cannot open the folder: %s", strerror(errno));
+        status =
+            source_fail(&source, CAPSNET_ERR_IO, "cannot open the folder: %s", strerror(errno));
         goto out;
     }
     if (!write_file(temporary, header, header_nbytes, entries, n_entries) ||
         rename(temporary, path) != 0) {
-        status = fail(&source, CAPSNET_ERR_IO, "cannot write the file: %s", strerror(errno));
+        status = source_fail(&source, CAPSNET_ERR_IO, "cannot write the file: %s", strerror(errno));
         unlink(temporary);
         goto out;
     }
     /* Some file systems cannot sync a folder (EINVAL); then there is nothing to do. */
     if (fsync(folder) != 0 && errno != EINVAL)
-        status = fail(&source, CAPSNET_ERR_IO,
-                      "the file is written, but its folder cannot be synced: %s", strerror(errno));
+        status = source_fail(&source, CAPSNET_ERR_IO,
+                             "the file is written, but its folder cannot be synced: %s",
+                             strerror(errno));
 out:
     if (folder >= 0)
         close(folder);
