@@ -105,18 +105,55 @@ static void shift(float *out, const struct dataset *data, const uint8_t *image, 
                 *out++ = pixel(data, image, y - dy, x - dx, c) / 255;
 }
 
-void augment_image(float *out, const struct dataset *data, size_t i,
+/* The largest (sign 1) or smallest (-1) of the pixel at p and its neighbours
+ * above, below, left and right. */
+static float extreme(const float *p, const struct dataset *data, size_t y, size_t x, float sign)
+{
+    const size_t step = data->channels, row = data->width * step;
+    float most = sign * *p;
+    if (y > 0)
+        most = fmaxf(most, sign * *(p - row));
+    if (y + 1 < data->height)
+        most = fmaxf(most, sign * p[row]);
+    if (x > 0)
+        most = fmaxf(most, sign * *(p - step));
+    if (x + 1 < data->width)
+        most = fmaxf(most, sign * p[step]);
+    return sign * most;
+}
+
+/* Thicker (share above 0) or thinner strokes: that share of the way to the
+ * gray dilation or erosion of the image. */
+static void stroke(float *out, const float *image, const struct dataset *data, float share)
+{
+    const float sign = share < 0 ? -1 : 1;
+    for (size_t y = 0; y < data->height; y++)
+        for (size_t x = 0; x < data->width; x++)
+            for (size_t c = 0; c < data->channels; c++, image++)
+                *out++ = *image + fabsf(share) * (extreme(image, data, y, x, sign) - *image);
+}
+
+void augment_overlay(float *out, const float *other, size_t n)
+{
+    for (size_t p = 0; p < n; p++)
+        out[p] = fminf(1, out[p] + other[p]);
+}
+
+void augment_image(float *out, float *scratch, const struct dataset *data, size_t i,
                    const struct augmentation *g, struct random r)
 {
     const uint8_t *image = data->pixels + i * data->height * data->width * data->channels;
     const uint64_t reach = 2 * (uint64_t)g->shift + 1;
     long dy = (long)random_below(&r, reach) - g->shift;
     long dx = (long)random_below(&r, reach) - g->shift;
+    float *moved = g->stroke > 0 ? scratch : out;
     if (g->rotate <= 0 && g->zoom <= 0 && g->shear <= 0 && g->elastic <= 0) {
-        shift(out, data, image, dy, dx);
-        return;
+        shift(moved, data, image, dy, dx);
+    } else {
+        struct warp w = {.dy = (float)dy, .dx = (float)dx};
+        draw_warp(&w, g, &r);
+        resample(moved, data, image, &w, g->elastic > 0);
     }
-    struct warp w = {.dy = (float)dy, .dx = (float)dx};
-    draw_warp(&w, g, &r);
-    resample(out, data, image, &w, g->elastic > 0);
+    if (g->stroke > 0)
+        stroke(out, moved, data, random_uniform(&r, -g->stroke, g->stroke));
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gradient.h"
+
 /* Room for one batch. */
 struct buffers {
     float *images, *lengths, *poses, *winners, *pictures;
@@ -17,6 +19,7 @@ struct buffers {
 static void evaluate_batch(struct evaluation *e, struct capsnet_workspace *ws, size_t first,
                            size_t n, const uint8_t *labels, struct buffers *b)
 {
+    float dlengths[256];
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
     capsnet_forward(ws, n, b->images, b->lengths, b->poses);
@@ -29,6 +32,8 @@ static void evaluate_batch(struct evaluation *e, struct capsnet_workspace *ws, s
         e->answers[first + i] = (uint8_t)winner;
         e->lengths[first + i] = b->lengths[i * shape->classes + winner];
         e->wrong += winner != labels[i];
+        e->margin += (double)margin_loss(shape->classes, b->lengths + i * shape->classes,
+                                         labels[i], labels[i], dlengths);
     }
     capsnet_decode(ws, n, b->winners, b->classes, b->pictures);
     for (size_t i = 0; i < n; i++)
@@ -98,6 +103,7 @@ enum capsnet_status evaluate_pictures(struct evaluation *out, float *pictures,
         if (pictures)
             memcpy(pictures + first * pixels, b.pictures, count * pixels * sizeof *pictures);
     }
+    e.margin /= e.n ? (double)e.n : 1;
     *out = e;
     status = CAPSNET_OK;
 out:

@@ -10,6 +10,7 @@
 /* What the model said of n images; free with evaluation_free(). */
 struct evaluation {
     size_t n, wrong;
+    double margin;     /* mean margin loss (equation 4 of the paper) */
     uint8_t *answers;  /* [n] the longest capsule */
     float *lengths;    /* [n] its length */
     float *errors;     /* [n] mean squared pixel error of its reconstruction */

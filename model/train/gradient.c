@@ -5,17 +5,19 @@
 
 #include <string.h>
 
-float margin_loss(size_t classes, const float *lengths, size_t label, float *dlengths)
+float margin_loss(size_t classes, const float *lengths, size_t label, size_t other,
+                  float *dlengths)
 {
     const float high = 0.9f, low = 0.1f, lambda = 0.5f;
     float loss = 0;
     for (size_t j = 0; j < classes; j++) {
+        const int present = j == label || j == other;
         dlengths[j] = 0;
         /* Negated, so that a NaN makes the loss one: < and > would call it 0. */
-        if (j == label && !(lengths[j] >= high)) {
+        if (present && !(lengths[j] >= high)) {
             loss += (high - lengths[j]) * (high - lengths[j]);
             dlengths[j] = -2 * (high - lengths[j]);
-        } else if (j != label && !(lengths[j] <= low)) {
+        } else if (!present && !(lengths[j] <= low)) {
             loss += lambda * (lengths[j] - low) * (lengths[j] - low);
             dlengths[j] = 2 * lambda * (lengths[j] - low);
         }
@@ -27,15 +29,16 @@ float margin_loss(size_t classes, const float *lengths, size_t label, float *dle
  * the sigmoid) into ddecoder[3]; the margin's share into poses, which become
  * their own gradient. */
 static void image_gradient(struct capsnet_workspace *ws, size_t n, size_t i, const float *target,
-                           size_t label, float alpha, const float *lengths, float *poses,
-                           struct batch_result *result)
+                           size_t label, size_t other, float alpha, const float *lengths,
+                           float *poses, struct batch_result *result)
 {
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
     const float mean = 1 / (float)n;
     float dlengths[256];
-    result->margin += (double)margin_loss(shape->classes, lengths, label, dlengths);
-    result->correct += capsnet_winner(shape, lengths) == label;
+    result->margin += (double)margin_loss(shape->classes, lengths, label, other, dlengths);
+    const size_t winner = capsnet_winner(shape, lengths);
+    result->correct += winner == label || winner == other;
 
     const float *picture = ws->decoder[3] + i * at->pixels_row;
     float *dy = ws->ddecoder[3] + i * at->pixels_row, squares = 0;
@@ -55,8 +58,9 @@ static void image_gradient(struct capsnet_workspace *ws, size_t n, size_t i, con
 }
 
 void batch_gradient(struct capsnet_workspace *ws, size_t n, const float *images,
-                    const float *targets, const uint8_t *labels, float alpha, float *grad,
-                    float *lengths, float *poses, struct batch_result *result)
+                    const float *targets, const uint8_t *labels, const uint8_t *others,
+                    float alpha, float *grad, float *lengths, float *poses,
+                    struct batch_result *result)
 {
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
@@ -67,8 +71,9 @@ void batch_gradient(struct capsnet_workspace *ws, size_t n, const float *images,
     decoder_forward(ws, n);
 
     for (size_t i = 0; i < n; i++)
-        image_gradient(ws, n, i, targets + i * at->pixels, labels[i], alpha,
-                       lengths + i * shape->classes, poses + i * at->outputs, result);
+        image_gradient(ws, n, i, targets + i * at->pixels, labels[i],
+                       others ? others[i] : labels[i], alpha, lengths + i * shape->classes,
+                       poses + i * at->outputs, result);
     result->margin /= (double)n;
     result->reconstruction /= (double)n;
     result->loss = result->margin + (double)alpha * result->reconstruction;

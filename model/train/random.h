@@ -26,7 +26,14 @@ static inline uint64_t random_next(struct random *r)
     return z ^ z >> 31;
 }
 
-enum random_purpose { RANDOM_WEIGHTS = 1, RANDOM_ORDER, RANDOM_AUGMENT, RANDOM_HOLDOUT };
+enum random_purpose {
+    RANDOM_WEIGHTS = 1,
+    RANDOM_ORDER,
+    RANDOM_AUGMENT,
+    RANDOM_HOLDOUT,
+    RANDOM_PAIR,
+    RANDOM_AUGMENT_PAIR
+};
 
 static inline struct random random_stream(uint64_t seed, enum random_purpose purpose,
                                           uint64_t epoch, uint64_t item)

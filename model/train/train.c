@@ -222,6 +222,31 @@ static enum capsnet_status check_outputs(const struct train_options *o,
     return status;
 }
 
+/* The weights that a run begins with: random, or those of a file. */
+static enum capsnet_status set_parameters(struct trainer *t, struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    struct capsnet_model *model = t->model;
+    if (o->init) {
+        struct safetensors *file;
+        enum capsnet_status status = safetensors_open(&file, o->init, error);
+        if (status != CAPSNET_OK)
+            return status;
+        struct capsnet_error inner;
+        status = model_import(model, file, "", model->parameters, &inner);
+        safetensors_close(file);
+        if (status != CAPSNET_OK) {
+            snprintf(error->text, sizeof error->text, "%.150s: %.300s", o->init, inner.text);
+            return status;
+        }
+    } else {
+        init_parameters(model, o->seed);
+    }
+    if (t->adam.ema)
+        memcpy(t->adam.ema, model->parameters, model->at.total * sizeof(float));
+    return CAPSNET_OK;
+}
+
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -252,19 +277,18 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     t->adam.v = huge_alloc(bytes);
     t->adam.ema = o->ema > 0 ? huge_alloc(bytes) : NULL;
     t->images = malloc(o->batch * at->pixels * sizeof(float));
+    t->targets = malloc(o->batch * at->pixels * sizeof(float));
+    t->scratch = malloc(o->threads * 2 * at->pixels * sizeof(float));
     t->lengths = malloc(o->batch * shape.classes * sizeof(float));
     t->poses = malloc(o->batch * at->outputs * sizeof(float));
     t->labels = malloc(o->batch);
+    t->others = malloc(o->batch);
     t->history = calloc(o->epochs, sizeof *t->history);
-    if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) || !t->images || !t->lengths ||
-        !t->poses || !t->labels || !t->history)
+    if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) || !t->images ||
+        !t->targets || !t->scratch || !t->lengths || !t->poses || !t->labels || !t->others ||
+        !t->history)
         return no_memory(error);
-    if (o->resume)
-        return checkpoint_load(t, error);
-    init_parameters(t->model, o->seed);
-    if (t->adam.ema)
-        memcpy(t->adam.ema, t->model->parameters, bytes);
-    return CAPSNET_OK;
+    return o->resume ? checkpoint_load(t, error) : set_parameters(t, error);
 }
 
 static void tear_down(struct trainer *t)
@@ -275,9 +299,12 @@ static void tear_down(struct trainer *t)
     huge_free(t->adam.v, bytes);
     huge_free(t->adam.ema, bytes);
     free(t->images);
+    free(t->targets);
+    free(t->scratch);
     free(t->lengths);
     free(t->poses);
     free(t->labels);
+    free(t->others);
     free(t->split);
     free(t->order);
     free(t->history);
@@ -294,14 +321,40 @@ static size_t steps_per_epoch(const struct trainer *t)
     return (t->n_train + t->options->batch - 1) / t->options->batch;
 }
 
+/* The image that lies on image from: one of another class, of the training
+ * images too, or from itself when it stays alone. */
+static uint32_t draw_partner(const struct trainer *t, uint32_t from)
+{
+    struct random r = random_stream(t->options->seed, RANDOM_PAIR, t->epoch, from);
+    if (random_uniform(&r, 0, 1) >= t->options->pairs)
+        return from;
+    uint32_t partner = t->split[random_below(&r, t->n_train)];
+    return t->data.labels[partner] == t->data.labels[from] ? from : partner;
+}
+
+/* Image i of this rank's share of the batch.  Of a pair the decoder learns the
+ * first digit alone; each is shifted twice as far, so that both can be seen. */
 static void fill_image(void *context, size_t i, size_t thread)
 {
-    (void)thread;
     struct trainer *t = context;
-    const uint32_t from = t->order[t->share + i];
-    augment_image(t->images + i * t->model->at.pixels, &t->data, from, &t->options->augmentation,
-                  random_stream(t->options->seed, RANDOM_AUGMENT, t->epoch, from));
+    const uint64_t seed = t->options->seed;
+    const size_t pixels = t->model->at.pixels;
+    const uint32_t from = t->order[t->share + i], partner = draw_partner(t, from);
+    float *image = t->images + i * pixels, *target = t->targets + i * pixels;
+    float *other = t->scratch + thread * 2 * pixels, *scratch = other + pixels;
+    struct augmentation augmentation = t->options->augmentation;
+    if (partner != from)
+        augmentation.shift *= 2;
+    augment_image(target, scratch, &t->data, from, &augmentation,
+                  random_stream(seed, RANDOM_AUGMENT, t->epoch, from));
+    memcpy(image, target, pixels * sizeof *image);
+    if (partner != from) {
+        augment_image(other, scratch, &t->data, partner, &augmentation,
+                      random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, from));
+        augment_overlay(image, other, pixels);
+    }
     t->labels[i] = t->data.labels[from];
+    t->others[i] = t->data.labels[partner];
 }
 
 /* Adam's rate at an update: linear warm-up, then half a cosine. */
@@ -329,8 +382,8 @@ static void share_gradient(struct trainer *t, size_t own, size_t n, double sums[
         memset(t->grad, 0, total * sizeof *t->grad);
         return;
     }
-    batch_gradient(t->ws, own, t->images, t->images, t->labels, t->options->alpha, t->grad,
-                   t->lengths, t->poses, &result);
+    batch_gradient(t->ws, own, t->images, t->targets, t->labels, t->others, t->options->alpha,
+                   t->grad, t->lengths, t->poses, &result);
     const float weight = (float)own / (float)n;
     for (size_t i = 0; own < n && i < total; i++)
         t->grad[i] *= weight;
@@ -416,8 +469,10 @@ static enum capsnet_status log_epoch(const struct trainer *t, double seconds, do
                 t->epoch + 1, s->loss / n, s->margin / n, s->reconstruction / n, s->wrong,
                 s->images);
         if (t->n_holdout)
-            fprintf(file, "\"held_out_wrong\": %zu, \"held_out_images\": %zu, ", held_out->wrong,
-                    held_out->n);
+            fprintf(file,
+                    "\"held_out_wrong\": %zu, \"held_out_images\": %zu, "
+                    "\"held_out_margin\": %.9g, ",
+                    held_out->wrong, held_out->n, held_out->margin);
         fprintf(file, "\"seconds\": %.1f, \"images_per_second\": %.1f}\n", seconds, per_second);
         bad = ferror(file);
         bad |= fclose(file) != 0;
@@ -450,8 +505,9 @@ static enum capsnet_status report_epoch(struct trainer *t, struct progress *prog
            t->epoch + 1, t->options->epochs, s->loss / n, s->margin / n, s->reconstruction / n,
            100.0 * (double)s->wrong / n);
     if (t->n_holdout)
-        printf(", held-out error %.2f %% (%zu of %zu)",
-               100.0 * (double)held_out.wrong / (double)held_out.n, held_out.wrong, held_out.n);
+        printf(", held-out error %.2f %% (%zu of %zu; margin %.5f)",
+               100.0 * (double)held_out.wrong / (double)held_out.n, held_out.wrong, held_out.n,
+               held_out.margin);
     printf(", %.0f images/s, %s left\n", per_second,
            duration(left, (double)(t->options->epochs - t->epoch - 1) * (double)t->n_train /
                               per_second));

@@ -8,6 +8,7 @@
 #include "augment.h"
 
 struct train_options {
+    const char *init; /* a weights file to start from, or NULL */
     const char *data, *out, *checkpoint, *log, *name, *labels, *cpu_level;
     const char *command; /* how the program was called, for the file */
     int resume, test, no_pictures;
@@ -19,6 +20,7 @@ struct train_options {
     float alpha;            /* weight of the reconstruction loss */
     float error_threshold;  /* NAN: measured */
     struct augmentation augmentation;
+    float pairs; /* share of images that a second digit lies on */
     enum safetensors_dtype dtype;
     struct capsnet_shape shape; /* image size and classes are the data's */
 };

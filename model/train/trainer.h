@@ -26,8 +26,9 @@ struct trainer {
     struct capsnet_workspace *ws;
     float *grad; /* [layout.total] */
     struct adam adam;
-    float *images, *lengths, *poses; /* one batch */
-    uint8_t *labels;
+    float *images, *targets, *lengths, *poses; /* one batch */
+    uint8_t *labels, *others; /* others: the class of a second digit, or the label */
+    float *scratch; /* [threads][2 pictures] */
     size_t epoch, step; /* the next step to do: of this epoch */
     size_t share;       /* where in order this rank's images of the batch begin */
     int stop;           /* a signal has come, on whatever rank */

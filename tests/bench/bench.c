@@ -105,7 +105,7 @@ void bench_workspace(struct bench *b, size_t threads, int training)
 double bench_gradient(struct bench *b)
 {
     struct batch_result result;
-    batch_gradient(b->ws, BENCH_BATCH, b->images, b->images, b->labels, 0.0005f, b->grad,
+    batch_gradient(b->ws, BENCH_BATCH, b->images, b->images, b->labels, NULL, 0.0005f, b->grad,
                    b->lengths, b->poses, &result);
     return result.loss;
 }

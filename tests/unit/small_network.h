@@ -60,6 +60,6 @@ struct small_answer {
 void small_answer_room(struct small_answer *answer, const struct small *s);
 /* tensor stands for s->tensor, so that it can be varied. */
 void small_reference(struct small_answer *answer, const struct small *s, double *const *tensor,
-                     const float *image, size_t class_index);
+                     const float *image, size_t class_index, size_t other);
 
 #endif

@@ -132,7 +132,7 @@ static void check_backward(struct golden *g)
     float *grad = huge_alloc(at->total * sizeof *grad), *values;
     size_t count;
     float alpha = strtof(safetensors_get_metadata(g->expected, "alpha"), NULL);
-    batch_gradient(g->ws, g->n, g->images, g->images, g->labels, alpha, grad, g->lengths,
+    batch_gradient(g->ws, g->n, g->images, g->images, g->labels, NULL, alpha, grad, g->lengths,
                    g->poses, &result);
     float *loss = read_tensor(g->expected, "loss", NULL);
     print_message("  loss %.7f, expected %.7f\n", result.loss, (double)loss[0]);

@@ -21,19 +21,22 @@ static void test_margin(const struct kernels *k, struct random *random, struct w
     (void)k;
     static const struct {
         float lengths[3];
-        size_t label;
+        size_t label, other;
         double loss, slope[3];
     } cases[] = {
-        {{0.5f, 0.5f, 0.1f}, 0, 0.24, {-0.8, 0.4, 0}},
-        {{0.5f, 0.5f, 0.1f}, 1, 0.24, {0.4, -0.8, 0}},
-        {{0, 0, 0}, 2, 0.81, {0, 0, -1.8}},
-        {{0.9f, 0.1f, 0.05f}, 0, 0, {0, 0, 0}},
-        {{0.99f, 0.0f, 0.99f}, 0, 0.39605, {0, 0, 0.89}},
-        {{1, 1, 1}, 1, 0.81, {0.9, 0, 0.9}},
+        {{0.5f, 0.5f, 0.1f}, 0, 0, 0.24, {-0.8, 0.4, 0}},
+        {{0.5f, 0.5f, 0.1f}, 1, 1, 0.24, {0.4, -0.8, 0}},
+        {{0, 0, 0}, 2, 2, 0.81, {0, 0, -1.8}},
+        {{0.9f, 0.1f, 0.05f}, 0, 0, 0, {0, 0, 0}},
+        {{0.99f, 0.0f, 0.99f}, 0, 0, 0.39605, {0, 0, 0.89}},
+        {{0.99f, 0.0f, 0.99f}, 0, 2, 0, {0, 0, 0}},
+        {{0.5f, 0.5f, 0.5f}, 1, 0, 0.4, {-0.8, -0.8, 0.4}},
+        {{1, 1, 1}, 1, 1, 0.81, {0.9, 0, 0.9}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float slope[3] = {7, 7, 7};
-        float loss = margin_loss(3, cases[i].lengths, cases[i].label, slope);
+        float loss = margin_loss(3, cases[i].lengths, cases[i].label, cases[i].other,
+                                 slope);
         check_value(worst, (double)loss, cases[i].loss, 8 * ROUNDING, "loss of case %zu", i);
         for (size_t j = 0; j < 3; j++)
             check_value(worst, (double)slope[j], cases[i].slope[j], 8 * ROUNDING,
@@ -44,7 +47,7 @@ static void test_margin(const struct kernels *k, struct random *random, struct w
     for (size_t j = 0; j < 3; j++) {
         float lengths[3] = {0.95f, 0.05f, 0.05f};
         lengths[j] = NAN;
-        assert_true(isnan(margin_loss(3, lengths, 0, unused_slope)));
+        assert_true(isnan(margin_loss(3, lengths, 0, 0, unused_slope)));
     }
     /* The derivative is the loss's own: both pieces are parabolas, so a central
      * difference is exact away from their ends, but for 4 roundings over h. */
@@ -53,19 +56,20 @@ static void test_margin(const struct kernels *k, struct random *random, struct w
         float at[4], slope[4], unused[4];
         for (size_t j = 0; j < 4; j++)
             at[j] = (float)fabs(random_real(random));
-        size_t label = random_below(random, 4), j = random_below(random, 4);
-        (void)margin_loss(4, at, label, slope);
-        const double corner = j == label ? 0.9 : 0.1;
+        size_t label = random_below(random, 4), other = random_below(random, 4);
+        size_t j = random_below(random, 4);
+        (void)margin_loss(4, at, label, other, slope);
+        const double corner = j == label || j == other ? 0.9 : 0.1;
         if (fabs((double)at[j] - corner) < (double)h)
             continue;
         const float centre = at[j];
         at[j] = centre + h;
-        const double above = (double)margin_loss(4, at, label, unused), right = (double)at[j];
+        const double above = (double)margin_loss(4, at, label, other, unused), right = (double)at[j];
         at[j] = centre - h;
-        const double below = (double)margin_loss(4, at, label, unused);
+        const double below = (double)margin_loss(4, at, label, other, unused);
         check_value(worst, (double)slope[j], (above - below) / (right - (double)at[j]),
-                    16 * ROUNDING / (double)h, "length %g, class %zu, label %zu", (double)centre,
-                    j, label);
+                    16 * ROUNDING / (double)h, "length %g, class %zu, labels %zu, %zu",
+                    (double)centre, j, label, other);
     }
 }
 
@@ -75,7 +79,7 @@ struct problem {
     struct small s;
     size_t n;
     const float *images;
-    uint8_t labels[32];
+    uint8_t labels[32], others[32];
     float *grad, *lengths, *poses;
     struct batch_result result;
     struct small_answer answer;
@@ -86,7 +90,8 @@ static double loss_of(struct problem *p, double *const *tensor, double *margin, 
 {
     *margin = *pixels = 0;
     for (size_t i = 0; i < p->n; i++) {
-        small_reference(&p->answer, &p->s, tensor, p->images + i * p->s.at->pixels, p->labels[i]);
+        small_reference(&p->answer, &p->s, tensor, p->images + i * p->s.at->pixels, p->labels[i],
+                        p->others[i]);
         *margin += p->answer.margin / (double)p->n;
         *pixels += p->answer.pixels / (double)p->n;
     }
@@ -182,9 +187,10 @@ static void check_loss(struct problem *p, struct worst *worst)
     check_value(worst, p->result.margin, margin, 2e-5 * margin, "the margin loss");
     check_value(worst, p->result.reconstruction, pixels, 2e-5 * pixels, "the pixel loss");
     size_t correct = 0;
-    for (size_t i = 0; i < p->n; i++)
-        correct += capsnet_winner(&p->s.shape, p->lengths + i * p->s.shape.classes) ==
-                   p->labels[i];
+    for (size_t i = 0; i < p->n; i++) {
+        size_t winner = capsnet_winner(&p->s.shape, p->lengths + i * p->s.shape.classes);
+        correct += winner == p->labels[i] || winner == p->others[i];
+    }
     assert_int_equal(p->result.correct, correct);
 }
 
@@ -197,8 +203,10 @@ static void check_problem(const struct kernels *k, struct random *random, struct
     small_create(&p.s, shape, k->level, random);
     small_answer_room(&p.answer, &p.s);
     p.images = small_images(&p.s, n, random);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         p.labels[i] = (uint8_t)random_below(random, shape->classes);
+        p.others[i] = i % 2 ? (uint8_t)random_below(random, shape->classes) : p.labels[i];
+    }
     p.lengths = check_floats(n * shape->classes);
     p.poses = check_floats(n * p.s.at->outputs);
     p.grad = huge_alloc(p.s.at->total * sizeof *p.grad);
@@ -208,8 +216,8 @@ static void check_problem(const struct kernels *k, struct random *random, struct
             canary_fill(p.grad + small_index(&p.s, t, i), 1);
     if (workspace_create(&ws, p.s.model, n + 3, 2, 1, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
-    batch_gradient(ws, n, p.images, p.images, p.labels, ALPHA, p.grad, p.lengths, p.poses,
-                   &p.result);
+    batch_gradient(ws, n, p.images, p.images, p.labels, p.others, ALPHA, p.grad, p.lengths,
+                   p.poses, &p.result);
     check_loss(&p, worst);
     check_padding(&p);
     for (size_t t = 0; t < SMALL_TENSORS; t++)

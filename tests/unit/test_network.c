@@ -202,7 +202,8 @@ static void check_shape(const struct kernels *k, struct random *random, struct w
     for (size_t i = 0; i < N; i++) {
         classes[i] = random_below(random, shape->classes);
         small_answer_room(&want[i], &s);
-        small_reference(&want[i], &s, s.tensor, images + i * s.at->pixels, classes[i]);
+        small_reference(&want[i], &s, s.tensor, images + i * s.at->pixels, classes[i],
+                        classes[i]);
     }
     check_conv1(&s, ws, images, &want[0], worst, what);
     canary_fill(ws->primary, N * s.at->positions * s.at->primary_row);

@@ -244,7 +244,7 @@ static void test_threads(const struct kernels *k, struct random *random, struct 
             float *poses = check_floats(n * s.at->outputs);
             a[t] = answers_room(&s, n);
             answer(ws, &s, images, &a[t]);
-            batch_gradient(training, n, images, images, labels, 0.02f, grad[t], lengths, poses,
+            batch_gradient(training, n, images, images, labels, NULL, 0.02f, grad[t], lengths, poses,
                            &result[t]);
             capsnet_workspace_free(ws);
             capsnet_workspace_free(training);

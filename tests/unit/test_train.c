@@ -296,6 +296,38 @@ static void test_repeatable(void **state)
     assert_false(same_run("first", "other"));
 }
 
+/* A second run goes on from the first one's weights, with any options but the
+ * shape; with the rate at 0 it gives them back. */
+static void test_init(void **state)
+{
+    (void)state;
+    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first --dtype f32");
+    expect(0, "wrote same",
+           "train " NETWORK "--epochs 1 --out same --dtype f32 --init first --rate 0");
+    assert_true(same_run("first", "same"));
+    expect(0, "wrote other", "train " NETWORK "--epochs 1 --out other --dtype f32 --init first");
+    assert_false(same_run("first", "other"));
+    expect(1, "first: ", "train " NETWORK "--epochs 1 --out x --init first --conv1 17");
+    expect(1, "none: ", "train " NETWORK "--epochs 1 --out x --init none");
+}
+
+/* Strokes and pairs are drawn from the seed like all else, on any number of
+ * threads, and both change the run. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    expect(0, "wrote plain", "train " NETWORK "--epochs 2 --out plain");
+    expect(0, "wrote pairs", "train " NETWORK "--epochs 2 --out pairs --pairs 0.5");
+    expect(0, "wrote stroke", "train " NETWORK "--epochs 2 --out stroke --stroke 0.5");
+    assert_false(same_run("plain", "pairs"));
+    assert_false(same_run("plain", "stroke"));
+    for (unsigned threads = 1; threads <= 3; threads += 2) {
+        expect(0, "wrote other",
+               "train " NETWORK "--epochs 2 --out other --pairs 0.5 --threads %u", threads);
+        assert_true(same_run("pairs", "other"));
+    }
+}
+
 /* ---- Broken off ----------------------------------------------------------- */
 
 /* Long enough that a signal after the first checkpoint finds it running. */
@@ -369,7 +401,7 @@ static void test_other_options(void **state)
     (void)state;
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
-                                         "--limit 200",  "--elastic 0.5"};
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         expect(1, "other options", "train " NETWORK "--epochs 2 --out done --resume %s",
@@ -540,7 +572,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns),      cmocka_unit_test(test_eval),
-        cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
+        cmocka_unit_test(test_pairs),       cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_highest_rate),
