@@ -33,10 +33,29 @@ static int fail(const struct capsnet_error *error)
 
 /* ---- train --------------------------------------------------------------- */
 
-/* The command as it was typed, with the program's plain name. */
+/* Whether an option has no part in the numbers that a run gives. */
+static int is_incidental(const char *word, size_t *values)
+{
+    static const struct {
+        const char *name;
+        size_t values;
+    } options[] = {{"--resume", 0}, {"--no-pictures", 0}, {"--threads", 1}, {"--log", 1},
+                   {"--checkpoint", 1}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const size_t length = strlen(options[i].name);
+        if (strncmp(word, options[i].name, length) != 0 || (word[length] && word[length] != '='))
+            continue;
+        *values = word[length] ? 0 : options[i].values;
+        return 1;
+    }
+    return 0;
+}
+
+/* The command as it was typed, with the program's plain name and without what
+ * concerns this machine or this attempt only. */
 static char *command_line(int argc, char **argv)
 {
-    size_t length = 64;
+    size_t length = 64, values;
     for (int i = 1; i < argc; i++)
         length += strlen(argv[i]) + 1;
     char *text = malloc(length), *end = text;
@@ -44,6 +63,10 @@ static char *command_line(int argc, char **argv)
         return NULL;
     end = stpcpy(end, "capsnet-train train");
     for (int i = 1; i < argc; i++) {
+        if (is_incidental(argv[i], &values)) {
+            i += (int)values;
+            continue;
+        }
         *end++ = ' ';
         end = stpcpy(end, argv[i]);
     }
