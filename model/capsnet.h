@@ -52,28 +52,52 @@ struct capsnet_shape {
 struct capsnet_model;
 struct capsnet_workspace;
 
-/* ---- CPU -------------------------------------------------------------- */
+/* ---- CPU and memory ---------------------------------------------------- */
 
 /* Number of CPUs this process may really use, at least 1: the affinity mask,
  * cut down to the cgroup's CPU quota (v2 cpu.max or v1 cpu.cfs_quota_us,
  * rounded up), never the host's processor count. */
 size_t capsnet_cpu_count(void);
 
+/* Bytes of memory this process may use: the cgroup's limit (v2 memory.max or
+ * v1 memory.limit_in_bytes), or the machine's memory if that is less.  0 when
+ * neither can be read. */
+size_t capsnet_memory_limit(void);
+
 /* ---- Model ------------------------------------------------------------ */
+
+/* How a model is to run.  NULL stands for the first word given. */
+struct capsnet_options {
+    /* The best this CPU has, or "ref", "avx2", "avx512", "avx512vnni",
+     * "avx512bf16": what the kernels may use. */
+    const char *cpu_level;
+
+    /* "f32", "bf16" or "int8": what PrimaryCaps' products, and with bf16 and
+     * int8 the other layers' weights, are rounded to.  All sums are fp32's, or
+     * exact.  bf16 needs level avx512bf16, int8 avx512vnni or avx512bf16. */
+    const char *precision;
+
+    /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the
+     * frequency domain as well (f32 104 MB, bf16 52 MB), which large batches
+     * are computed with; low does without; auto is full where four times
+     * that fits into capsnet_memory_limit(): two models during a reload, and
+     * room for their batches.  int8 never needs them: always low. */
+    const char *memory;
+};
 
 /* Loads a safetensors weights file.
  *
  * path       the file; it is mapped, checked field by field, unpacked, and
  *            no longer needed after the call.
- * cpu_level  "ref", "avx2", "avx512", or NULL for the best this CPU has (the
- *            environment is the programs' matter).
+ * options    NULL for the defaults (the environment is the programs' matter).
  * *model     the loaded model; free with capsnet_model_free().
  * error      receives one sentence on failure.  Never NULL.
  *
- * Returns CAPSNET_OK, or any of the failures above. */
+ * Returns CAPSNET_OK, or any of the failures above; CAPSNET_ERR_ARGUMENT for
+ * what the options name and this CPU does not have. */
 CAPSNET_MUST_CHECK enum capsnet_status
-capsnet_model_load(struct capsnet_model **model, const char *path, const char *cpu_level,
-                   struct capsnet_error *error);
+capsnet_model_load(struct capsnet_model **model, const char *path,
+                   const struct capsnet_options *options, struct capsnet_error *error);
 
 /* Frees a model; NULL is ignored.  No workspace of it may be in use. */
 void capsnet_model_free(struct capsnet_model *model);
@@ -92,11 +116,21 @@ const char *capsnet_model_label(const struct capsnet_model *model, size_t class_
 /* What the tensors are stored as in the file: "F32", "F16" or "BF16". */
 const char *capsnet_model_stored_dtype(const struct capsnet_model *model);
 
-/* What the arithmetic is done in: "f32". */
+/* What the arithmetic is done in: "f32", "bf16", "int8". */
 const char *capsnet_model_precision(const struct capsnet_model *model);
 
-/* The CPU level whose kernels the model uses: "ref", "avx2", "avx512". */
+/* The CPU level whose kernels the model uses: "ref", "avx2", ... */
 const char *capsnet_model_cpu_level(const struct capsnet_model *model);
+
+/* "full" or "low": with or without frequency-domain weights. */
+const char *capsnet_model_memory(const struct capsnet_model *model);
+
+/* Bytes of memory that the weights take. */
+size_t capsnet_model_bytes(const struct capsnet_model *model);
+
+/* How a batch of n images is computed: "direct" (PrimaryCaps as a plain
+ * convolution) or "spectral" (in the frequency domain). */
+const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
 
 /* The mean squared pixel error of the winning capsule's reconstruction above
  * which an image is no such digit; NAN when the file states none. */

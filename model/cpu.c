@@ -1,10 +1,10 @@
 /*
- * cpu.c - how many CPUs this process may use.
+ * cpu.c - how many CPUs and how much memory this process may use.
  *
- * A container sees all processors of its host.  What it may use is written in
- * two places: the affinity mask (docker --cpuset-cpus, taskset) and the CPU
- * quota of its cgroup or of any group above it (docker --cpus, Kubernetes
- * limits).
+ * A container sees all processors and all memory of its host.  What it may use
+ * is written elsewhere: in the affinity mask (docker --cpuset-cpus, taskset)
+ * and in the limits of its cgroup or of any group above it (docker --cpus and
+ * --memory, Kubernetes limits).
  *
  * /proc/self/cgroup names the group.  Without a cgroup namespace that path is
  * the host's, and below our own mount it may not exist; what the mount's root
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "capsnet.h"
 
@@ -64,7 +65,10 @@ static int read_numbers(long long numbers[2], const char *folder, const char *na
     return n;
 }
 
-/* One group's quota in CPUs, rounded up; 0 when it has none. */
+/* One group's limit of something; 0 when it has none. */
+typedef size_t group_limit(const char *folder, int version);
+
+/* Its CPU quota in CPUs, rounded up. */
 static size_t group_quota(const char *folder, int version)
 {
     long long numbers[2] = {0, 0}, period[2] = {0, 0};
@@ -82,17 +86,27 @@ static size_t group_quota(const char *folder, int version)
     return (size_t)(numbers[0] / numbers[1] + (numbers[0] % numbers[1] != 0));
 }
 
-/* The smaller of two quotas, where 0 is none. */
+/* Its memory in bytes.  v1 says so when there is no limit by a number near
+ * 2^63. */
+static size_t group_memory(const char *folder, int version)
+{
+    long long numbers[2] = {0, 0};
+    int n = read_numbers(numbers, folder, version == 2 ? "memory.max" : "memory.limit_in_bytes");
+    return n == 1 && numbers[0] > 0 && numbers[0] < 1LL << 60 ? (size_t)numbers[0] : 0;
+}
+
+/* The smaller of two limits, where 0 is none. */
 static size_t smaller(size_t a, size_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* The smallest quota from a group up to the root of its mount. */
-static size_t walk_up(const char *root, const char *mount, const char *group, int version)
+/* The smallest limit from a group up to the root of its mount. */
+static size_t walk_up(group_limit *of, const char *root, const char *mount, const char *group,
+                      int version)
 {
     char folder[PATH_MAX];
-    size_t quota = 0;
+    size_t limit = 0;
     /* A group outside our namespace shows as "/../..": nothing of it is
      * mounted here but the root. */
     int n = snprintf(folder, sizeof folder, "%s/sys/fs/cgroup/%s%s", root, mount,
@@ -101,29 +115,31 @@ static size_t walk_up(const char *root, const char *mount, const char *group, in
         return 0;
     size_t top = (size_t)n - (strstr(group, "/..") ? 0 : strlen(group));
     for (;;) {
-        quota = smaller(quota, group_quota(folder, version));
+        limit = smaller(limit, of(folder, version));
         char *slash = strrchr(folder, '/');
         if (!slash || (size_t)(slash - folder) < top)
-            return quota;
+            return limit;
         *slash = '\0';
     }
 }
 
-/* Does a v1 line's controller list, "cpu,cpuacct", name the cpu controller? */
-static int names_cpu(const char *controllers)
+/* Does a v1 line's controller list, "cpu,cpuacct", name the controller? */
+static int names(const char *controllers, const char *controller)
 {
+    const size_t n = strlen(controller);
     for (const char *p = controllers; p; p = strchr(p, ',')) {
         p += *p == ',';
-        if (strncmp(p, "cpu", 3) == 0 && (p[3] == ',' || p[3] == '\0'))
+        if (strncmp(p, controller, n) == 0 && (p[n] == ',' || p[n] == '\0'))
             return 1;
     }
     return 0;
 }
 
-size_t cpu_quota_count(const char *root)
+/* The smallest limit of this process's groups; controller: v1's name for it. */
+static size_t smallest_limit(group_limit *of, const char *controller, const char *root)
 {
     char path[PATH_MAX], *line = NULL;
-    size_t size = 0, quota = 0;
+    size_t size = 0, limit = 0;
     if (snprintf(path, sizeof path, "%s/proc/self/cgroup", root) >= (int)sizeof path)
         return 0;
     FILE *file = fopen(path, "re");
@@ -139,16 +155,32 @@ size_t cpu_quota_count(const char *root)
         *group++ = '\0';
         controllers++;
         if (*controllers == '\0') {
-            quota = smaller(quota, walk_up(root, "", group, 2));
-            quota = smaller(quota, walk_up(root, "unified", group, 2));
-        } else if (names_cpu(controllers)) {
-            quota = smaller(quota, walk_up(root, controllers, group, 1));
-            quota = smaller(quota, walk_up(root, "cpu", group, 1));
+            limit = smaller(limit, walk_up(of, root, "", group, 2));
+            limit = smaller(limit, walk_up(of, root, "unified", group, 2));
+        } else if (names(controllers, controller)) {
+            limit = smaller(limit, walk_up(of, root, controllers, group, 1));
+            limit = smaller(limit, walk_up(of, root, controller, group, 1));
         }
     }
     free(line);
     fclose(file);
-    return quota;
+    return limit;
+}
+
+size_t cpu_quota_count(const char *root)
+{
+    return smallest_limit(group_quota, "cpu", root);
+}
+
+size_t memory_limit_bytes(const char *root)
+{
+    return smallest_limit(group_memory, "memory", root);
+}
+
+size_t capsnet_memory_limit(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return smaller(memory_limit_bytes(""), pages > 0 ? (size_t)pages * (size_t)page : 0);
 }
 
 size_t capsnet_cpu_count(void)

@@ -1,6 +1,7 @@
 /*
- * cpu.h - internal: the pieces of capsnet_cpu_count(), apart so that they can
- * be tested on a made-up file tree.
+ * cpu.h - internal: the pieces of capsnet_cpu_count() and
+ * capsnet_memory_limit(), apart so that they can be tested on a made-up file
+ * tree.
  */
 #ifndef CAPSNET_CPU_H
 #define CAPSNET_CPU_H
@@ -16,5 +17,8 @@ size_t cpu_affinity_count(void);
  * root  prefix of every file read: "" for this machine, which reads
  *       /proc/self/cgroup and below /sys/fs/cgroup. */
 size_t cpu_quota_count(const char *root);
+
+/* Likewise the smallest memory limit, in bytes. */
+size_t memory_limit_bytes(const char *root);
 
 #endif

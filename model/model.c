@@ -129,8 +129,6 @@ static enum capsnet_status bad_value(struct capsnet_error *error, const char *na
     return CAPSNET_ERR_FORMAT;
 }
 
-/* ---- Making and freeing -------------------------------------------------- */
-
 static size_t spectrum_bytes(const struct capsnet_model *model)
 {
     return SPECTRUM3_PLANES * model->spectrum_plane * sizeof(float);
@@ -142,34 +140,103 @@ static enum capsnet_status no_memory(struct capsnet_error *error)
     return CAPSNET_ERR_MEMORY;
 }
 
-enum capsnet_status model_create(struct capsnet_model **out, const struct capsnet_shape *shape,
-                                 const char *cpu_level, struct capsnet_error *error)
+/* ---- Options ------------------------------------------------------------- */
+
+static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
+
+/* The index of a word in a list of n, 0 for NULL, n when it is not there. */
+static size_t choice(const char *word, const char *const *words, size_t n)
 {
-    const struct kernels *kernels = kernels_find(cpu_level);
-    if (!kernels) {
+    size_t i = 0;
+    while (word && i < n && strcmp(word, words[i]) != 0)
+        i++;
+    return i;
+}
+
+/* Does the level multiply in that precision? */
+static int can_multiply(const struct kernels *kernels, size_t precision)
+{
+    (void)kernels;
+    return precision == PRECISION_F32;
+}
+
+static enum capsnet_status choose_kernels(struct capsnet_model *model,
+                                          const struct capsnet_options *options,
+                                          struct capsnet_error *error)
+{
+    const size_t precision = choice(options->precision, precision_names, PRECISIONS);
+    model->kernels = kernels_find(options->cpu_level);
+    if (!model->kernels) {
         snprintf(error->text, sizeof error->text,
-                 "CPU level \"%.32s\" is unknown, or this CPU does not have it", cpu_level);
+                 "CPU level \"%.32s\" is unknown, or this CPU does not have it",
+                 options->cpu_level);
         return CAPSNET_ERR_ARGUMENT;
     }
+    if (precision == PRECISIONS) {
+        snprintf(error->text, sizeof error->text,
+                 "precision \"%.32s\" is unknown: it is f32, bf16 or int8", options->precision);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    model->precision = (enum precision)precision;
+    if (!can_multiply(model->kernels, precision)) {
+        snprintf(error->text, sizeof error->text,
+                 "precision %s needs a CPU with %s; this one runs at level %s", options->precision,
+                 precision == PRECISION_BF16 ? "AVX-512 BF16" : "AVX-512 VNNI",
+                 model->kernels->level);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    return CAPSNET_OK;
+}
+
+/* Whether the model is to have a spectrum: *wanted. */
+static enum capsnet_status choose_memory(const struct capsnet_model *model,
+                                         const struct capsnet_options *options, int *wanted,
+                                         struct capsnet_error *error)
+{
+    enum { AUTO, FULL, LOW, MEMORIES };
+    static const char *const names[MEMORIES] = {"auto", "full", "low"};
+    const size_t memory = choice(options->memory, names, MEMORIES), limit = capsnet_memory_limit();
+    if (memory == MEMORIES) {
+        snprintf(error->text, sizeof error->text,
+                 "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    *wanted = model->precision != PRECISION_INT8 && memory != LOW &&
+              (memory == FULL || limit == 0 || 4 * spectrum_bytes(model) <= limit);
+    return CAPSNET_OK;
+}
+
+/* ---- Making and freeing -------------------------------------------------- */
+
+enum capsnet_status model_create(struct capsnet_model **out, const struct capsnet_shape *shape,
+                                 const struct capsnet_options *options,
+                                 struct capsnet_error *error)
+{
+    static const struct capsnet_options defaults;
     struct capsnet_model *model = calloc(1, sizeof *model);
+    int spectral = 0;
     if (!model)
         return no_memory(error);
+    options = options ? options : &defaults;
     model->shape = *shape;
-    model->kernels = kernels;
     model->error_threshold = NAN;
     model->stored_dtype = "F32";
     enum capsnet_status status = layout_of(&model->at, shape, error);
-    if (status != CAPSNET_OK)
-        goto out;
-    status = CAPSNET_ERR_MEMORY;
+    if (status == CAPSNET_OK)
+        status = choose_kernels(model, options, error);
     /* 48 floats keep the planes from lying whole pages apart, where their
      * lines would compete for one set of the caches. */
     model->spectrum_plane = model->at.spectral_k * model->at.primary_row + 3 * KERNEL_PAD;
+    if (status == CAPSNET_OK)
+        status = choose_memory(model, options, &spectral, error);
+    if (status != CAPSNET_OK)
+        goto out;
+    status = CAPSNET_ERR_MEMORY;
     model->parameters = huge_alloc(model->at.total * sizeof(float));
-    model->spectrum = huge_alloc(spectrum_bytes(model));
+    model->spectrum = spectral ? huge_alloc(spectrum_bytes(model)) : NULL;
     model->labels = calloc(shape->classes, sizeof *model->labels);
     model->name = strdup("capsnet");
-    if (!model->parameters || !model->spectrum || !model->labels || !model->name)
+    if (!model->parameters || (spectral && !model->spectrum) || !model->labels || !model->name)
         goto out;
     for (size_t j = 0; j < shape->classes; j++)
         if (asprintf(&model->labels[j], "%zu", j) < 0) {
@@ -191,7 +258,8 @@ void capsnet_model_free(struct capsnet_model *model)
     if (!model)
         return;
     huge_free(model->parameters, model->at.total * sizeof(float));
-    huge_free(model->spectrum, spectrum_bytes(model));
+    if (model->spectrum)
+        huge_free(model->spectrum, spectrum_bytes(model));
     for (size_t j = 0; model->labels && j < model->shape.classes; j++)
         free(model->labels[j]);
     free(model->labels);
@@ -376,7 +444,7 @@ enum capsnet_status model_import(const struct capsnet_model *model,
 }
 
 enum capsnet_status model_from_file(struct capsnet_model **out, const struct safetensors *file,
-                                    const char *path, const char *cpu_level,
+                                    const char *path, const struct capsnet_options *options,
                                     struct capsnet_error *error)
 {
     struct capsnet_shape shape;
@@ -385,11 +453,11 @@ enum capsnet_status model_from_file(struct capsnet_model **out, const struct saf
     enum capsnet_status status = read_shape(file, path, &shape, error);
     if (status != CAPSNET_OK)
         return status;
-    status = model_create(&model, &shape, cpu_level, &inner);
+    status = model_create(&model, &shape, options, &inner);
     if (status == CAPSNET_OK)
         status = model_import(model, file, "", model->parameters, &inner);
     if (status != CAPSNET_OK) {
-        if (status == CAPSNET_ERR_ARGUMENT) /* the CPU level's, not the file's */
+        if (status == CAPSNET_ERR_ARGUMENT) /* the options', not the file's */
             *error = inner;
         else
             (void)bad(error, path, inner.text);
@@ -407,14 +475,15 @@ out:
 }
 
 enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *path,
-                                       const char *cpu_level, struct capsnet_error *error)
+                                       const struct capsnet_options *options,
+                                       struct capsnet_error *error)
 {
     struct safetensors *file;
     struct capsnet_model *model;
     enum capsnet_status status = safetensors_open(&file, path, error);
     if (status != CAPSNET_OK)
         return status;
-    status = model_from_file(&model, file, path, cpu_level, error);
+    status = model_from_file(&model, file, path, options, error);
     safetensors_close(file);
     if (status != CAPSNET_OK)
         return status;
@@ -423,7 +492,8 @@ enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *p
         capsnet_model_free(model);
         return no_memory(error);
     }
-    primary_prepare(model, model->spectrum, pool);
+    if (model->spectrum)
+        primary_prepare(model, model->spectrum, pool);
     pool_free(pool);
     *out = model;
     return CAPSNET_OK;
@@ -561,13 +631,22 @@ const char *capsnet_model_stored_dtype(const struct capsnet_model *model)
 
 const char *capsnet_model_precision(const struct capsnet_model *model)
 {
-    (void)model;
-    return "f32";
+    return precision_names[model->precision];
 }
 
 const char *capsnet_model_cpu_level(const struct capsnet_model *model)
 {
     return model->kernels->level;
+}
+
+const char *capsnet_model_memory(const struct capsnet_model *model)
+{
+    return model->spectrum ? "full" : "low";
+}
+
+size_t capsnet_model_bytes(const struct capsnet_model *model)
+{
+    return model->at.total * sizeof(float) + (model->spectrum ? spectrum_bytes(model) : 0);
 }
 
 float capsnet_model_error_threshold(const struct capsnet_model *model)

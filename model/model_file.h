@@ -17,17 +17,19 @@ struct model_block {
 };
 
 /* A model of that shape, its parameters zero, named "capsnet", its labels the
- * class numbers.  cpu_level as in capsnet_model_load(). */
+ * class numbers.  options as in capsnet_model_load(); the trainer's memory must
+ * be full. */
 CAPSNET_MUST_CHECK enum capsnet_status model_create(struct capsnet_model **model,
                                                     const struct capsnet_shape *shape,
-                                                    const char *cpu_level,
+                                                    const struct capsnet_options *options,
                                                     struct capsnet_error *error);
 
 /* As capsnet_model_load(), from an open file and without the spectrum:
  * primary_prepare() must follow before a forward pass.  path is for messages. */
 CAPSNET_MUST_CHECK enum capsnet_status model_from_file(struct capsnet_model **model,
                                                        const struct safetensors *file,
-                                                       const char *path, const char *cpu_level,
+                                                       const char *path,
+                                                       const struct capsnet_options *options,
                                                        struct capsnet_error *error);
 
 /* Reads one block of a file into flat [at.total].  Every value must be finite,

@@ -44,12 +44,19 @@ struct layout {
     size_t total;
 };
 
+/* What the weights and activations of a forward pass are rounded to. */
+enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
+
+/* How PrimaryCaps is computed. */
+enum plan { PLAN_DIRECT, PLAN_SPECTRAL, PLANS };
+
 struct capsnet_model {
     struct capsnet_shape shape;
     struct layout at;
     const struct kernels *kernels;
+    enum precision precision;
     float *parameters; /* [at.total] */
-    float *spectrum;   /* primary_weight's planes; see primary.c */
+    float *spectrum;   /* primary_weight's planes, see primary.c; NULL: memory is low */
     size_t spectrum_plane;
     float error_threshold;
     const char *stored_dtype;
@@ -131,6 +138,13 @@ enum { CONV1_CHUNKS = 16 };
 CAPSNET_MUST_CHECK enum capsnet_status layout_of(struct layout *at,
                                                  const struct capsnet_shape *shape,
                                                  struct capsnet_error *error);
+
+/* The plan for a batch of n images: the one place that chooses. */
+enum plan plan_for(const struct capsnet_model *model, size_t n);
+
+/* capsnet_forward() by a plan of the caller's; PLAN_SPECTRAL needs a spectrum. */
+void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
+                     float *lengths, float *poses);
 
 /* Zeroed memory, 64-byte aligned, in huge pages where the system has them;
  * NULL when there is none. */

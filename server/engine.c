@@ -14,7 +14,10 @@ enum capsnet_status engine_load(struct engine **engine, const struct options *op
         return CAPSNET_ERR_MEMORY;
     }
     enum capsnet_status status =
-        capsnet_model_load(&e->model, options->weights, options->cpu_level, error);
+        capsnet_model_load(&e->model, options->weights,
+                           &(struct capsnet_options){options->cpu_level, options->precision,
+                                                     options->memory},
+                           error);
     if (status == CAPSNET_OK)
         status = batcher_create(&e->batcher, e->model, options->max_batch, threads,
                                 options->queue, options->batch_delay_us, metrics, error);

@@ -2,6 +2,7 @@
 #include "handlers.h"
 
 #include <math.h>
+#include <string.h>
 
 static void add_shape(struct text *text, const struct capsnet_shape *s)
 {
@@ -32,6 +33,22 @@ static void add_member(struct text *text, const char *name, const char *value)
 {
     text_addf(text, ",\n \"%s\": ", name);
     json_add_string(text, value);
+}
+
+/* Which plan computes a batch of how many images, from where on. */
+static void add_plans(struct text *text, const struct capsnet_model *model, size_t max_batch)
+{
+    const char *plan = NULL;
+    text_add(text, ",\n \"plans\": [");
+    for (size_t n = 1; n <= max_batch; n++) {
+        const char *now = capsnet_model_plan(model, n);
+        if (plan && strcmp(plan, now) == 0)
+            continue;
+        text_addf(text, "%s{\"from_images\": %zu, \"primary_caps\": \"%s\"}", plan ? ", " : "",
+                  n, now);
+        plan = now;
+    }
+    text_add(text, "]");
 }
 
 static void add_threshold(struct text *text, float threshold)
@@ -66,6 +83,9 @@ unsigned model_answer(struct request *request)
     add_member(&text, "precision", capsnet_model_precision(model));
     add_member(&text, "stored_dtype", capsnet_model_stored_dtype(model));
     add_member(&text, "cpu_level", capsnet_model_cpu_level(model));
+    add_member(&text, "memory", capsnet_model_memory(model));
+    text_addf(&text, ",\n \"weights_bytes\": %zu", capsnet_model_bytes(model));
+    add_plans(&text, model, service->options->max_batch);
     text_addf(&text, ",\n \"threads\": %zu", service->threads);
     add_threshold(&text, capsnet_model_error_threshold(model));
     text_add(&text, ",\n \"metadata\": {");

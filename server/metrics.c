@@ -221,7 +221,13 @@ static void add_model(struct text *text, const struct service *service,
     add_label(text, ",", "precision", capsnet_model_precision(model));
     add_label(text, ",", "stored_dtype", capsnet_model_stored_dtype(model));
     add_label(text, ",", "cpu_level", capsnet_model_cpu_level(model));
+    add_label(text, ",", "memory", capsnet_model_memory(model));
     text_add(text, "} 1\n");
+    add_number(text, "capsnetd_model_weights_bytes", "gauge", "Memory that the weights take.",
+               (double)capsnet_model_bytes(model));
+    add_number(text, "capsnetd_memory_limit_bytes", "gauge",
+               "Memory this process may use: the cgroup's limit, or the machine's memory.",
+               (double)capsnet_memory_limit());
     add_number(text, "capsnetd_model_parameters", "gauge", "Trained parameters of the model.",
                (double)capsnet_model_parameters(model));
 }

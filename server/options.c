@@ -49,7 +49,12 @@ static const struct option OPTIONS[] = {
     {"drain-s", "N", "25", AT(drain_s), 0, DAY_S,
      "seconds to finish accepted requests after SIGTERM"},
     {"cpu-level", "LEVEL", NULL, AT(cpu_level), 0, 0,
-     "ref, avx2 or avx512 (default: the best this CPU has)"},
+     "ref, avx2, avx512, avx512vnni or avx512bf16 (default: the best this CPU has)"},
+    {"precision", "f32|bf16|int8", "f32", AT(precision), 0, 0,
+     "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them"},
+    {"memory", "auto|low|full", "auto", AT(memory), 0, 0,
+     "low: without the weights in the frequency domain (100 MB, bf16 half), slower from a few "
+     "images a batch on; auto: low where the memory limit is tight"},
     {"cors-origin", "ORIGIN", NULL, AT(cors_origin), 0, 0,
      "web pages that may call: * or https://a.example,https://b.example (default: none)"},
     {"api-key-file", "FILE", NULL, AT(api_key_file), 0, 0,

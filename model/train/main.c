@@ -233,7 +233,7 @@ static int eval_command(int argc, char **argv)
     struct evaluation e = {0};
     int status = 1;
     uint64_t start;
-    if (capsnet_model_load(&model, weights, cpu_level(), &error) != CAPSNET_OK ||
+    if (capsnet_model_load(&model, weights, &(struct capsnet_options){.cpu_level = cpu_level()}, &error) != CAPSNET_OK ||
         capsnet_workspace_create(&ws, model, batch, threads, &error) != CAPSNET_OK ||
         dataset_load(&images, data, set, model, &error) != CAPSNET_OK)
         goto failed;
@@ -278,7 +278,7 @@ static int info_command(int argc, char **argv)
     }
     struct capsnet_error error;
     struct capsnet_model *model;
-    if (capsnet_model_load(&model, weights, cpu_level(), &error) != CAPSNET_OK)
+    if (capsnet_model_load(&model, weights, &(struct capsnet_options){.cpu_level = cpu_level()}, &error) != CAPSNET_OK)
         return fail(&error);
     printf("%s: %s, %zu parameters, stored as %s\n", weights, capsnet_model_name(model),
            capsnet_model_parameters(model), capsnet_model_stored_dtype(model));

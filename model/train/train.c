@@ -260,7 +260,8 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
     shape.width = t->data.width;
     shape.channels = t->data.channels;
     shape.classes = t->data.classes;
-    status = model_create(&t->model, &shape, o->cpu_level, error);
+    const struct capsnet_options options = {o->cpu_level, "f32", "full"};
+    status = model_create(&t->model, &shape, &options, error);
     if (status != CAPSNET_OK)
         return status;
     status = set_names(t, error);

@@ -44,7 +44,7 @@ static void make_model(void)
         .conv1_channels = 1, .primary_kernel = 1, .primary_stride = 2, .primary_types = 1,
         .primary_dims = 1, .pose_dims = 1, .routing_iterations = 1, .decoder_hidden = {1, 1}};
     struct capsnet_error error;
-    MUST(model_create(&engine.model, &shape, "ref", &error) == CAPSNET_OK);
+    MUST(model_create(&engine.model, &shape, &(struct capsnet_options){.cpu_level = "ref"}, &error) == CAPSNET_OK);
 }
 
 struct request *fuzz_request(const uint8_t *body, size_t nbytes)

@@ -32,7 +32,7 @@ static void make_model(const struct safetensors *file)
 {
     struct capsnet_model *model;
     struct capsnet_error error = {""};
-    if (model_from_file(&model, file, "fuzz", "ref", &error) != CAPSNET_OK) {
+    if (model_from_file(&model, file, "fuzz", &(struct capsnet_options){.cpu_level = "ref"}, &error) != CAPSNET_OK) {
         MUST(*error.text);
         return;
     }

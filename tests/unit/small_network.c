@@ -73,9 +73,10 @@ static double tensor_scale(const struct small *s, size_t t)
 void small_create(struct small *s, const struct capsnet_shape *shape, const char *level,
                   struct random *random)
 {
+    const struct capsnet_options options = {level, "f32", "full"};
     struct capsnet_error error = {""};
     s->shape = *shape;
-    if (model_create(&s->model, shape, level, &error) != CAPSNET_OK)
+    if (model_create(&s->model, shape, &options, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
     s->at = &s->model->at;
     count_tensors(s);

@@ -117,6 +117,34 @@ static const struct {
     {"garbage, then a good line", "nonsense\n0::/\n", {{"cpu.max", "200000 100000\n"}}, 2},
 };
 
+/* The same for memory, in bytes. */
+static const struct {
+    const char *what;
+    const char *self;
+    const char *files[MAX_FILES][2];
+    size_t bytes;
+} memory_cases[] = {
+    {"v2: no file", "0::/\n", {{0}}, 0},
+    {"v2: no limit", "0::/\n", {{"memory.max", "max\n"}}, 0},
+    {"v2: own group", "0::/a\n", {{"a/memory.max", "268435456\n"}}, 268435456},
+    {"v2: the parent is tighter",
+     "0::/a/b\n",
+     {{"a/b/memory.max", "max\n"}, {"a/memory.max", "1048576\n"}},
+     1048576},
+    {"v2: a CPU quota is no memory", "0::/\n", {{"cpu.max", "200000 100000\n"}}, 0},
+    {"v1", "9:memory:/a\n", {{"memory/a/memory.limit_in_bytes", "536870912\n"}}, 536870912},
+    {"v1: no limit",
+     "9:memory:/\n",
+     {{"memory/memory.limit_in_bytes", "9223372036854771712\n"}},
+     0},
+    {"v1: another controller",
+     "9:cpu:/\n",
+     {{"memory/memory.limit_in_bytes", "536870912\n"}},
+     0},
+    {"garbage: words", "0::/\n", {{"memory.max", "much\n"}}, 0},
+    {"garbage: zero", "0::/\n", {{"memory.max", "0\n"}}, 0},
+};
+
 static char root[4096];
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
@@ -165,6 +193,24 @@ static void test_trees(void **state)
         if (quota != cases[i].quota)
             fail_msg("%s: %zu instead of %zu", cases[i].what, quota, cases[i].quota);
     }
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof memory_cases / sizeof *memory_cases; i++) {
+        make_root();
+        put("proc/self", "cgroup", memory_cases[i].self);
+        for (size_t k = 0; k < MAX_FILES && memory_cases[i].files[k][0]; k++)
+            put("sys/fs/cgroup", memory_cases[i].files[k][0], memory_cases[i].files[k][1]);
+        size_t bytes = memory_limit_bytes(root);
+        remove_root();
+        if (bytes != memory_cases[i].bytes)
+            fail_msg("%s: %zu instead of %zu", memory_cases[i].what, bytes, memory_cases[i].bytes);
+    }
+    size_t here = capsnet_memory_limit();
+    printf("here: %zu MiB\n", here >> 20);
+    assert_true(here >= (size_t)1 << 20);
 }
 
 /* A walk that left the mount would find this. */
@@ -226,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_stays_below_mount),
         cmocka_unit_test(test_nothing_there),
         cmocka_unit_test(test_this_process),

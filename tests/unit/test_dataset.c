@@ -252,7 +252,7 @@ static struct capsnet_model *model_of(int named, size_t channels)
     };
     struct capsnet_model *model;
     struct capsnet_error error;
-    assert_int_equal(model_create(&model, &shape, "ref", &error), CAPSNET_OK);
+    assert_int_equal(model_create(&model, &shape, &(struct capsnet_options){.cpu_level = "ref"}, &error), CAPSNET_OK);
     for (size_t j = 0; named && j < 3; j++)
         model->labels[j][0] = (char)('a' + j);
     return model;

@@ -392,15 +392,44 @@ static void test_arguments(struct random *random)
     struct capsnet_model *model = NULL;
     struct capsnet_error error = {""};
     good_file(random);
-    assert_int_equal(capsnet_model_load(&model, path, "sse9", &error), CAPSNET_ERR_ARGUMENT);
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){.cpu_level = "sse9"}, &error), CAPSNET_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "sse9"));
     assert_null(strstr(error.text, path)); /* the file is not to blame */
-    assert_int_equal(capsnet_model_load(&model, path, "", &error), CAPSNET_ERR_ARGUMENT);
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){.cpu_level = ""}, &error), CAPSNET_ERR_ARGUMENT);
     assert_int_equal(capsnet_model_load(&model, "/nonexistent/x", NULL, &error), CAPSNET_ERR_IO);
     assert_non_null(strstr(error.text, "/nonexistent/x"));
     assert_null(model);
-    assert_int_equal(capsnet_model_load(&model, path, "ref", &error), CAPSNET_OK);
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){.cpu_level = "ref"}, &error), CAPSNET_OK);
     assert_string_equal(capsnet_model_cpu_level(model), "ref");
+    assert_string_equal(capsnet_model_precision(model), "f32");
+    capsnet_model_free(model);
+    model = NULL;
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "bf16", NULL},
+                                        &error), CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "AVX-512 BF16"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "int8", NULL},
+                                        &error), CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "AVX-512 VNNI"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "f16", NULL},
+                                        &error), CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "f32, bf16 or int8"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", NULL, "much"},
+                                        &error), CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "auto, full or low"));
+    assert_null(model);
+    static const char *const memories[] = {"low", "full"};
+    size_t bytes[2];
+    for (size_t i = 0; i < 2; i++) {
+        const struct capsnet_options options = {"ref", "f32", memories[i]};
+        assert_int_equal(capsnet_model_load(&model, path, &options, &error), CAPSNET_OK);
+        assert_string_equal(capsnet_model_memory(model), memories[i]);
+        assert_string_equal(capsnet_model_plan(model, 1), "direct");
+        assert_string_equal(capsnet_model_plan(model, 64), i ? "spectral" : "direct");
+        bytes[i] = capsnet_model_bytes(model);
+        if (i == 0)
+            capsnet_model_free(model);
+    }
+    assert_true(bytes[1] > 3 * bytes[0]);
 
     struct capsnet_workspace *ws = NULL;
     static const size_t bad[][2] = {{0, 1}, {4097, 1}, {1, 0}, {1, 1025}};
