@@ -127,7 +127,7 @@ train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 
 bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
-	$(BUILD)/tests/bench/infer
+	$(BUILD)/tests/bench/infer $(WEIGHTS)
 
 bench-train: deps-bench ## the same for a training step, and PyTorch's where it is installed
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
@@ -276,8 +276,18 @@ $(BUILD)/%.fuzzer: $(BUILD)/%.o $(FUZZ_COMMON) $(FUZZ_LIBS)
 	    $(shell pkg-config --libs zlib)
 
 $(BUILD)/tests/bench/%.o: private CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
+# The yardstick of speed, and the same in double precision, that of answers.
+# Its plain loops may use all that the products beside them use.
+YARDSTICK_FLAGS := -O3 -ffast-math
+$(BUILD)/tests/bench/yardstick.o $(BUILD)/tests/bench/yardstick_double.o: private CFLAGS += $(YARDSTICK_FLAGS)
+$(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -DYARDSTICK_DOUBLE -MMD -MP -c -o $@ $<
+
 # A training step's calls into primary.c go through tests/bench/im2col.c.
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
+$(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 	$(call say,LD)

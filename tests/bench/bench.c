@@ -3,6 +3,7 @@
  */
 #include "bench.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,6 +53,38 @@ float *bench_noise(size_t count, float size)
     for (size_t i = 0; i < count; i++)
         values[i] = size * ((float)(i * 2654435761u % 65536) / 32768 - 1);
     return values;
+}
+
+float *bench_digits(size_t n, const struct capsnet_shape *shape)
+{
+    const size_t h = shape->height, w = shape->width, channels = shape->channels;
+    float *images = bench_noise(n * h * w * channels, 0);
+    for (size_t i = 0; i < n; i++) { /* an ellipse, and a bar for every other */
+        const double a = 0.15 + 0.02 * (double)(i % 11), b = 0.2 + 0.02 * (double)(i % 7);
+        for (size_t p = 0; p < h * w; p++) {
+            double x = ((double)(p % w) + 0.5) / (double)w - 0.5;
+            double y = ((double)(p / w) + 0.5) / (double)h - 0.5;
+            double off = fabs(sqrt(x * x / (a * a) + y * y / (b * b)) - 1) * a;
+            if (i % 2)
+                off = fmin(off, fabs(x - 0.02 * (double)(i % 5)) + fmax(0, fabs(y) - 0.3));
+            for (size_t c = 0; c < channels; c++)
+                images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, 1.5 - 20 * off));
+        }
+    }
+    return images;
+}
+
+double bench_multiply_adds(const struct capsnet_model *model)
+{
+    const struct capsnet_shape *h = &model->shape;
+    const struct layout *at = &model->at;
+    size_t count = at->conv1_h * at->conv1_w * at->conv1_taps * h->conv1_channels;
+    count += at->positions * h->primary_kernel * h->primary_kernel * h->conv1_channels *
+             at->primary_channels;
+    count += at->capsules * at->outputs * (h->primary_dims + 2 * h->routing_iterations - 1);
+    for (size_t l = 0; l < 3; l++)
+        count += at->in[l] * at->out[l];
+    return (double)count;
 }
 
 void bench_open(struct bench *b)

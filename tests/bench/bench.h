@@ -46,6 +46,13 @@ double bench_time(void (*run)(void *), void *context);
 /* count values between -size and size, always the same; huge_free() them. */
 float *bench_noise(size_t count, float size);
 
+/* n pictures [n][height][width][channels] of strokes, 0 to 1, always the same;
+ * huge_free() them. */
+float *bench_digits(size_t n, const struct capsnet_shape *shape);
+
+/* Multiply-adds of one image, forward and decoder, all multiplied out. */
+double bench_multiply_adds(const struct capsnet_model *model);
+
 /* Says what went wrong and ends the program. */
 _Noreturn void bench_die(const char *words);
 
