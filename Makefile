@@ -4,7 +4,8 @@
 # SANITIZE=...).  Header dependencies come from -MMD; a stamp rebuilds
 # everything when the flags change.
 
-VERSION := 0.1.0
+# Its one place is the Dockerfile: an image's label can be read from nowhere else.
+VERSION := $(shell sed -n 's/^ARG VERSION=//p' Dockerfile)
 
 # ---- Options, each settable on the command line -----------------------------
 CC       ?= cc
@@ -160,6 +161,22 @@ data: ## bring MNIST into data/ and check it
 
 clean: ## remove build/
 	rm -rf build
+
+# ---- Shipping ---------------------------------------------------------------
+ENGINE   ?= $(firstword $(foreach e,docker podman,$(if $(shell command -v $(e)),$(e))))# builds and runs images
+IMAGE    ?= capsnetd
+PLATFORM ?=#          e.g. linux/arm64
+# What an image's files are dated; the same sources then give the same image.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE_FLAGS = $(if $(PLATFORM),--platform $(PLATFORM)) --build-arg REVISION=$(REVISION) \
+              --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+              $(if $(findstring podman,$(ENGINE)),--format docker --timestamp $(SOURCE_DATE_EPOCH))
+
+.PHONY: image
+image: ## build the container images, the server's and the trainer's
+	$(ENGINE) build $(IMAGE_FLAGS) -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+	$(ENGINE) build $(IMAGE_FLAGS) --target trainer -t capsnet-train:$(VERSION) .
 
 # ---- Packages ---------------------------------------------------------------
 PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
