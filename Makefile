@@ -305,6 +305,7 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 # A training step's calls into primary.c go through tests/bench/im2col.c.
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
+$(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/variants.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 	$(call say,LD)

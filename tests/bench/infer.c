@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "variants.h"
 #include "yardstick.h"
 
 /* ---- Matrix kernels ------------------------------------------------------ */
@@ -55,53 +56,89 @@ static void bench_products(void)
 
 /* ---- Contenders ----------------------------------------------------------- */
 
-enum { MAX_BATCH = 128, MAX_CONTENDERS = 12, MIN_TURNS = 5, MAX_TURNS = 25 };
+enum { MAX_BATCH = BENCH_BATCH, MAX_CONTENDERS = 1 + MAX_VARIANTS, MIN_TURNS = 5, MAX_TURNS = 25 };
 
-struct scene;
+/* Somebody's answers. */
+struct answers {
+    float *lengths, *poses, *pictures;
+};
 
+/* The yardstick, or one of our own plans. */
 struct contender {
-    const char *name;
-    void (*run)(struct scene *scene, const struct contender *contender);
-    void (*primary)(struct capsnet_workspace *, size_t, const float *);
+    const struct variant *variant; /* NULL: the yardstick */
+    struct capsnet_workspace *ws;
     size_t turns;
     double seconds[MAX_TURNS];
 };
 
 /* One batch size on so many threads. */
 struct scene {
-    const struct capsnet_model *model;
+    const struct variants *variants;
+    const struct capsnet_model *model; /* any: for sizes */
     size_t n, chunk, threads;
     const float *images;
-    float *lengths, *poses, *pictures;
-    struct capsnet_workspace *ws;
+    struct answers answers;
     struct yardstick_network *yardstick;
     struct contender contenders[MAX_CONTENDERS]; /* the first is the yardstick */
     size_t n_contenders;
 };
 
-static void run_yardstick(struct scene *s, const struct contender *c)
+static void run(struct scene *s, const struct contender *c)
 {
-    (void)c;
-    yardstick_f32.run(s->yardstick, s->n, s->chunk, s->images, s->lengths, s->poses, s->pictures);
+    const struct answers *to = &s->answers;
+    if (c->variant)
+        variant_run(c->variant, c->ws, s->n, s->images, to->lengths, to->poses, to->pictures);
+    else
+        yardstick_f32.run(s->yardstick, s->n, s->chunk, s->images, to->lengths, to->poses,
+                          to->pictures);
 }
 
-/* The whole network with the decoder, as the server runs it. */
-static void run_plan(struct scene *s, const struct contender *c)
+static const char *name_of(const struct contender *c)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(s->model);
-    size_t winners[MAX_BATCH];
-    float poses[MAX_BATCH * 64];
-    c->primary(s->ws, s->n, s->images);
-    digit_forward(s->ws, s->n);
-    digit_read(s->ws, s->n, s->lengths, s->poses);
-    for (size_t i = 0; i < s->n; i++) {
-        winners[i] = capsnet_winner(shape, s->lengths + i * shape->classes);
-        memcpy(poses + i * shape->pose_dims,
-               s->poses + (i * shape->classes + winners[i]) * shape->pose_dims,
-               shape->pose_dims * sizeof *poses);
-    }
-    capsnet_decode(s->ws, s->n, poses, winners, s->pictures);
+    return c->variant ? c->variant->name : yardstick_f32.name;
 }
+
+/* Plans of one precision take turns and share a workspace. */
+static void open_contenders(struct scene *s, const char *weights, size_t threads)
+{
+    struct capsnet_error error;
+    s->threads = threads;
+    s->yardstick = yardstick_f32.open(weights, &s->model->shape, MAX_BATCH, threads);
+    s->n_contenders = 1 + s->variants->n;
+    for (size_t k = 1; k < s->n_contenders; k++) {
+        struct contender *c = &s->contenders[k], *last = c - 1;
+        c->variant = &s->variants->list[k - 1];
+        if (last->variant && last->variant->model == c->variant->model)
+            c->ws = last->ws;
+        else if (workspace_create(&c->ws, c->variant->model, MAX_BATCH, threads, 0, &error) !=
+                 CAPSNET_OK)
+            bench_die(error.text);
+    }
+}
+
+static void close_contenders(struct scene *s)
+{
+    yardstick_f32.close(s->yardstick);
+    for (size_t k = 1; k < s->n_contenders; k++)
+        if (s->contenders[k].ws != s->contenders[k - 1].ws)
+            capsnet_workspace_free(s->contenders[k].ws);
+}
+
+static struct answers answers_room(const struct capsnet_model *model)
+{
+    return (struct answers){bench_noise(MAX_BATCH * model->shape.classes, 0),
+                            bench_noise(MAX_BATCH * model->at.outputs, 0),
+                            bench_noise(MAX_BATCH * model->at.pixels, 0)};
+}
+
+static void answers_free(struct answers *a, const struct capsnet_model *model)
+{
+    huge_free(a->lengths, MAX_BATCH * model->shape.classes * sizeof(float));
+    huge_free(a->poses, MAX_BATCH * model->at.outputs * sizeof(float));
+    huge_free(a->pictures, MAX_BATCH * model->at.pixels * sizeof(float));
+}
+
+/* ---- Time ----------------------------------------------------------------- */
 
 /* Seconds of one pass, of at least 10 ms of passes.  Before few images, one to
  * warm the caches: in service nobody else's weights come between. */
@@ -109,44 +146,44 @@ static double turn(struct scene *s, const struct contender *c)
 {
     size_t passes = 0;
     if (s->n < 16)
-        c->run(s, c);
+        run(s, c);
     const uint64_t begin = phase_clock();
     uint64_t spent;
     do {
-        c->run(s, c);
+        run(s, c);
         passes++;
         spent = phase_clock() - begin;
     } while (spent < 10000000);
     return 1e-9 * (double)spent / (double)passes;
 }
 
-/* As many images in each of the yardstick's products as suit it best. */
+/* As many images in each of the yardstick's products as suit it best: all of a
+ * thread's share, or a half or a quarter of that, by the best of three turns. */
 static void choose_chunk(struct scene *s)
 {
+    const size_t share = (s->n + s->threads - 1) / s->threads;
+    const size_t most = share < YARDSTICK_MAX_CHUNK ? share : YARDSTICK_MAX_CHUNK;
     double best = INFINITY;
-    size_t best_chunk = 1;
-    for (s->chunk = 1; s->chunk <= YARDSTICK_MAX_CHUNK; s->chunk *= 2) {
-        double seconds = turn(s, &s->contenders[0]);
-        if (seconds < best) {
-            best = seconds;
-            best_chunk = s->chunk;
+    size_t best_chunk = most;
+    s->chunk = most;
+    run(s, &s->contenders[0]); /* touches all memory */
+    for (size_t i = 0; i < 3; i++)
+        for (s->chunk = most; s->chunk > 0 && s->chunk >= most / 4; s->chunk /= 2) {
+            double seconds = turn(s, &s->contenders[0]);
+            best_chunk = seconds < best ? s->chunk : best_chunk;
+            best = fmin(best, seconds);
         }
-        if (s->chunk * s->threads >= s->n)
-            break;
-    }
     s->chunk = best_chunk;
 }
 
-/* All contenders in turn, for about a second or two each. */
+/* All contenders in turn, until each had about half a second. */
 static void take_turns(struct scene *s)
 {
-    double spent = 0;
-    for (size_t i = 0; i < MAX_TURNS && (i < MIN_TURNS || spent < (double)s->n_contenders); i++)
+    const uint64_t begin = phase_clock(), enough = s->n_contenders * 500000000;
+    for (size_t i = 0; i < MAX_TURNS && (i < MIN_TURNS || phase_clock() - begin < enough); i++)
         for (size_t k = 0; k < s->n_contenders; k++) {
-            struct contender *c = &s->contenders[k];
-            c->seconds[i] = turn(s, c);
-            spent += c->seconds[i] > 0.005 ? 2 * c->seconds[i] : 0.015;
-            c->turns = i + 1;
+            s->contenders[k].seconds[i] = turn(s, &s->contenders[k]);
+            s->contenders[k].turns = i + 1;
         }
 }
 
@@ -154,13 +191,14 @@ static void print_scene(struct scene *s)
 {
     const double yardstick = bench_median(s->contenders[0].seconds, s->contenders[0].turns);
     for (size_t k = 0; k < s->n_contenders; k++) {
-        const struct contender *c = &s->contenders[k];
-        const double seconds = bench_median(s->contenders[k].seconds, c->turns);
-        printf("  %5zu  %-24s %10.0f %10.3f %9.0f %8.2f", s->n, c->name,
+        struct contender *c = &s->contenders[k];
+        const double seconds = bench_median(c->seconds, c->turns);
+        const int chosen = c->variant && plan_for(c->variant->model, s->n) == c->variant->plan;
+        printf("  %5zu %c %-24s %9.0f %10.3f %9.0f %8.2f", s->n, chosen ? '*' : ' ', name_of(c),
                (double)s->n / seconds, seconds * 1e3,
                2e-9 * (double)s->n * bench_multiply_adds(s->model) / seconds,
                yardstick / seconds);
-        if (k == 0)
+        if (!c->variant)
             printf("   %zu image%s a product", s->chunk, s->chunk > 1 ? "s" : "");
         putchar('\n');
     }
@@ -169,14 +207,10 @@ static void print_scene(struct scene *s)
 static void bench_forward(struct scene *s, const char *weights, size_t threads)
 {
     static const size_t batches[] = {1, 4, 16, 64, 128};
-    struct capsnet_error error;
-    s->threads = threads;
-    s->yardstick = yardstick_f32.open(weights, capsnet_model_shape(s->model), MAX_BATCH, threads);
-    if (workspace_create(&s->ws, s->model, MAX_BATCH, threads, 0, &error) != CAPSNET_OK)
-        bench_die(error.text);
-    printf("\nforward pass with decoder, %s, %zu thread%s\n", capsnet_model_cpu_level(s->model),
-           threads, threads > 1 ? "s" : "");
-    printf("  %5s  %-24s %10s %10s %9s %8s\n", "batch", "plan", "images/s", "ms", "GFLOP/s",
+    open_contenders(s, weights, threads);
+    printf("\nforward pass with decoder, %s, %zu thread%s (*: what the planner chooses)\n",
+           capsnet_model_cpu_level(s->model), threads, threads > 1 ? "s" : "");
+    printf("  %5s   %-24s %9s %10s %9s %8s\n", "batch", "plan", "images/s", "ms", "GFLOP/s",
            "ratio");
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
         s->n = batches[i];
@@ -184,8 +218,7 @@ static void bench_forward(struct scene *s, const char *weights, size_t threads)
         take_turns(s);
         print_scene(s);
     }
-    capsnet_workspace_free(s->ws);
-    yardstick_f32.close(s->yardstick);
+    close_contenders(s);
 }
 
 /* ---- Do they give the same? ----------------------------------------------- */
@@ -200,68 +233,55 @@ static double farthest(const float *a, const float *b, size_t n)
     return worst;
 }
 
-/* Every contender's answers beside the yardstick's. */
+/* Every contender's answers beside the yardstick's.  What 8 and 16 bits may
+ * change of real digits is counted by `make answers`; here only nonsense is
+ * refused. */
 static void check_answers(struct scene *s, const char *weights)
 {
     const struct layout *at = &s->model->at;
-    const size_t classes = s->model->shape.classes;
-    struct scene own = *s;
-    struct capsnet_error error;
-    own.n = own.chunk = 5;
-    own.yardstick = yardstick_f32.open(weights, &s->model->shape, own.n, 1);
-    if (workspace_create(&own.ws, s->model, own.n, 1, 0, &error) != CAPSNET_OK)
-        bench_die(error.text);
-    run_yardstick(&own, NULL);
-    own.lengths = bench_noise(own.n * classes, 0);
-    own.poses = bench_noise(own.n * at->outputs, 0);
-    own.pictures = bench_noise(own.n * at->pixels, 0);
+    struct answers right = s->answers;
+    s->n = s->chunk = 5;
+    open_contenders(s, weights, 1);
+    run(s, &s->contenders[0]);
+    s->answers = answers_room(s->model);
     printf("\nfarthest from the yardstick's answers: of lengths, poses, pictures\n");
     for (size_t k = 1; k < s->n_contenders; k++) {
         const struct contender *c = &s->contenders[k];
-        c->run(&own, c);
-        double lengths = farthest(own.lengths, s->lengths, own.n * classes);
-        double poses = farthest(own.poses, s->poses, own.n * at->outputs);
-        double pictures = farthest(own.pictures, s->pictures, own.n * at->pixels);
-        printf("  %-24s %9.1e %9.1e %9.1e\n", c->name, lengths, poses, pictures);
-        if (!(lengths <= 1e-4 && poses <= 1e-4 && pictures <= 1e-4))
-            bench_die("they disagree by more than 1e-4: no timing means anything");
+        const double most = c->variant->model->precision == PRECISION_F32 ? 1e-4 : 0.1;
+        run(s, c);
+        double lengths = farthest(s->answers.lengths, right.lengths, s->n * s->model->shape.classes);
+        double poses = farthest(s->answers.poses, right.poses, s->n * at->outputs);
+        double pictures = farthest(s->answers.pictures, right.pictures, s->n * at->pixels);
+        printf("  %-24s %9.1e %9.1e %9.1e\n", name_of(c), lengths, poses, pictures);
+        if (!(lengths <= most && poses <= most && pictures <= most))
+            bench_die("they disagree by too much: no timing means anything");
     }
-    huge_free(own.lengths, own.n * classes * sizeof(float));
-    huge_free(own.poses, own.n * at->outputs * sizeof(float));
-    huge_free(own.pictures, own.n * at->pixels * sizeof(float));
-    capsnet_workspace_free(own.ws);
-    yardstick_f32.close(own.yardstick);
+    answers_free(&s->answers, s->model);
+    s->answers = right;
+    close_contenders(s);
 }
 
 int main(int argc, char **argv)
 {
-    struct capsnet_error error;
-    struct capsnet_model *model;
-    const char *level = getenv("CAPSNETD_CPU_LEVEL");
+    struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
     openblas_set_num_threads(1);
     if (argc != 2)
         bench_die("usage: infer WEIGHTS");
-    if (capsnet_model_load(&model, argv[1], level && *level ? level : NULL, &error) != CAPSNET_OK)
-        bench_die(error.text);
-    const struct layout *at = &model->at;
-    struct scene s = {
-        .model = model,
-        .images = bench_digits(MAX_BATCH, &model->shape),
-        .lengths = bench_noise(MAX_BATCH * model->shape.classes, 0),
-        .poses = bench_noise(MAX_BATCH * at->outputs, 0),
-        .pictures = bench_noise(MAX_BATCH * at->pixels, 0),
-        .contenders = {{.name = yardstick_f32.name, .run = run_yardstick},
-                       {.name = "f32 direct", .run = run_plan, .primary = primary_direct},
-                       {.name = "f32 spectral", .run = run_plan, .primary = primary_spectral}},
-        .n_contenders = 3,
-    };
+    variants_open(&variants, argv[1]);
+    const struct capsnet_model *model = variants.models[PRECISION_F32];
+    const size_t threads = capsnet_cpu_count();
+    float *images = bench_digits(MAX_BATCH, &model->shape);
+    struct scene s = {.variants = &variants, .model = model, .images = images,
+                      .answers = answers_room(model)};
     bench_products();
     check_answers(&s, argv[1]);
-    const size_t threads = capsnet_cpu_count();
     bench_forward(&s, argv[1], 1);
     if (threads > 1)
         bench_forward(&s, argv[1], threads);
-    capsnet_model_free(model);
+    variants_print_memory(&variants, argv[1], MAX_BATCH, threads);
+    answers_free(&s.answers, model);
+    huge_free(images, MAX_BATCH * model->at.pixels * sizeof *images);
+    variants_close(&variants);
     return 0;
 }
