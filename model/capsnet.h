@@ -49,6 +49,22 @@ struct capsnet_shape {
     size_t decoder_hidden[2];       /* 512, 1024 */
 };
 
+/* When an image is one of the model's kind, as measured on images that are
+ * (model/train/calibrate.h).  Of an image, error is the mean squared pixel
+ * error of the winning capsule's reconstruction, length that capsule's, ink the
+ * mean square of the image's pixels:
+ *
+ *     error <= error_threshold * (ink / typical_ink) ^ ink_power
+ *     length >= length_threshold
+ *     error < ink  (an empty picture would not be nearer)
+ *
+ * A file that states an error_threshold alone has a typical_ink of 1, an
+ * ink_power of 0 and a length_threshold of 0; one without leaves NAN, and
+ * nothing can be told. */
+struct capsnet_known {
+    float error_threshold, typical_ink, ink_power, length_threshold;
+};
+
 struct capsnet_model;
 struct capsnet_workspace;
 
@@ -132,9 +148,8 @@ size_t capsnet_model_bytes(const struct capsnet_model *model);
  * convolution) or "spectral" (in the frequency domain). */
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
 
-/* The mean squared pixel error of the winning capsule's reconstruction above
- * which an image is no such digit; NAN when the file states none. */
-float capsnet_model_error_threshold(const struct capsnet_model *model);
+/* What the file says of the images that the model knows. */
+const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model);
 
 /* The file's metadata, for a person to read: entry i of n.  Returns 0 when i
  * is past the end.  The strings live as long as the model. */
@@ -187,5 +202,12 @@ size_t capsnet_winner(const struct capsnet_shape *shape, const float *lengths);
 
 /* Mean squared difference of two images [height][width][channels]. */
 float capsnet_pixel_error(const struct capsnet_shape *shape, const float *a, const float *b);
+
+/* Mean square of an image's pixels [height][width][channels]. */
+float capsnet_ink(const struct capsnet_shape *shape, const float *image);
+
+/* Whether an image of that error, length and ink is one of the model's kind;
+ * without a threshold none is. */
+int capsnet_is_known(const struct capsnet_known *known, float error, float length, float ink);
 
 #endif

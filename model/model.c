@@ -219,7 +219,7 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
         return no_memory(error);
     options = options ? options : &defaults;
     model->shape = *shape;
-    model->error_threshold = NAN;
+    model->known = (struct capsnet_known){NAN, 1, 0, 0};
     model->stored_dtype = "F32";
     enum capsnet_status status = layout_of(&model->at, shape, error);
     if (status == CAPSNET_OK)
@@ -286,8 +286,22 @@ static const struct {
 };
 enum { SHAPE_KEYS = sizeof shape_keys / sizeof *shape_keys };
 
-static const char *const other_keys[] = {"format", "name", "labels", "decoder_hidden",
-                                         "error_threshold"};
+/* The numbers of `struct capsnet_known`, in whose absence its defaults stand. */
+static const struct {
+    const char *key;
+    size_t offset;
+    float low, high;
+} known_keys[] = {
+#define KEY(name) #name, offsetof(struct capsnet_known, name)
+    {KEY(error_threshold), 0, 1000},
+    {KEY(typical_ink), 1e-6f, 1000},
+    {KEY(ink_power), 0, 8},
+    {KEY(length_threshold), 0, 1},
+#undef KEY
+};
+enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
+
+static const char *const other_keys[] = {"format", "name", "labels", "decoder_hidden"};
 enum { OTHER_KEYS = sizeof other_keys / sizeof *other_keys };
 
 /* Is this key written by model_save() itself? */
@@ -295,6 +309,9 @@ static int is_own_key(const char *key)
 {
     for (size_t i = 0; i < SHAPE_KEYS; i++)
         if (strcmp(key, shape_keys[i].key) == 0)
+            return 1;
+    for (size_t i = 0; i < KNOWN_KEYS; i++)
+        if (strcmp(key, known_keys[i].key) == 0)
             return 1;
     for (size_t i = 0; i < OTHER_KEYS; i++)
         if (strcmp(key, other_keys[i]) == 0)
@@ -369,6 +386,25 @@ out:
     return status;
 }
 
+static enum capsnet_status read_known(struct capsnet_known *known, const struct safetensors *file,
+                                      const char *path, struct capsnet_error *error)
+{
+    char what[128], *end;
+    for (size_t i = 0; i < KNOWN_KEYS; i++) {
+        const char *text = safetensors_get_metadata(file, known_keys[i].key);
+        if (!text)
+            continue;
+        const float value = strtof(text, &end);
+        if (end == text || *end || !(value >= known_keys[i].low && value <= known_keys[i].high)) {
+            snprintf(what, sizeof what, "metadata \"%s\" is not a number from %g to %g",
+                     known_keys[i].key, (double)known_keys[i].low, (double)known_keys[i].high);
+            return bad(error, path, what);
+        }
+        *(float *)(void *)((char *)known + known_keys[i].offset) = value;
+    }
+    return CAPSNET_OK;
+}
+
 static enum capsnet_status read_metadata(struct capsnet_model *model,
                                          const struct safetensors *file, const char *path,
                                          struct capsnet_error *error)
@@ -394,16 +430,9 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
         if (!model->name)
             return no_memory(error);
     }
-    text = safetensors_get_metadata(file, "error_threshold");
-    if (text) {
-        char *end;
-        model->error_threshold = strtof(text, &end);
-        if (end == text || *end || !(model->error_threshold >= 0) ||
-            isinf(model->error_threshold))
-            return bad(error, path, "metadata \"error_threshold\" is not a number");
-    }
+    enum capsnet_status status = read_known(&model->known, file, path, error);
     text = safetensors_get_metadata(file, "labels");
-    return text ? read_labels(model, text, path, error) : CAPSNET_OK;
+    return status == CAPSNET_OK && text ? read_labels(model, text, path, error) : status;
 }
 
 /* ---- Reading ------------------------------------------------------------- */
@@ -557,9 +586,11 @@ static size_t own_metadata(const struct capsnet_model *model, const char *labels
              model->shape.decoder_hidden[1]);
     out[n] = (struct safetensors_metadata){"decoder_hidden", numbers[n]};
     n++;
-    if (!isnan(model->error_threshold)) {
-        snprintf(numbers[n], sizeof *numbers, "%.6g", (double)model->error_threshold);
-        out[n] = (struct safetensors_metadata){"error_threshold", numbers[n]};
+    for (size_t i = 0; i < KNOWN_KEYS && !isnan(model->known.error_threshold); i++) {
+        float value;
+        memcpy(&value, (const char *)&model->known + known_keys[i].offset, sizeof value);
+        snprintf(numbers[n], sizeof *numbers, "%.9g", (double)value);
+        out[n] = (struct safetensors_metadata){known_keys[i].key, numbers[n]};
         n++;
     }
     return n;
@@ -571,7 +602,7 @@ enum capsnet_status model_save(const struct capsnet_model *model, const char *pa
                                size_t n_extra, struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
-    enum { OWN = SHAPE_KEYS + OTHER_KEYS };
+    enum { OWN = SHAPE_KEYS + KNOWN_KEYS + OTHER_KEYS };
     const size_t parameters = capsnet_model_parameters(model);
     struct safetensors_metadata *metadata = calloc(OWN + n_extra, sizeof *metadata);
     struct safetensors_entry *entries = calloc(n_blocks * MODEL_TENSORS, sizeof *entries);
@@ -649,9 +680,9 @@ size_t capsnet_model_bytes(const struct capsnet_model *model)
     return model->at.total * sizeof(float) + (model->spectrum ? spectrum_bytes(model) : 0);
 }
 
-float capsnet_model_error_threshold(const struct capsnet_model *model)
+const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model)
 {
-    return model->error_threshold;
+    return &model->known;
 }
 
 int capsnet_model_metadata(const struct capsnet_model *model, size_t i, const char **key,

@@ -375,3 +375,19 @@ float capsnet_pixel_error(const struct capsnet_shape *shape, const float *a, con
     }
     return (float)(sum / (double)pixels);
 }
+
+float capsnet_ink(const struct capsnet_shape *shape, const float *image)
+{
+    size_t pixels = shape->height * shape->width * shape->channels;
+    double sum = 0;
+    for (size_t i = 0; i < pixels; i++)
+        sum += (double)image[i] * (double)image[i];
+    return (float)(sum / (double)pixels);
+}
+
+int capsnet_is_known(const struct capsnet_known *known, float error, float length, float ink)
+{
+    const float allowed =
+        known->error_threshold * powf(ink / known->typical_ink, known->ink_power);
+    return error <= allowed && length >= known->length_threshold && error < ink;
+}

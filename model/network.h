@@ -58,7 +58,7 @@ struct capsnet_model {
     float *parameters; /* [at.total] */
     float *spectrum;   /* primary_weight's planes, see primary.c; NULL: memory is low */
     size_t spectrum_plane;
-    float error_threshold;
+    struct capsnet_known known;
     const char *stored_dtype;
     char *name;
     char **labels; /* [classes] */

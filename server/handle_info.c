@@ -2,6 +2,7 @@
 #include "handlers.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static void add_shape(struct text *text, const struct capsnet_shape *s)
@@ -51,16 +52,23 @@ static void add_plans(struct text *text, const struct capsnet_model *model, size
     text_add(text, "]");
 }
 
-static void add_threshold(struct text *text, float threshold)
+/* The rule of capsnet_is_known(), with the file's numbers. */
+static void add_known(struct text *text, const struct capsnet_known *known)
 {
+    char rule[400];
     text_add(text, ",\n \"reconstruction_error_threshold\": ");
-    json_add_float(text, threshold);
+    json_add_float(text, known->error_threshold);
+    snprintf(rule, sizeof rule,
+             "true when the reconstruction error is at most %.4g x (ink / %.4g) ^ %.4g, and less "
+             "than the ink, which is the mean square of the image's pixels, and the winning "
+             "capsule is at least %.4g long",
+             (double)known->error_threshold, (double)known->typical_ink, (double)known->ink_power,
+             (double)known->length_threshold);
     add_member(text, "in_distribution",
-               isnan(threshold) ? "null in every answer: the weights file states no threshold for "
-                                  "the reconstruction error"
-                                : "true when the reconstruction error is at most the threshold "
-                                  "times 2 x the winning capsule's length - 0.9, and less than "
-                                  "half of the image's mean square");
+               isnan(known->error_threshold)
+                   ? "null in every answer: the weights file states no threshold for the "
+                     "reconstruction error"
+                   : rule);
 }
 
 unsigned model_answer(struct request *request)
@@ -87,7 +95,7 @@ unsigned model_answer(struct request *request)
     text_addf(&text, ",\n \"weights_bytes\": %zu", capsnet_model_bytes(model));
     add_plans(&text, model, service->options->max_batch);
     text_addf(&text, ",\n \"threads\": %zu", service->threads);
-    add_threshold(&text, capsnet_model_error_threshold(model));
+    add_known(&text, capsnet_model_known(model));
     text_add(&text, ",\n \"metadata\": {");
     const char *key, *value;
     for (size_t i = 0; capsnet_model_metadata(model, i, &key, &value); i++) {

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "intake.h"
-#include "known.h"
 
 static const struct capsnet_shape *shape_of(const struct request *request)
 {
@@ -75,10 +74,12 @@ static void add_prediction(struct text *text, const struct request *request, siz
     size_t winner = job->picture_classes[i];
     const float *digit = job->digits + i * pixels;
     float error = capsnet_pixel_error(shape, digit, job->pictures + i * pixels);
-    float threshold = capsnet_model_error_threshold(model);
-    int known = is_known(threshold, error, lengths[winner], mean_square(digit, pixels));
+    const struct capsnet_known *known = capsnet_model_known(model);
+    const int can_tell = !isnan(known->error_threshold);
+    const int is_known =
+        capsnet_is_known(known, error, lengths[winner], capsnet_ink(shape, digit));
 
-    if (!isnan(threshold) && !known)
+    if (can_tell && !is_known)
         atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
     text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
     json_add_string(text, capsnet_model_label(model, winner));
@@ -89,7 +90,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     text_add(text, ", \"reconstruction_error\": ");
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
-              isnan(threshold) ? "null" : known ? "true" : "false");
+              !can_tell ? "null" : is_known ? "true" : "false");
     add_detected(text, lengths, shape->classes);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");

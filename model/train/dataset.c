@@ -19,6 +19,17 @@ static void free_names(struct dataset *dataset)
     dataset->names = NULL;
 }
 
+float dataset_ink(const struct dataset *dataset, size_t image)
+{
+    const size_t pixels = dataset->height * dataset->width * dataset->channels;
+    double sum = 0;
+    for (size_t p = 0; p < pixels; p++) {
+        const double value = dataset->pixels[image * pixels + p] / 255.0;
+        sum += value * value;
+    }
+    return (float)(sum / (double)pixels);
+}
+
 void dataset_free(struct dataset *dataset)
 {
     free_names(dataset);

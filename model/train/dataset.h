@@ -35,6 +35,9 @@ CAPSNET_MUST_CHECK enum capsnet_status dataset_load(struct dataset *dataset, con
                                                     const struct capsnet_model *model,
                                                     struct capsnet_error *error);
 
+/* Mean square of the pixels of one image, each 0 to 1. */
+float dataset_ink(const struct dataset *dataset, size_t image);
+
 /* Frees the arrays and zeroes the struct. */
 void dataset_free(struct dataset *dataset);
 

@@ -124,24 +124,3 @@ void evaluation_free(struct evaluation *e)
     free(e->errors);
     memset(e, 0, sizeof *e);
 }
-
-static int compare(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-float quantile(const float *values, size_t n, double share)
-{
-    float *sorted = malloc((n + 1) * sizeof *sorted);
-    if (!sorted || n == 0) {
-        free(sorted);
-        return NAN;
-    }
-    memcpy(sorted, values, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, compare);
-    size_t i = (size_t)ceil(share * (double)n);
-    float value = sorted[i > 0 ? i - 1 : 0];
-    free(sorted);
-    return value;
-}

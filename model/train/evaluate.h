@@ -36,7 +36,4 @@ evaluate_pictures(struct evaluation *evaluation, float *pictures, struct capsnet
 
 void evaluation_free(struct evaluation *evaluation);
 
-/* The value that share (0 to 1) of the n values do not exceed. */
-float quantile(const float *values, size_t n, double share);
-
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calibrate.h"
 #include "evaluate.h"
 #include "options.h"
 #include "sheet.h"
@@ -15,6 +16,7 @@
 static const char usage[] =
     "usage: capsnet-train train [options]          train on IDX or PNG images, write a weights file\n"
     "       capsnet-train eval WEIGHTS [options]   measure a weights file on a data set\n"
+    "       capsnet-train calibrate WEIGHTS        measure when its images are in_distribution anew\n"
     "       capsnet-train info WEIGHTS             describe a weights file\n"
     "       capsnet-train COMMAND --help           a command's options\n"
     "       capsnet-train --version\n";
@@ -208,6 +210,20 @@ static void print_confusion(const struct capsnet_model *model, const struct data
     free(count);
 }
 
+/* How many images the model takes for its own kind. */
+static void print_known(const struct capsnet_model *model, const struct dataset *data,
+                        const struct evaluation *e)
+{
+    const struct capsnet_known *known = capsnet_model_known(model);
+    size_t inside = 0;
+    if (isnan(known->error_threshold))
+        return;
+    for (size_t i = 0; i < e->n; i++)
+        inside += (size_t)capsnet_is_known(known, e->errors[i], e->lengths[i],
+                                           dataset_ink(data, i));
+    printf("in_distribution: %.2f %%\n", 100.0 * (double)inside / (double)e->n);
+}
+
 static int eval_command(int argc, char **argv)
 {
     const char *weights = NULL, *data = "data", *set = "t10k", *answers = NULL, *mistakes = NULL;
@@ -244,13 +260,7 @@ static int eval_command(int argc, char **argv)
     printf("%s: error %.2f %% (%zu of %zu wrong), %.0f images/s (%zu threads, %s)\n", weights,
            100.0 * (double)e.wrong / (double)e.n, e.wrong, e.n, (double)e.n / seconds, threads,
            capsnet_model_cpu_level(model));
-    size_t inside = 0;
-    for (size_t i = 0; i < e.n; i++)
-        inside += e.errors[i] <= capsnet_model_error_threshold(model);
-    if (!isnan(capsnet_model_error_threshold(model)))
-        printf("reconstruction error within the threshold %.5f: %.2f %%\n",
-               (double)capsnet_model_error_threshold(model),
-               100.0 * (double)inside / (double)e.n);
+    print_known(model, &images, &e);
     print_confusion(model, &images, &e);
     status = answers ? write_answers(answers, &e) : 0;
     if (mistakes && draw_mistakes(mistakes, ws, &images, &e, &error) != CAPSNET_OK)
@@ -264,6 +274,29 @@ out:
     capsnet_workspace_free(ws);
     capsnet_model_free(model);
     return status;
+}
+
+/* ---- calibrate ----------------------------------------------------------- */
+
+static int calibrate_command(int argc, char **argv)
+{
+    const char *weights = NULL, *data = "data", *out = NULL;
+    size_t threads = capsnet_cpu_count();
+    const struct option_entry table[] = {
+        {"data", "DIR", OPTION_TEXT, &data, 0, 0, "the folder that it was trained on"},
+        {"out", "FILE", OPTION_TEXT, &out, 0, 0, "the weights file to write [WEIGHTS]"},
+        {"threads", "N", OPTION_SIZE, &threads, 1, 1024, "threads"},
+    };
+    options_parse(table, sizeof table / sizeof *table,
+                  "usage: capsnet-train calibrate WEIGHTS [options]\n", argc, argv, &weights, 1);
+    if (!weights) {
+        fputs("capsnet-train: calibrate needs a weights file\n", stderr);
+        return 2;
+    }
+    struct capsnet_error error;
+    enum capsnet_status status =
+        calibrate_file(weights, data, out ? out : weights, cpu_level(), threads, &error);
+    return status == CAPSNET_OK ? 0 : fail(&error);
 }
 
 /* ---- info ---------------------------------------------------------------- */
@@ -293,7 +326,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"train", train_command}, {"eval", eval_command}, {"info", info_command}};
+    } commands[] = {{"train", train_command}, {"eval", eval_command},
+                    {"calibrate", calibrate_command}, {"info", info_command}};
     const char *word = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(word, commands[i].name) == 0)

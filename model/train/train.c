@@ -18,9 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "calibrate.h"
 #include "evaluate.h"
 #include "progress.h"
 #include "ranks.h"
+#include "split.h"
 #include "trainer.h"
 
 static volatile sig_atomic_t stop_signal;
@@ -74,16 +76,6 @@ static void init_parameters(struct capsnet_model *model, uint64_t seed)
                   at->out[l], &r);
 }
 
-static void shuffle(uint32_t *index, size_t n, struct random r)
-{
-    for (size_t i = n; i > 1; i--) {
-        size_t j = random_below(&r, i);
-        uint32_t swap = index[i - 1];
-        index[i - 1] = index[j];
-        index[j] = swap;
-    }
-}
-
 static enum capsnet_status no_memory(struct capsnet_error *error)
 {
     snprintf(error->text, sizeof error->text, "not enough memory for training");
@@ -105,15 +97,10 @@ static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *er
     }
     t->n_holdout = o->holdout;
     t->n_train = t->data.n - o->holdout;
-    t->split = malloc(t->data.n * sizeof *t->split);
+    t->split = split_images(t->data.n, t->n_holdout);
     t->order = malloc(t->n_train * sizeof *t->order);
     if (!t->split || !t->order)
         return no_memory(error);
-    for (size_t i = 0; i < t->data.n; i++)
-        t->split[i] = (uint32_t)i;
-    /* The same images are held out whatever the seed: runs can be compared. */
-    if (t->n_holdout)
-        shuffle(t->split, t->data.n, random_stream(0, RANDOM_HOLDOUT, 0, 0));
     return CAPSNET_OK;
 }
 
@@ -573,23 +560,16 @@ static void round_parameters(struct capsnet_model *model, enum safetensors_dtype
             safetensors_f32_from_f16(safetensors_f16_from_f32(model->parameters[i]));
 }
 
-/* The 95th percentile of the winning capsule's reconstruction error on held-out
- * digits (Frosst, Sabour, Hinton, "DARCCC", 2018); on the training images as
+/* What is measured by held-out images is measured by the training images as
  * they are when none were held out. */
-static enum capsnet_status measure_threshold(struct trainer *t, struct capsnet_error *error)
+static enum capsnet_status measure_known(struct trainer *t, struct capsnet_error *error)
 {
-    t->model->error_threshold = t->options->error_threshold;
-    if (!isnan(t->model->error_threshold))
+    const size_t first = t->n_holdout ? t->n_train : 0;
+    t->model->known.error_threshold = t->options->error_threshold;
+    if (!isnan(t->options->error_threshold))
         return CAPSNET_OK;
-    struct evaluation e;
-    const uint32_t *index = t->n_holdout ? t->split + t->n_train : t->split;
-    enum capsnet_status status =
-        evaluate(&e, t->ws, &t->data, index, t->n_holdout ? t->n_holdout : t->n_train, error);
-    if (status != CAPSNET_OK)
-        return status;
-    t->model->error_threshold = quantile(e.errors, e.n, 0.95);
-    evaluation_free(&e);
-    return CAPSNET_OK;
+    return calibrate(&t->model->known, t->ws, &t->data, t->split + first,
+                     t->n_holdout ? t->n_holdout : t->n_train, error);
 }
 
 /* Measures the test set, before and after rounding; wrong: after. */
@@ -622,7 +602,7 @@ out:
 static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    char epochs[32], seed[32], images[64], test[64], source[32];
+    char epochs[32], seed[32], images[64], test[64];
     size_t wrong = 0, n = 0, extras = 5;
     swap_average(t);
     enum capsnet_status status = CAPSNET_OK;
@@ -633,14 +613,13 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
     if (status != CAPSNET_OK)
         return status;
     primary_prepare(t->model, t->model->spectrum, t->ws->pool);
-    status = measure_threshold(t, error);
+    status = measure_known(t, error);
     if (status != CAPSNET_OK)
         return status;
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    snprintf(images, sizeof images, "%zu trained on, %zu held out", t->n_train, t->n_holdout);
-    snprintf(source, sizeof source, "%s", !isnan(o->error_threshold) ? "given"
-                                          : t->n_holdout ? "held-out images" : "training images");
+    split_describe(images, sizeof images, t->n_train, t->n_holdout);
+    const char *source = isnan(o->error_threshold) ? calibrate_source(t->n_holdout) : "given";
     snprintf(test, sizeof test, "%zu of %zu", wrong, n);
     struct safetensors_metadata extra[6] = {
         {"train.command", o->command}, {"train.images", images}, {"train.epochs", epochs},
@@ -650,9 +629,10 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
         extra[extras++] = (struct safetensors_metadata){"test.wrong", test};
     const struct model_block block = {"", t->model->parameters};
     status = model_save(t->model, o->out, o->dtype, &block, 1, extra, extras, error);
+    if (status == CAPSNET_OK && isnan(o->error_threshold))
+        calibrate_print(&t->model->known, source);
     if (status == CAPSNET_OK)
-        printf("wrote %s (error threshold %.5f, from the %s)\n", o->out,
-               (double)t->model->error_threshold, source);
+        printf("wrote %s\n", o->out);
     if (status == CAPSNET_OK && !o->no_pictures)
         status = run_pictures(t, error);
     return status;

@@ -59,7 +59,7 @@ void batch_flush(struct batch *batch)
                     &(struct reading){batch->labels[i], winners[i], batch->lengths[i],
                                       capsnet_pixel_error(shape, batch->digits[i],
                                                           batch->pictures[i]),
-                                      batch->digits[i]});
+                                      capsnet_ink(shape, batch->digits[i])});
     batch->n = 0;
 }
 

@@ -15,7 +15,7 @@ struct reading {
     size_t label, winner;
     const float *lengths; /* [CLASSES] */
     float error;          /* of the winner's reconstruction */
-    const float *digit;   /* [SIDE][SIDE], what it saw */
+    float ink;            /* of what it saw */
 };
 
 /* Digits waiting for one forward pass; done() is called for each, in order. */

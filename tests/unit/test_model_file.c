@@ -108,13 +108,15 @@ static size_t find_entry(const struct parts *p, const char *name)
     return i;
 }
 
+static const struct capsnet_known known = {0.03125f, 0.125f, 0.75f, 0.875f};
+
 /* A small model's file at path. */
 static void good_file(struct random *random)
 {
     struct small s;
     struct capsnet_shape shape = small_shape();
     small_create(&s, &shape, NULL, random);
-    s.model->error_threshold = 0.03125f;
+    s.model->known = known;
     save(&s, SAFETENSORS_F32, NULL, 0);
     capsnet_model_free(s.model);
 }
@@ -147,7 +149,7 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
     const struct safetensors_metadata extra[] = {{"made.by", "a \"test\"\n\\ \xc3\xa9"},
                                                  {"classes", "99"}}; /* own keys win */
     small_create(&s, shape, NULL, random);
-    s.model->error_threshold = 0.03125f;
+    s.model->known = known;
     free(s.model->labels[1]);
     s.model->labels[1] = strdup("\"q\", \xe2\x82\xac");
     save(&s, dtype, extra, 2);
@@ -173,7 +175,7 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
     assert_string_equal(capsnet_model_label(back, 1), "\"q\", \xe2\x82\xac");
     assert_string_equal(capsnet_model_stored_dtype(back), safetensors_dtype_name(dtype));
     assert_string_equal(capsnet_model_precision(back), "f32");
-    assert_true(capsnet_model_error_threshold(back) == 0.03125f);
+    assert_memory_equal(capsnet_model_known(back), &known, sizeof known);
     const char *key, *value, *made = NULL;
     size_t n = 0, classes = 0;
     for (; capsnet_model_metadata(back, n, &key, &value); n++) {
@@ -219,7 +221,7 @@ static void test_no_threshold(struct random *random)
             CAPSNET_OK ||
         capsnet_model_load(&model, path, NULL, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
-    assert_true(isnan(capsnet_model_error_threshold(model)));
+    assert_true(isnan(capsnet_model_known(model)->error_threshold));
     assert_string_equal(capsnet_model_label(model, 2), "2");
     assert_string_equal(capsnet_model_name(model), "capsnet");
     capsnet_model_free(model);
@@ -294,6 +296,11 @@ static void test_texts(struct random *random)
         {"error_threshold", "nan", "error_threshold"},
         {"error_threshold", "inf", "error_threshold"},
         {"error_threshold", "0.1 or so", "error_threshold"},
+        {"typical_ink", "0", "typical_ink"},
+        {"ink_power", "-1", "ink_power"},
+        {"ink_power", "inf", "ink_power"},
+        {"length_threshold", "1.1", "length_threshold"},
+        {"length_threshold", "nan", "length_threshold"},
     };
     good_file(random);
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {

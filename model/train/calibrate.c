@@ -1,0 +1,225 @@
+/*
+ * calibrate.c - see calibrate.h.
+ */
+#include "calibrate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../model_file.h"
+#include "evaluate.h"
+#include "split.h"
+
+enum { BATCH = 128 };
+
+/* ---- Measuring ----------------------------------------------------------- */
+
+/* What the numbers are made of; of each image its error, divided by what its
+ * ink allows, and its length. */
+struct measured {
+    size_t n;
+    float *inks, *ratios;
+    const float *lengths, *errors;
+    float *sorted_ratios, *sorted_lengths;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The line log error = a + ink_power * log ink, typical_ink being where the
+ * images' logarithms have their mean.  Blank images take no part. */
+static void fit_ink(struct capsnet_known *known, const struct measured *m)
+{
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        if (!(m->inks[i] > 1e-6f && m->errors[i] > 0))
+            continue;
+        const double log_ink = log((double)m->inks[i]), log_error = log((double)m->errors[i]);
+        n += 1, x += log_ink, y += log_error;
+        xx += log_ink * log_ink, xy += log_ink * log_error;
+    }
+    const double spread = xx - x * x / fmax(n, 1);
+    const double slope = spread > 1e-9 * n ? (xy - x * y / n) / spread : 0;
+    known->ink_power = (float)fmin(fmax(slope, 0), 8);
+    known->typical_ink = n > 0 ? (float)exp(x / n) : 1;
+}
+
+/* Thresholds beyond which k images lie by each of the two signs.  A millionth
+ * beyond the image next to them, so that no rounding refuses that too. */
+static void set_thresholds(struct capsnet_known *known, const struct measured *m, size_t k)
+{
+    known->error_threshold = m->sorted_ratios[m->n - 1 - k] * (1 + 1e-6f);
+    known->length_threshold = m->sorted_lengths[k] * (1 - 1e-6f);
+}
+
+static size_t count_refused(const struct capsnet_known *known, const struct measured *m)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < m->n; i++)
+        refused += m->ratios[i] > known->error_threshold || m->lengths[i] < known->length_threshold;
+    return refused;
+}
+
+static void find_thresholds(struct capsnet_known *known, const struct measured *m)
+{
+    const size_t most = (size_t)(CALIBRATE_REFUSED * (double)m->n);
+    size_t low = 0, high = most; /* the largest k that refuses at most that many */
+    for (size_t i = 0; i < m->n; i++)
+        m->ratios[i] = m->errors[i] / powf(fmaxf(m->inks[i], 1e-6f) / known->typical_ink,
+                                           known->ink_power);
+    memcpy(m->sorted_ratios, m->ratios, m->n * sizeof(float));
+    memcpy(m->sorted_lengths, m->lengths, m->n * sizeof(float));
+    qsort(m->sorted_ratios, m->n, sizeof(float), compare);
+    qsort(m->sorted_lengths, m->n, sizeof(float), compare);
+    while (low < high) {
+        const size_t middle = (low + high + 1) / 2;
+        set_thresholds(known, m, middle);
+        if (count_refused(known, m) <= most)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    set_thresholds(known, m, low);
+}
+
+enum capsnet_status calibrate(struct capsnet_known *known, struct capsnet_workspace *ws,
+                              const struct dataset *data, const uint32_t *index, size_t n,
+                              struct capsnet_error *error)
+{
+    struct evaluation e;
+    enum capsnet_status status = evaluate(&e, ws, data, index, n, error);
+    if (status != CAPSNET_OK)
+        return status;
+    float *memory = malloc((4 * n + 1) * sizeof *memory);
+    if (memory && n > 0) {
+        const struct measured m = {n, memory, memory + n, e.lengths, e.errors, memory + 2 * n,
+                                   memory + 3 * n};
+        for (size_t i = 0; i < n; i++)
+            m.inks[i] = dataset_ink(data, index[i]);
+        struct capsnet_known found;
+        fit_ink(&found, &m);
+        find_thresholds(&found, &m);
+        *known = found;
+    } else {
+        snprintf(error->text, sizeof error->text, "no images, or no memory, to calibrate with");
+        status = CAPSNET_ERR_MEMORY;
+    }
+    free(memory);
+    evaluation_free(&e);
+    return status;
+}
+
+const char *calibrate_source(size_t n_holdout)
+{
+    return n_holdout ? "held-out images" : "training images";
+}
+
+void calibrate_print(const struct capsnet_known *known, const char *source)
+{
+    printf("in_distribution, from the %s: error at most %.5f at an ink of %.4f, to the power of "
+           "%.3f; length at least %.4f\n", source, (double)known->error_threshold,
+           (double)known->typical_ink, (double)known->ink_power, (double)known->length_threshold);
+}
+
+/* ---- A file's ------------------------------------------------------------ */
+
+static const char *metadata_of(const struct capsnet_model *model, const char *key)
+{
+    const char *name, *value;
+    for (size_t i = 0; capsnet_model_metadata(model, i, &name, &value); i++)
+        if (strcmp(name, key) == 0)
+            return value;
+    return NULL;
+}
+
+/* Writes the model as it was read, but for its numbers and where they come
+ * from. */
+static enum capsnet_status rewrite(const struct capsnet_model *model, const char *out,
+                                   const char *source, struct capsnet_error *error)
+{
+    static const char from[] = "error_threshold_from";
+    enum safetensors_dtype dtype = SAFETENSORS_F32;
+    struct safetensors_metadata *extra = calloc(model->n_metadata + 1, sizeof *extra);
+    size_t n = 0;
+    if (!extra) {
+        snprintf(error->text, sizeof error->text, "not enough memory to write %.200s", out);
+        return CAPSNET_ERR_MEMORY;
+    }
+    while (strcmp(safetensors_dtype_name(dtype), capsnet_model_stored_dtype(model)) != 0)
+        dtype++;
+    const char *old = metadata_of(model, from);
+    for (size_t i = 0; i < model->n_metadata; i++) {
+        const struct model_metadata *mine = &model->metadata[i];
+        extra[n++] = (struct safetensors_metadata){mine->key,
+                                                   mine->value == old ? source : mine->value};
+    }
+    if (!old)
+        extra[n++] = (struct safetensors_metadata){from, source};
+    const struct model_block block = {"", model->parameters};
+    enum capsnet_status status = model_save(model, out, dtype, &block, 1, extra, n, error);
+    free(extra);
+    return status;
+}
+
+/* The images that the file's training held out, or all that it saw. */
+static enum capsnet_status measure_file(struct capsnet_model *model, const char *path,
+                                        const char *folder, size_t threads, const char **source,
+                                        struct capsnet_error *error)
+{
+    struct dataset data = {0};
+    struct capsnet_workspace *ws = NULL;
+    uint32_t *split = NULL;
+    size_t n_train, n_holdout;
+    enum capsnet_status status = CAPSNET_ERR_FORMAT;
+    if (!split_parse(metadata_of(model, "train.images"), &n_train, &n_holdout)) {
+        snprintf(error->text, sizeof error->text,
+                 "%.200s does not say which images were held out: its metadata lacks a "
+                 "\"train.images\" of capsnet-train", path);
+        return status;
+    }
+    status = dataset_load(&data, folder, "train", model, error);
+    if (status == CAPSNET_OK)
+        status = capsnet_workspace_create(&ws, model, BATCH, threads, error);
+    if (status != CAPSNET_OK)
+        goto out;
+    if (n_train + n_holdout > data.n || !(split = split_images(n_train + n_holdout, n_holdout))) {
+        snprintf(error->text, sizeof error->text,
+                 "%.150s was trained on %zu images; %.150s has %zu, or there is no memory", path,
+                 n_train + n_holdout, folder, data.n);
+        status = CAPSNET_ERR_FORMAT;
+        goto out;
+    }
+    *source = calibrate_source(n_holdout);
+    status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_train : 0),
+                       n_holdout ? n_holdout : n_train, error);
+out:
+    free(split);
+    capsnet_workspace_free(ws);
+    dataset_free(&data);
+    return status;
+}
+
+enum capsnet_status calibrate_file(const char *weights, const char *data, const char *out,
+                                   const char *cpu_level, size_t threads,
+                                   struct capsnet_error *error)
+{
+    struct capsnet_model *model = NULL;
+    const char *source;
+    const struct capsnet_options options = {.cpu_level = cpu_level};
+    enum capsnet_status status = capsnet_model_load(&model, weights, &options, error);
+    if (status == CAPSNET_OK)
+        status = measure_file(model, weights, data, threads, &source, error);
+    if (status == CAPSNET_OK)
+        status = rewrite(model, out, source, error);
+    if (status == CAPSNET_OK) {
+        calibrate_print(&model->known, source);
+        printf("wrote %s\n", out);
+    }
+    capsnet_model_free(model);
+    return status;
+}

@@ -1,0 +1,39 @@
+/*
+ * split.c - see split.h.
+ */
+#include "split.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void shuffle(uint32_t *index, size_t n, struct random r)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below(&r, i);
+        uint32_t swap = index[i - 1];
+        index[i - 1] = index[j];
+        index[j] = swap;
+    }
+}
+
+uint32_t *split_images(size_t n, size_t n_holdout)
+{
+    uint32_t *index = malloc((n + 1) * sizeof *index);
+    for (size_t i = 0; index && i < n; i++)
+        index[i] = (uint32_t)i;
+    if (index && n_holdout)
+        shuffle(index, n, random_stream(0, RANDOM_HOLDOUT, 0, 0));
+    return index;
+}
+
+void split_describe(char *text, size_t size, size_t n_train, size_t n_holdout)
+{
+    snprintf(text, size, "%zu trained on, %zu held out", n_train, n_holdout);
+}
+
+int split_parse(const char *text, size_t *n_train, size_t *n_holdout)
+{
+    int length = 0;
+    return text && sscanf(text, "%9zu trained on, %9zu held out%n", n_train, n_holdout, &length) == 2 &&
+           length > 0 && !text[length];
+}
