@@ -45,8 +45,10 @@ KERNEL_FLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
 LEVEL_ref    :=
 LEVEL_avx2   := -mavx2 -mfma
 LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefer-vector-width=512
+LEVEL_avx512vnni := $(LEVEL_avx512) -mavx512vnni
+LEVEL_avx512bf16 := $(LEVEL_avx512vnni) -mavx512bf16
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
-LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
 MODEL_SRC  := $(wildcard model/*.c) model/kernels/dispatch.c

@@ -53,6 +53,37 @@ void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y
     model->kernels->gemm(&g);
 }
 
+void conv1_rows_bf16(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
+                     size_t thread, float *out, uint16_t *out16)
+{
+    const struct capsnet_model *model = ws->model;
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
+    const size_t row = model->shape.width * channels, to = y0 * at->conv1_w * at->conv1_row;
+    const size_t pixels = (y1 - y0 + kernel - 1) * row;
+    uint16_t *pixels16 = ws->scratch[thread].image;
+    float *padded = ws->scratch[thread].patches;
+    memcpy(padded, image + y0 * row, pixels * sizeof *padded);
+    memset(padded + pixels, 0, 2 * KERNEL_PAD * sizeof *padded);
+    model->kernels->to_bf16(pixels16, padded, (pixels + 2 * KERNEL_PAD) / KERNEL_PAD * KERNEL_PAD);
+    /* A kernel row of an odd number of taps reads one value more, times zero. */
+    const struct narrow g = {
+        .m = (y1 - y0) * at->conv1_w,
+        .n = at->conv1_row,
+        .words = at->conv1_words,
+        .runs = kernel,
+        .a = {pixels16, at->conv1_w, 2 * channels, 2 * row, 2 * row},
+        .b = model->packed.conv1,
+        .b_panel = kernel * at->conv1_words * KERNEL_PANEL,
+        .bias = model->parameters + at->conv1_bias,
+        .relu = 1,
+        .c = out ? out + to : NULL,
+        .c16 = out16 ? out16 + to : NULL,
+        .c_stride = at->conv1_row,
+    };
+    model->kernels->gemm_bf16(&g);
+}
+
 struct backward {
     struct capsnet_workspace *ws;
     size_t n;

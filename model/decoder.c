@@ -30,6 +30,29 @@ void decoder_input(struct capsnet_workspace *ws, size_t i, size_t class_index, c
     memcpy(x + class_index * dims, pose, dims * sizeof *x);
 }
 
+static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct layout *at = &model->at;
+    const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 2;
+    const struct narrow g = {
+        .m = pass->n,
+        .n = columns,
+        .words = words,
+        .runs = 1,
+        .a = {ws->decoder16[l], pass->n, 2 * at->in_row[l], 0, 0},
+        .b = model->packed.decoder[l] + j * words,
+        .b_panel = words * KERNEL_PANEL,
+        .bias = model->parameters + at->decoder_bias[l] + j,
+        .relu = l < 2,
+        .c = l < 2 ? NULL : ws->decoder[3] + j,
+        .c16 = l < 2 ? ws->decoder16[l + 1] + j : NULL,
+        .c_stride = row,
+    };
+    model->kernels->gemm_bf16(&g);
+}
+
 static void forward_columns(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -38,9 +61,10 @@ static void forward_columns(void *context, size_t item, size_t thread)
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
     const size_t l = pass->layer, j = item * COLUMNS, row = at->out_row[l];
+    const size_t columns = smaller(COLUMNS, row - j);
     struct gemm g = {
         .m = pass->n,
-        .n = smaller(COLUMNS, row - j),
+        .n = columns,
         .k = at->in[l],
         .a = {ws->decoder[l], at->in_row[l], 1},
         .b = {model->parameters + at->decoder_weight[l] + j, row, KERNEL_PANEL},
@@ -48,14 +72,20 @@ static void forward_columns(void *context, size_t item, size_t thread)
         .epilogue = l < 2 ? GEMM_BIAS_RELU : GEMM_BIAS,
         .bias = model->parameters + at->decoder_bias[l] + j,
     };
-    model->kernels->gemm(&g);
+    if (ws->model->packed.has_bf16_layers)
+        columns_bf16(pass, j, columns);
+    else
+        model->kernels->gemm(&g);
     for (size_t i = 0; l == 2 && i < pass->n; i++)
-        model->kernels->sigmoid(ws->decoder[3] + i * row + j, g.n);
+        model->kernels->sigmoid(ws->decoder[3] + i * row + j, columns);
 }
 
 void decoder_forward(struct capsnet_workspace *ws, size_t n)
 {
     uint64_t clock = phase_clock();
+    if (ws->model->packed.has_bf16_layers)
+        ws->model->kernels->to_bf16(ws->decoder16[0], ws->decoder[0],
+                                    n * ws->model->at.in_row[0]);
     for (size_t l = 0; l < 3; l++) {
         struct pass pass = {.ws = ws, .n = n, .layer = l};
         pool_run(ws->pool, (ws->model->at.out_row[l] + COLUMNS - 1) / COLUMNS, forward_columns,

@@ -15,8 +15,9 @@
  * and at the end, over all iterations,
  *   du_hat_ij = sum_r c^r_ij ds^r_j + sum_{r>0} gb^r_ij vsum^r_j.
  *
- * Images are taken KERNEL_LANES at a time, one per vector lane; lanes past n
- * hold zero capsules, whose gradients are zero.
+ * Training takes images KERNEL_LANES at a time, one per vector lane; lanes past
+ * n hold zero capsules, whose gradients are zero.  Inference takes them one by
+ * one, KERNEL_LANES capsules side by side (kernels/routing.c).
  */
 #include <math.h>
 #include <string.h>
@@ -87,7 +88,65 @@ static void scatter(struct capsnet_workspace *ws, size_t n, size_t group, const 
     }
 }
 
-/* ---- Forward ------------------------------------------------------------- */
+/* ---- Forward, inference -------------------------------------------------- */
+
+/* z of one image [positions][primary_row] to u [group][dim][lane]. */
+static void gather_image(const struct capsnet_model *model, const float *z, float *u)
+{
+    const struct layout *at = &model->at;
+    const size_t dims = model->shape.primary_dims, types = model->shape.primary_types;
+    for (size_t t = 0, i = 0; t < types; t++)
+        for (size_t p = 0; p < at->positions; p++, i++) {
+            const float *from = z + p * at->primary_row + t * dims;
+            float *to = u + i / KERNEL_LANES * dims * KERNEL_LANES + i % KERNEL_LANES;
+            for (size_t d = 0; d < dims; d++)
+                to[d * KERNEL_LANES] = from[d];
+        }
+}
+
+/* v = squash(s) of every class, and vsum += v. */
+static void squash_poses(const struct capsnet_model *model, const float *s, float *v, float *vsum)
+{
+    const size_t pose = model->shape.pose_dims;
+    for (size_t j = 0; j < model->shape.classes; j++, s += pose, v += pose, vsum += pose) {
+        float sum = 0;
+        for (size_t e = 0; e < pose; e++)
+            sum += s[e] * s[e];
+        const float h = sqrtf(sum) / (1 + sum);
+        for (size_t e = 0; e < pose; e++) {
+            v[e] = h * s[e];
+            vsum[e] += v[e];
+        }
+    }
+}
+
+/* Item: one image. */
+static void forward_image(void *context, size_t image, size_t thread)
+{
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct kernels *kernels = model->kernels;
+    const struct layout *at = &model->at;
+    const struct scratch *scratch = &ws->scratch[thread];
+    const struct image_routing routing = {at->groups, model->shape.classes, model->shape.pose_dims,
+                                          model->shape.primary_dims, model->packed.digit};
+    float *u = scratch->u, *u_hat = scratch->u_hat, *v = ws->v + image * at->outputs;
+    gather_image(model, ws->primary + image * at->positions * at->primary_row, u);
+    kernels->squash(u, u, at->groups, model->shape.primary_dims);
+    if (model->packed.has_bf16_layers)
+        kernels->predict_image_bf16(&routing, u, u_hat, scratch->s, scratch->sums);
+    else
+        kernels->predict_image(&routing, u, u_hat, scratch->s, scratch->sums);
+    memset(scratch->vsum, 0, at->outputs * sizeof(float));
+    squash_poses(model, scratch->s, v, scratch->vsum);
+    for (size_t r = 1; r < model->shape.routing_iterations; r++) {
+        kernels->route_image(&routing, u_hat, scratch->vsum, scratch->s, scratch->sums);
+        squash_poses(model, scratch->s, v, scratch->vsum);
+    }
+}
+
+/* ---- Forward, training --------------------------------------------------- */
 
 static void forward_group(void *context, size_t group, size_t thread)
 {
@@ -100,8 +159,7 @@ static void forward_group(void *context, size_t group, size_t thread)
     float *u = ws->capsules + group * capsules_size(model);
     float *s = ws->s + group * iterations * routed, *v = ws->v + group * iterations * routed;
     float *vsum = ws->vsum + group * iterations * routed;
-
-    float *raw = ws->training ? ws->raw + group * capsules_size(model) : u;
+    float *raw = ws->raw + group * capsules_size(model);
     gather(ws, pass->n, group, raw);
     kernels->squash(u, raw, model->at.capsules, model->shape.primary_dims);
     for (size_t r = 0; r < iterations; r++, s += routed, v += routed) {
@@ -117,22 +175,35 @@ void digit_forward(struct capsnet_workspace *ws, size_t n)
 {
     uint64_t clock = phase_clock();
     struct pass pass = {.ws = ws, .n = n};
-    pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
+    if (ws->training)
+        pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
+    else
+        pool_run(ws->pool, n, forward_image, &pass);
     phase_end(ws, PHASE_ROUTING, &clock);
+}
+
+/* The last v of image i, its values *step floats apart. */
+static const float *last_v(const struct capsnet_workspace *ws, size_t i, size_t *step)
+{
+    const size_t iterations = ws->model->shape.routing_iterations;
+    *step = ws->training ? KERNEL_LANES : 1;
+    if (!ws->training)
+        return ws->v + i * ws->model->at.outputs;
+    return ws->v + i % KERNEL_LANES +
+           (i / KERNEL_LANES * iterations + iterations - 1) * routed_size(ws->model);
 }
 
 void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses)
 {
     const struct capsnet_model *model = ws->model;
-    const size_t iterations = model->shape.routing_iterations, pose = model->shape.pose_dims;
-    const size_t routed = routed_size(model);
+    const size_t pose = model->shape.pose_dims;
     for (size_t i = 0; i < n; i++) {
-        const float *v = ws->v + (i / KERNEL_LANES * iterations + iterations - 1) * routed +
-                         i % KERNEL_LANES;
+        size_t step;
+        const float *v = last_v(ws, i, &step);
         for (size_t j = 0; j < model->shape.classes; j++) {
             float sum = 0;
             for (size_t e = 0; e < pose; e++) {
-                float x = v[(j * pose + e) * KERNEL_LANES];
+                float x = v[(j * pose + e) * step];
                 sum += x * x;
                 if (poses)
                     poses[i * model->at.outputs + j * pose + e] = x;

@@ -156,8 +156,9 @@ static size_t choice(const char *word, const char *const *words, size_t n)
 /* Does the level multiply in that precision? */
 static int can_multiply(const struct kernels *kernels, size_t precision)
 {
-    (void)kernels;
-    return precision == PRECISION_F32;
+    return precision == PRECISION_F32    ? 1
+           : precision == PRECISION_BF16 ? kernels->gemm_bf16 != NULL
+                                         : kernels->gemm_int8 != NULL;
 }
 
 static enum capsnet_status choose_kernels(struct capsnet_model *model,
@@ -188,9 +189,8 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
     return CAPSNET_OK;
 }
 
-/* Whether the model is to have a spectrum: *wanted. */
-static enum capsnet_status choose_memory(const struct capsnet_model *model,
-                                         const struct capsnet_options *options, int *wanted,
+static enum capsnet_status choose_memory(struct capsnet_model *model,
+                                         const struct capsnet_options *options,
                                          struct capsnet_error *error)
 {
     enum { AUTO, FULL, LOW, MEMORIES };
@@ -201,8 +201,9 @@ static enum capsnet_status choose_memory(const struct capsnet_model *model,
                  "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
         return CAPSNET_ERR_ARGUMENT;
     }
-    *wanted = model->precision != PRECISION_INT8 && memory != LOW &&
-              (memory == FULL || limit == 0 || 4 * spectrum_bytes(model) <= limit);
+    const size_t bytes = spectrum_bytes(model) / (model->precision == PRECISION_BF16 ? 2 : 1);
+    model->is_spectral = model->precision != PRECISION_INT8 && memory != LOW &&
+                         (memory == FULL || limit == 0 || 4 * bytes <= limit);
     return CAPSNET_OK;
 }
 
@@ -214,7 +215,6 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
 {
     static const struct capsnet_options defaults;
     struct capsnet_model *model = calloc(1, sizeof *model);
-    int spectral = 0;
     if (!model)
         return no_memory(error);
     options = options ? options : &defaults;
@@ -228,15 +228,16 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
      * lines would compete for one set of the caches. */
     model->spectrum_plane = model->at.spectral_k * model->at.primary_row + 3 * KERNEL_PAD;
     if (status == CAPSNET_OK)
-        status = choose_memory(model, options, &spectral, error);
+        status = choose_memory(model, options, error);
     if (status != CAPSNET_OK)
         goto out;
     status = CAPSNET_ERR_MEMORY;
     model->parameters = huge_alloc(model->at.total * sizeof(float));
-    model->spectrum = spectral ? huge_alloc(spectrum_bytes(model)) : NULL;
+    const int needs_spectrum = model->is_spectral && model->precision == PRECISION_F32;
+    model->spectrum = needs_spectrum ? huge_alloc(spectrum_bytes(model)) : NULL;
     model->labels = calloc(shape->classes, sizeof *model->labels);
     model->name = strdup("capsnet");
-    if (!model->parameters || (spectral && !model->spectrum) || !model->labels || !model->name)
+    if (!model->parameters || (needs_spectrum && !model->spectrum) || !model->labels || !model->name)
         goto out;
     for (size_t j = 0; j < shape->classes; j++)
         if (asprintf(&model->labels[j], "%zu", j) < 0) {
@@ -258,6 +259,7 @@ void capsnet_model_free(struct capsnet_model *model)
     if (!model)
         return;
     huge_free(model->parameters, model->at.total * sizeof(float));
+    huge_free(model->packed.memory, model->packed.bytes);
     if (model->spectrum)
         huge_free(model->spectrum, spectrum_bytes(model));
     for (size_t j = 0; model->labels && j < model->shape.classes; j++)
@@ -516,14 +518,11 @@ enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *p
     safetensors_close(file);
     if (status != CAPSNET_OK)
         return status;
-    struct pool *pool = pool_create(capsnet_cpu_count());
-    if (!pool) {
+    status = model_pack(model, error);
+    if (status != CAPSNET_OK) {
         capsnet_model_free(model);
-        return no_memory(error);
+        return status;
     }
-    if (model->spectrum)
-        primary_prepare(model, model->spectrum, pool);
-    pool_free(pool);
     *out = model;
     return CAPSNET_OK;
 }
@@ -672,12 +671,13 @@ const char *capsnet_model_cpu_level(const struct capsnet_model *model)
 
 const char *capsnet_model_memory(const struct capsnet_model *model)
 {
-    return model->spectrum ? "full" : "low";
+    return model->is_spectral ? "full" : "low";
 }
 
 size_t capsnet_model_bytes(const struct capsnet_model *model)
 {
-    return model->at.total * sizeof(float) + (model->spectrum ? spectrum_bytes(model) : 0);
+    return model->at.total * sizeof(float) + model->packed.bytes +
+           (model->spectrum ? spectrum_bytes(model) : 0);
 }
 
 const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model)

@@ -98,6 +98,8 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     at->primary_channels = shape->primary_types * shape->primary_dims;
     at->primary_row = round_up(at->primary_channels, KERNEL_PANEL);
     at->capsules = shape->primary_types * at->positions;
+    at->groups = (at->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
+    at->conv1_words = (shape->conv1_kernel * shape->channels + 1) / 2;
     at->outputs = shape->classes * shape->pose_dims;
     at->outputs_row = round_up(at->outputs, KERNEL_PAD);
     at->tiles_y = (at->primary_h + 5) / 6;
@@ -162,32 +164,40 @@ static float *carve(struct arena *arena, size_t floats)
     return arena->base ? (float *)(void *)(arena->base + offset) : NULL;
 }
 
-static void carve_forward(struct capsnet_workspace *ws, struct arena *arena, size_t n, size_t g)
+static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, size_t n)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t x = SPECTRUM3_PLANES * n * at->tiles * (at->spectral_k + KERNEL_PAD);
+    ws->x_planes = carve(arena, ws->model->packed.spectrum ? (x + 1) / 2 : x);
+    ws->y_planes = carve(arena, SPECTRUM2_PLANES * n * at->tiles * (at->primary_row + KERNEL_PAD));
+}
+
+/* What the direct plan and inference's routing and decoder need. */
+static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, size_t n)
+{
+    const struct layout *at = &ws->model->at;
+    const int is_int8 = ws->model->precision == PRECISION_INT8;
+    ws->wave = carve(arena, DIRECT_WAVE * at->conv1_size);
+    if (is_int8) {
+        ws->wave_u8 = (uint8_t *)carve(arena, DIRECT_WAVE * at->conv1_size / 4);
+        ws->largest = carve(arena, DIRECT_WAVE * direct_bands(at));
+    }
+    ws->v = carve(arena, n * at->outputs);
+    for (size_t l = 0; l < 3 && ws->model->packed.has_bf16_layers; l++)
+        ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);
+}
+
+static void carve_training(struct capsnet_workspace *ws, struct arena *arena, size_t n, size_t g)
 {
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
     const size_t lanes = KERNEL_LANES, rows = n * at->tiles;
     const size_t routed = g * shape->routing_iterations * at->outputs * lanes;
     const size_t capsules = g * at->capsules * shape->primary_dims * lanes;
-    ws->x_planes = carve(arena, SPECTRUM3_PLANES * rows * (at->spectral_k + KERNEL_PAD));
-    ws->y_planes = carve(arena, SPECTRUM2_PLANES * rows * (at->primary_row + KERNEL_PAD));
-    ws->primary = carve(arena, n * at->positions * at->primary_row);
     ws->capsules = carve(arena, capsules);
     ws->s = carve(arena, routed);
     ws->v = carve(arena, routed);
     ws->vsum = carve(arena, routed);
-    ws->decoder[0] = carve(arena, n * at->in_row[0]);
-    for (size_t l = 0; l < 3; l++)
-        ws->decoder[l + 1] = carve(arena, n * at->out_row[l]);
-}
-
-static void carve_backward(struct capsnet_workspace *ws, struct arena *arena, size_t n, size_t g)
-{
-    const struct capsnet_shape *shape = &ws->model->shape;
-    const struct layout *at = &ws->model->at;
-    const size_t lanes = KERNEL_LANES, rows = n * at->tiles;
-    const size_t routed = g * shape->routing_iterations * at->outputs * lanes;
-    const size_t capsules = g * at->capsules * shape->primary_dims * lanes;
     ws->conv1 = carve(arena, n * at->conv1_size);
     ws->raw = carve(arena, capsules);
     ws->du = carve(arena, capsules);
@@ -204,26 +214,48 @@ static void carve_backward(struct capsnet_workspace *ws, struct arena *arena, si
     ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_row);
 }
 
-static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t threads)
+static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
 {
     const struct layout *at = &ws->model->at;
+    const size_t outputs = round_up(at->outputs, KERNEL_LANES);
     size_t longest = at->primary_row;
     for (size_t l = 0; l < 3; l++)
         if (at->out_row[l] > longest)
             longest = at->out_row[l];
-    carve_forward(ws, arena, ws->max_batch, ws->max_groups);
-    if (ws->training)
-        carve_backward(ws, arena, ws->max_batch, ws->max_groups);
-    for (size_t t = 0; t < threads; t++) {
-        struct scratch *s = &ws->scratch[t];
-        s->patches = carve(arena, at->conv1_h * at->conv1_w * conv1_patch_row(at));
-        s->conv1 = carve(arena, at->conv1_size);
+    const size_t patches = at->conv1_h * at->conv1_w * conv1_patch_row(at);
+    const size_t image = at->pixels + 2 * KERNEL_PAD;
+    s->patches = carve(arena, patches > image ? patches : image);
+    s->conv1 = carve(arena, at->conv1_size);
+    if (ws->training) {
         s->u_hat = carve(arena, at->outputs * KERNEL_LANES);
-        if (!ws->training)
-            continue;
         s->transposed = carve(arena, 3 * longest * KERNEL_PANEL);
         s->du_hat = carve(arena, ws->max_groups * at->outputs * KERNEL_LANES);
+        return;
     }
+    s->image = (uint16_t *)carve(arena, image / 2 + 1);
+    s->u = carve(arena, at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
+    s->u_hat = carve(arena, at->groups * at->outputs * KERNEL_LANES);
+    s->sums = carve(arena, outputs * KERNEL_LANES);
+    s->s = carve(arena, outputs);
+    s->vsum = carve(arena, outputs);
+}
+
+static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t threads)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t n = ws->max_batch;
+    if (ws->model->is_spectral)
+        carve_spectral(ws, arena, n);
+    ws->primary = carve(arena, n * at->positions * at->primary_row);
+    ws->decoder[0] = carve(arena, n * at->in_row[0]);
+    for (size_t l = 0; l < 3; l++)
+        ws->decoder[l + 1] = carve(arena, n * at->out_row[l]);
+    if (ws->training)
+        carve_training(ws, arena, n, ws->max_groups);
+    else
+        carve_inference(ws, arena, n);
+    for (size_t t = 0; t < threads; t++)
+        carve_scratch(ws, arena, &ws->scratch[t]);
 }
 
 enum capsnet_status workspace_create(struct capsnet_workspace **workspace,
@@ -316,8 +348,8 @@ static const size_t direct_max_batch[PRECISIONS] = {
 
 enum plan plan_for(const struct capsnet_model *model, size_t n)
 {
-    return !model->spectrum || n <= direct_max_batch[model->precision] ? PLAN_DIRECT
-                                                                       : PLAN_SPECTRAL;
+    return !model->is_spectral || n <= direct_max_batch[model->precision] ? PLAN_DIRECT
+                                                                          : PLAN_SPECTRAL;
 }
 
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n)

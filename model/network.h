@@ -27,6 +27,8 @@ struct layout {
     size_t primary_h, primary_w, positions;
     size_t primary_channels, primary_row; /* types*dims; padded to KERNEL_PANEL */
     size_t capsules;            /* types * positions */
+    size_t groups;              /* of KERNEL_LANES capsules, the last one filled up */
+    size_t conv1_words;         /* bf16 pairs of a kernel row of conv1, the last filled up */
     size_t outputs, outputs_row; /* classes * pose; padded */
     size_t tiles_y, tiles_x, tiles; /* 6x6 output tiles of the spectral product */
     size_t spectral_k;          /* 4 phases * conv1_row */
@@ -50,14 +52,32 @@ enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
 /* How PrimaryCaps is computed. */
 enum plan { PLAN_DIRECT, PLAN_SPECTRAL, PLANS };
 
+/* Weights as inference reads them, beside or instead of the parameters: one
+ * block, made by model_pack().  Words and panels as in kernels.h; NULL where
+ * the precision does not use it. */
+struct packed {
+    void *memory;
+    size_t bytes;
+    int has_bf16_layers;   /* conv1, digit and decoder are bf16 */
+    uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 */
+    uint32_t *primary;     /* [panel][ky][primary_words][KERNEL_PANEL] bf16 or s8 */
+    float *primary_scales; /* [primary_row] value of an s8's unit */
+    uint32_t *spectrum;    /* bf16 planes of [panel][spectral_k / 2][KERNEL_PANEL] */
+    size_t spectrum_plane; /* words from one to the next */
+    void *digit;           /* struct image_routing's weight */
+    uint32_t *decoder[3];  /* [panel][in_row / 2][KERNEL_PANEL] bf16 */
+};
+
 struct capsnet_model {
     struct capsnet_shape shape;
     struct layout at;
     const struct kernels *kernels;
     enum precision precision;
+    int is_spectral;   /* has weights in the frequency domain: memory is full */
     float *parameters; /* [at.total] */
-    float *spectrum;   /* primary_weight's planes, see primary.c; NULL: memory is low */
+    float *spectrum;   /* f32: primary_weight's planes, see primary.c */
     size_t spectrum_plane;
+    struct packed packed;
     struct capsnet_known known;
     const char *stored_dtype;
     char *name;
@@ -87,12 +107,19 @@ enum phase {
 };
 extern const char *const phase_names[PHASES];
 
+/* Images that the direct plan has in work at a time. */
+enum { DIRECT_WAVE = 4 };
+
 /* Per-thread scratch. */
 struct scratch {
     float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
+    uint16_t *image;  /* [pixels and a word more] bf16 */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [3][longest row][KERNEL_PANEL] */
-    float *u_hat;     /* [outputs][lanes] */
+    float *u;         /* [groups of capsules][dims][lanes] one image, inference only */
+    float *u_hat;     /* [outputs][lanes]; inference: so many for each group of capsules */
+    float *sums;      /* [outputs rounded up to lanes][lanes], inference only */
+    float *s, *vsum;  /* [outputs rounded up to lanes], inference only */
     float *du_hat;    /* [groups][outputs][lanes] */
 };
 
@@ -106,16 +133,21 @@ struct capsnet_workspace {
     uint64_t phase_ns[PHASES];
 
     /* Forward.  n images, g groups. */
-    float *x_planes;  /* SPECTRUM3 planes of [n*tiles][spectral_k + KERNEL_PAD] */
+    float *x_planes;  /* SPECTRUM3 planes of [n*tiles][spectral_k + a pad], fp32 or bf16 */
     float *y_planes;  /* SPECTRUM2 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
+    uint8_t *wave_u8; /* int8: the same, quantised */
+    float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
     float *primary;   /* [n][positions][primary_row] before squash */
-    float *capsules;  /* [g][capsules][dims][lanes] before squash, then u */
-    float *s, *v;     /* [g][R][outputs][lanes] of each routing iteration */
-    float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
+    float *v;         /* [n][outputs]; training: [g][R][outputs][lanes] of each iteration */
     float *decoder[4]; /* [n][row]: input, two hidden layers, picture */
+    uint16_t *decoder16[3]; /* the first three in bf16, instead */
 
     /* Backward, for training only. */
     int training;
+    float *capsules;  /* [g][capsules][dims][lanes] u */
+    float *s;         /* [g][R][outputs][lanes] of each routing iteration */
+    float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
     float *conv1;     /* [n][conv1_size] after ReLU */
     float *raw;       /* [g][capsules][dims][lanes] before squash, kept */
     float *du;        /* likewise, the gradient */
@@ -166,15 +198,25 @@ uint64_t phase_clock(void);
 
 /* Brings the primary weights into the frequency domain (primary.c). */
 void primary_prepare(const struct capsnet_model *model, float *spectrum, struct pool *pool);
+void primary_pack_spectrum(const struct capsnet_model *model, size_t panel);
+
+/* Makes what inference reads beside the parameters, the spectrum among it, anew
+ * from them (pack.c). */
+CAPSNET_MUST_CHECK enum capsnet_status model_pack(struct capsnet_model *model,
+                                                  struct capsnet_error *error);
 
 /* conv1.c */
 void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
                 float *patches, float *out);
+/* The same in bf16, with fp32 sums, to out or, rounded to bf16, to out16. */
+void conv1_rows_bf16(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
+                     size_t thread, float *out, uint16_t *out16);
 void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images, float *grad);
 size_t conv1_patch_row(const struct layout *at);
 
-/* primary.c: pixels to ws->primary, through conv1. */
+/* Pixels to ws->primary, through conv1: direct.c and primary.c. */
 void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images);
+size_t direct_bands(const struct layout *at); /* items of conv1 an image */
 void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images);
 /* From ws->primary (holding its gradient) to grad and ws->x_planes (holding
  * the spectrum of conv1's gradient). */

@@ -4,12 +4,9 @@
  *
  *   z[y,x,o] = b[o] + sum_{ky,kx,c} a[2y+ky, 2x+kx, c] w[ky,kx,c,o]
  *
- * Two ways to the same numbers.
+ * Here in the frequency domain; direct.c has the plain way to the same numbers.
  *
- * Direct: one matrix product per kernel row and output row, whose left operand
- * is conv1's output read in place.  For a few images at a time.
- *
- * Spectral: the input is split into its 4 phases a_pq[i,j] = a[2i+p, 2j+q],
+ * The input is split into its 4 phases a_pq[i,j] = a[2i+p, 2j+q],
  * the kernel likewise, and each pair is correlated with stride 1:
  *   z[y,x] = sum_{p,q,c} sum_{i,j<5} a_pq[y+i, x+j] w_pq[i,j].
  * For a 6x6 tile of z that reads 10x10 values of a_pq, and since y+i <= 9 the
@@ -95,7 +92,29 @@ void primary_prepare(const struct capsnet_model *model, float *spectrum, struct 
     pool_run(pool, model->at.primary_row / KERNEL_PANEL * 4, prepare_item, &prepare);
 }
 
-/* ---- Direct -------------------------------------------------------------- */
+/* The same in bf16 words, two input channels to a word, for one panel. */
+void primary_pack_spectrum(const struct capsnet_model *model, size_t panel)
+{
+    const struct layout *at = &model->at;
+    const struct packed *packed = &model->packed;
+    for (size_t phase = 0; phase < 4; phase++) {
+        const struct patch patch = kernel_patch(model, phase / 2, phase % 2);
+        const float *w = model->parameters + kernel_offset(model, panel, phase / 2, phase % 2);
+        for (size_t c = 0; c < at->conv1_row; c += 2, w += 2 * KERNEL_PANEL) {
+            float planes[SPECTRUM3_PLANES][2 * KERNEL_PANEL] __attribute__((aligned(64)));
+            for (size_t i = 0; i < 2 * KERNEL_PANEL; i += KERNEL_PAD)
+                model->kernels->dft_forward(planes[0] + i, 2 * KERNEL_PANEL, SPECTRUM_WEIGHTS,
+                                            w + i, &patch, 1.0f / (DFT_N * DFT_N));
+            const size_t word = (panel * at->spectral_k + phase * at->conv1_row + c) / 2;
+            for (size_t p = 0; p < SPECTRUM3_PLANES; p++)
+                model->kernels->pair_bf16(packed->spectrum + p * packed->spectrum_plane +
+                                              word * KERNEL_PANEL,
+                                          planes[p], planes[p] + KERNEL_PANEL, KERNEL_PANEL);
+        }
+    }
+}
+
+/* ---- Forward ------------------------------------------------------------- */
 
 struct pass {
     struct capsnet_workspace *ws;
@@ -103,67 +122,6 @@ struct pass {
     const float *images;
     float *grad;
 };
-
-/* Output rows of conv1 that one item computes when there are few images. */
-enum { BAND = 4 };
-
-static float *conv1_output(const struct capsnet_workspace *ws, size_t image)
-{
-    return ws->x_planes + image * ws->model->at.conv1_size;
-}
-
-static void direct_conv1(void *context, size_t item, size_t thread)
-{
-    const struct pass *pass = context;
-    const struct layout *at = &pass->ws->model->at;
-    const size_t bands = (at->conv1_h + BAND - 1) / BAND;
-    size_t image = item / bands, y = item % bands * BAND;
-    conv1_rows(pass->ws, pass->images + image * at->pixels, y, smaller(y + BAND, at->conv1_h),
-               pass->ws->scratch[thread].patches, conv1_output(pass->ws, image));
-}
-
-/* Item: one image, one panel.  A panel's kernel row (295 kB) stays in the
- * second-level cache while all output rows use it. */
-static void direct_panel(void *context, size_t item, size_t thread)
-{
-    (void)thread;
-    const struct pass *pass = context;
-    const struct capsnet_model *model = pass->ws->model;
-    const struct layout *at = &model->at;
-    const size_t panels = at->primary_row / KERNEL_PANEL, kernel = model->shape.primary_kernel;
-    const size_t image = item / panels, panel = item % panels;
-    const float *a = conv1_output(pass->ws, image);
-    float *z = pass->ws->primary + image * at->positions * at->primary_row + panel * KERNEL_PANEL;
-    for (size_t ky = 0; ky < kernel; ky++)
-        for (size_t y = 0; y < at->primary_h; y++) {
-            struct gemm g = {
-                .m = at->primary_w,
-                .n = KERNEL_PANEL,
-                .k = kernel * at->conv1_row,
-                .a = {a + (2 * y + ky) * at->conv1_w * at->conv1_row, 2 * at->conv1_row, 1},
-                .b = {model->parameters + at->primary_weight +
-                          (panel * kernel + ky) * kernel * at->conv1_row * KERNEL_PANEL,
-                      KERNEL_PANEL, KERNEL_PANEL},
-                .c = {z + y * at->primary_w * at->primary_row, at->primary_row, KERNEL_PANEL},
-                .epilogue = ky == 0 ? GEMM_BIAS : GEMM_ADD,
-                .bias = model->parameters + at->primary_bias + panel * KERNEL_PANEL,
-            };
-            model->kernels->gemm(&g);
-        }
-}
-
-void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images)
-{
-    const struct layout *at = &ws->model->at;
-    uint64_t clock = phase_clock();
-    struct pass pass = {.ws = ws, .n = n, .images = images};
-    pool_run(ws->pool, n * ((at->conv1_h + BAND - 1) / BAND), direct_conv1, &pass);
-    phase_end(ws, PHASE_CONV1, &clock);
-    pool_run(ws->pool, n * (at->primary_row / KERNEL_PANEL), direct_panel, &pass);
-    phase_end(ws, PHASE_PRIMARY, &clock);
-}
-
-/* ---- Spectral, forward --------------------------------------------------- */
 
 /* The part of conv1's output that phase (p, q) of a tile reads. */
 static struct patch input_patch(const struct layout *at, size_t ty, size_t tx, size_t p, size_t q)
@@ -197,22 +155,60 @@ static void spectral_input(void *context, size_t image, size_t thread)
 {
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
+    const int is_bf16 = ws->model->packed.spectrum != NULL;
     const size_t plane = pass->n * at->tiles * x_row(at);
     float *a = ws->training ? ws->conv1 + image * at->conv1_size : ws->scratch[thread].conv1;
-    conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h, ws->scratch[thread].patches,
-               a);
+    if (is_bf16)
+        conv1_rows_bf16(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
+    else
+        conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h,
+                   ws->scratch[thread].patches, a);
     for (size_t tile = 0; tile < at->tiles; tile++)
         for (size_t phase = 0; phase < 4; phase++) {
             size_t ty = tile / at->tiles_x, tx = tile % at->tiles_x, p = phase / 2, q = phase % 2;
             struct patch patch = input_patch(at, ty, tx, p, q);
             const float *src = a + input_offset(at, ty, tx, p, q);
-            float *dst = ws->x_planes + (image * at->tiles + tile) * x_row(at) +
-                         phase * at->conv1_row;
+            size_t to = (image * at->tiles + tile) * x_row(at) + phase * at->conv1_row;
             for (size_t c = 0; c < at->conv1_row; c += KERNEL_PAD)
-                ws->model->kernels->dft_forward(dst + c, plane, SPECTRUM_DATA, src + c, &patch,
-                                                1.0f);
+                if (is_bf16)
+                    kernels->dft_forward_bf16((uint16_t *)ws->x_planes + to + c, plane, src + c,
+                                              &patch);
+                else
+                    kernels->dft_forward(ws->x_planes + to + c, plane, SPECTRUM_DATA, src + c,
+                                         &patch, 1.0f);
         }
+}
+
+/* One frequency. */
+static void product_bf16(struct capsnet_workspace *ws, size_t n, size_t f)
+{
+    const struct packed *packed = &ws->model->packed;
+    const struct layout *at = &ws->model->at;
+    const size_t rows = n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
+    const int is_real = f >= DFT_COMPLEX;
+    const size_t plane = is_real ? f + 2 * DFT_COMPLEX : 3 * f;
+    const uint16_t *x = (const uint16_t *)ws->x_planes + plane * xp;
+    const uint32_t *w = packed->spectrum + plane * packed->spectrum_plane;
+    float *y = ws->y_planes + (is_real ? f + DFT_COMPLEX : 2 * f) * yp;
+    const struct window a = {.data = x, .width = rows, .row = 2 * x_row(at)};
+    if (is_real) {
+        const struct narrow g = {.m = rows, .n = at->primary_row, .words = at->spectral_k / 2,
+                                 .runs = 1, .a = a, .b = w,
+                                 .b_panel = at->spectral_k / 2 * KERNEL_PANEL, .c = y,
+                                 .c_stride = y_row(at)};
+        ws->model->kernels->gemm_bf16(&g);
+        return;
+    }
+    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = at->spectral_k / 2,
+                        .a = {a, a, a},
+                        .b = {w, w + 2 * packed->spectrum_plane, w + packed->spectrum_plane},
+                        .b_panel = at->spectral_k / 2 * KERNEL_PANEL, .re = y, .im = y + yp,
+                        .c_stride = y_row(at)};
+    g.a[0].data = x + 2 * xp;
+    g.a[1].data = x + xp;
+    ws->model->kernels->gemm3_bf16(&g);
 }
 
 /* Item: one frequency. */
@@ -221,6 +217,10 @@ static void spectral_product(void *context, size_t f, size_t thread)
     (void)thread;
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
+    if (ws->model->packed.spectrum) {
+        product_bf16(ws, pass->n, f);
+        return;
+    }
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
     const size_t rows = pass->n * at->tiles, b_panel = at->spectral_k * KERNEL_PANEL;
@@ -287,7 +287,7 @@ void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *image
     phase_end(ws, PHASE_PRIMARY_OUT, &clock);
 }
 
-/* ---- Spectral, backward -------------------------------------------------- */
+/* ---- Backward ------------------------------------------------------------ */
 
 /* Item: dz of one image to its spectrum. */
 static void gradient_input(void *context, size_t image, size_t thread)

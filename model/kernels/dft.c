@@ -14,6 +14,10 @@
  */
 #include "vector.h"
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 #define COS1 0.309016994374947424f  /* cos(2 pi / 5) */
 #define COS2 -0.809016994374947424f /* cos(4 pi / 5) */
 #define SIN1 0.951056516295153572f  /* sin(2 pi / 5) */
@@ -127,30 +131,48 @@ ALWAYS_INLINE void idft10(struct cvec out[10], const struct cvec in[10])
 
 /* ---- Forward ------------------------------------------------------------ */
 
-ALWAYS_INLINE void put_complex(float *dst, size_t stride, enum spectrum_planes planes, size_t f,
-                               struct cvec x)
+/* Where a forward transform stores its planes, and how: constants to the
+ * compiler, but for dst and stride. */
+struct sink {
+    void *dst;
+    size_t stride; /* values */
+    enum spectrum_planes planes;
+    int is_bf16;
+};
+
+ALWAYS_INLINE void put(const struct sink *sink, size_t plane, vec x)
 {
-    if (planes == SPECTRUM_DATA) {
-        dst += 3 * f * stride;
-        vec_store(dst, x.re);
-        vec_store(dst + stride, x.im);
-        vec_store(dst + 2 * stride, x.re + x.im);
-    } else if (planes == SPECTRUM_WEIGHTS) { /* conjugated: im = -x.im */
-        dst += 3 * f * stride;
-        vec_store(dst, x.re);
-        vec_store(dst + stride, -x.im - x.re);
-        vec_store(dst + 2 * stride, x.im - x.re);
+#if defined(__AVX512BF16__)
+    if (sink->is_bf16) {
+        uint16_t *dst = sink->dst;
+        _mm256_storeu_si256((__m256i *)(void *)(dst + plane * sink->stride),
+                            (__m256i)_mm512_cvtneps_pbh((__m512)x));
+        return;
+    }
+#endif
+    vec_store((float *)sink->dst + plane * sink->stride, x);
+}
+
+ALWAYS_INLINE void put_complex(const struct sink *sink, size_t f, struct cvec x)
+{
+    if (sink->planes == SPECTRUM_DATA) {
+        put(sink, 3 * f, x.re);
+        put(sink, 3 * f + 1, x.im);
+        put(sink, 3 * f + 2, x.re + x.im);
+    } else if (sink->planes == SPECTRUM_WEIGHTS) { /* conjugated: im = -x.im */
+        put(sink, 3 * f, x.re);
+        put(sink, 3 * f + 1, -x.im - x.re);
+        put(sink, 3 * f + 2, x.im - x.re);
     } else {
-        dst += 4 * f * stride;
-        vec_store(dst, x.re);
-        vec_store(dst + stride, x.im);
-        vec_store(dst + 2 * stride, x.re + x.im);
-        vec_store(dst + 3 * stride, x.im - x.re);
+        put(sink, 4 * f, x.re);
+        put(sink, 4 * f + 1, x.im);
+        put(sink, 4 * f + 2, x.re + x.im);
+        put(sink, 4 * f + 3, x.im - x.re);
     }
 }
 
-ALWAYS_INLINE void forward(float *dst, size_t stride, enum spectrum_planes planes,
-                           const float *src, const struct patch *patch, float scale)
+ALWAYS_INLINE void forward(const struct sink *sink, const float *src, const struct patch *patch,
+                           float scale)
 {
     struct cvec rows[10][6];
     for (size_t y = 0; y < 10; y++) {
@@ -172,9 +194,9 @@ ALWAYS_INLINE void forward(float *dst, size_t stride, enum spectrum_planes plane
             column[y] = rows[y][kx];
         dft10(out, column);
         for (size_t ky = 0; ky < 10; ky++)
-            put_complex(dst, stride, planes, (kx - 1) * 10 + ky, out[ky]);
+            put_complex(sink, (kx - 1) * 10 + ky, out[ky]);
     }
-    float *real = dst + DFT_COMPLEX * stride * (planes == SPECTRUM_GRADIENT ? 4 : 3);
+    const size_t real = DFT_COMPLEX * (sink->planes == SPECTRUM_GRADIENT ? 4 : 3);
     for (size_t edge = 0; edge < 2; edge++) {
         vec column[10];
         struct cvec out[6];
@@ -182,9 +204,9 @@ ALWAYS_INLINE void forward(float *dst, size_t stride, enum spectrum_planes plane
             column[y] = rows[y][5 * edge].re;
         dft10_real(out, column);
         for (size_t ky = 1; ky < 5; ky++)
-            put_complex(dst, stride, planes, 39 + 4 * edge + ky, out[ky]);
-        vec_store(real + 2 * edge * stride, out[0].re);
-        vec_store(real + (2 * edge + 1) * stride, out[5].re);
+            put_complex(sink, 39 + 4 * edge + ky, out[ky]);
+        put(sink, real + 2 * edge, out[0].re);
+        put(sink, real + 2 * edge + 1, out[5].re);
     }
 }
 
@@ -192,14 +214,26 @@ void KERNEL(dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes p
                          const float *src, const struct patch *patch, float scale)
 {
     for (size_t i = 0; i < KERNEL_PAD; i += VEC) {
+        const struct sink data = {dst + i, plane_stride, SPECTRUM_DATA, 0};
+        const struct sink weights = {dst + i, plane_stride, SPECTRUM_WEIGHTS, 0};
+        const struct sink gradient = {dst + i, plane_stride, SPECTRUM_GRADIENT, 0};
         if (planes == SPECTRUM_DATA)
-            forward(dst + i, plane_stride, SPECTRUM_DATA, src + i, patch, scale);
+            forward(&data, src + i, patch, scale);
         else if (planes == SPECTRUM_WEIGHTS)
-            forward(dst + i, plane_stride, SPECTRUM_WEIGHTS, src + i, patch, scale);
+            forward(&weights, src + i, patch, scale);
         else
-            forward(dst + i, plane_stride, SPECTRUM_GRADIENT, src + i, patch, scale);
+            forward(&gradient, src + i, patch, scale);
     }
 }
+
+#if defined(__AVX512BF16__)
+void KERNEL(dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
+                              const struct patch *patch)
+{
+    const struct sink sink = {dst, plane_stride, SPECTRUM_DATA, 1};
+    forward(&sink, src, patch, 1);
+}
+#endif
 
 /* ---- Inverse ------------------------------------------------------------ */
 

@@ -6,7 +6,8 @@
 
 #include "kernels.h"
 
-extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512, kernels_avx512vnni,
+    kernels_avx512bf16;
 
 #if defined(__x86_64__)
 /* GCC's test also asks whether the operating system saves the registers. */
@@ -18,6 +19,14 @@ static int has_avx512(void)
 {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+static int has_avx512vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+static int has_avx512bf16(void)
+{
+    return has_avx512vnni() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 
@@ -34,6 +43,8 @@ static const struct {
 #if defined(__x86_64__)
     {&kernels_avx2, has_avx2},
     {&kernels_avx512, has_avx512},
+    {&kernels_avx512vnni, has_avx512vnni},
+    {&kernels_avx512bf16, has_avx512bf16},
 #endif
 };
 

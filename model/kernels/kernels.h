@@ -15,6 +15,7 @@
 #define CAPSNET_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     KERNEL_PAD = 16,   /* floats; rows are multiples of it */
@@ -69,6 +70,49 @@ struct gemm3 {
     float sign;
 };
 
+/* ---- bf16 and 8-bit operands --------------------------------------------
+ * A word is 4 bytes that lie side by side along k: two bf16 or four 8-bit
+ * values.  Right operands are packed in panels of 32 columns: word w of column
+ * j lies at [(j / 32) * panel + w * 32 + j % 32].  Left operands are read in
+ * place and need no alignment. */
+
+/* Rows of a left operand: of a matrix, or the windows of a convolution.  All
+ * strides are bytes.  Word w of row i lies at
+ *   (i / width) * band + (i % width) * row + (w / words) * skip + (w % words) * 4
+ * with the product's words per run.  A plain matrix has width m and one run. */
+struct window {
+    const void *data;
+    size_t width, row, band, skip;
+};
+
+/* C = epilogue(A B): with t the sum over runs * words words,
+ *   x = t  (bf16)  or  t * scale * scales[j]  (8 bits);
+ *   x += bias[j], unless bias is NULL;  x = max(0, x) if relu. */
+struct narrow {
+    size_t m, n;        /* n a multiple of KERNEL_PAD */
+    size_t words, runs;
+    struct window a;    /* bf16, or u8 */
+    const uint32_t *b;  /* bf16, or s8 */
+    size_t b_panel;     /* words */
+    float scale;
+    const float *scales; /* [n] */
+    const float *bias;  /* [n] */
+    int relu;
+    float *c;           /* [m] rows of n, c_stride apart */
+    uint16_t *c16;      /* instead of c: rounded to bf16 */
+    size_t c_stride;
+};
+
+/* As gemm3, of bf16 with sign 1 and one run: n a multiple of KERNEL_PANEL. */
+struct narrow3 {
+    size_t m, n, words;
+    struct window a[3];
+    const uint32_t *b[3];
+    size_t b_panel;
+    float *re, *im; /* [m] rows of n, c_stride apart */
+    size_t c_stride;
+};
+
 /* Frequencies of a real 10x10 DFT: the first 48 are complex, the last 4 real.
  * A spectrum is stored in planes; how many planes a complex frequency has is
  * the caller's choice (2: re, im; more: sums of them), a real one has one. */
@@ -101,6 +145,14 @@ struct patch {
 struct routing {
     size_t capsules, classes, pose, dims;
     const float *weight; /* [capsules][classes*pose][dims], 4-byte aligned */
+};
+
+/* Routing of one image: KERNEL_LANES capsules side by side, in groups.  Lanes
+ * past the last capsule have zero u and zero weights. */
+struct image_routing {
+    size_t groups, classes, pose, dims;
+    const void *weight; /* [groups][classes*pose][dims][lanes] floats, or, for bf16,
+                         * [groups][classes*pose][ceil(dims/2)][lanes] words of two dims */
 };
 
 struct kernels {
@@ -164,6 +216,20 @@ struct kernels {
     void (*combine)(const struct routing *r, float *du_hat, size_t terms,
                     const float *const *coef, const float *const *vec);
 
+    /* The first iteration of one image, c = 1 / classes, which leaves the
+     * prediction vectors for the others:
+     *   u_hat = W u;  s = sum_i u_hat / classes.
+     * u [groups][dims][lanes], u_hat [groups][classes*pose][lanes], s
+     * [classes*pose rounded up to KERNEL_LANES]; scratch sums: as many rows
+     * of lanes. */
+    void (*predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
+                          float *sums);
+
+    /* A further one: c = softmax_j(u_hat . vsum);  s = sum_i c u_hat.
+     * vsum [classes*pose], the rest as above. */
+    void (*route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
+                        float *s, float *sums);
+
     /* v = s |s| / (1 + |s|^2) over vectors of dims rows of lanes: s, v
      * [count][dims][lanes].  In place is allowed. */
     void (*squash)(float *v, const float *s, size_t count, size_t dims);
@@ -187,6 +253,36 @@ struct kernels {
 
     /* y = 1 / (1 + exp(-y)), n a multiple of KERNEL_PAD. */
     void (*sigmoid)(float *y, size_t n);
+
+    /* From here on NULL at levels whose instructions they need: AVX-512 VNNI, */
+    void (*gemm_int8)(const struct narrow *g);
+
+    /* The largest of n values and 0; n a multiple of KERNEL_PAD. */
+    float (*largest)(const float *src, size_t n);
+
+    /* dst = src * factor rounded to nearest, ties to even, and at most 255;
+     * src * factor is at least 0; n a multiple of KERNEL_PAD. */
+    void (*quantise)(uint8_t *dst, const float *src, size_t n, float factor);
+
+    /* AVX-512 BF16. */
+    void (*gemm_bf16)(const struct narrow *g);
+    void (*gemm3_bf16)(const struct narrow3 *g);
+
+    /* Rounds to nearest, ties to even; n a multiple of KERNEL_PAD. */
+    void (*to_bf16)(uint16_t *dst, const float *src, size_t n);
+
+    /* dst[i] = the word of lo[i] and hi[i], so rounded; n a multiple of
+     * KERNEL_PAD. */
+    void (*pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+
+    /* As predict_image: u rounded to bf16, W stored as such. */
+    void (*predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
+                               float *s, float *sums);
+
+    /* As dft_forward with SPECTRUM_DATA, rounded to bf16; plane_stride in
+     * values. */
+    void (*dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
+                             const struct patch *patch);
 };
 
 /* The table of a level by name, or of the best that this CPU and operating

@@ -1,18 +1,29 @@
 /*
  * routing.c - squash, prediction vectors, routing by agreement and their
- * gradients, KERNEL_LANES images side by side.
+ * gradients: KERNEL_LANES images side by side for training, KERNEL_LANES
+ * capsules of one image for inference.
  *
- * One image per lane: every sum over dimensions, poses or classes is vertical,
+ * Training, one image per lane: every sum over dimensions, poses or classes is vertical,
  * the weights are read in their own order, one broadcast each, and nothing is
  * ever summed across a vector (but in predict_backward, once per weight and
  * step).  u_hat is never stored: at 8 multiply-adds a value, computing it
  * again costs less than writing and reading 737 kB an image, and so each pass
  * of the routing touches W once, in order.
+ *
+ * Inference, one capsule per lane: an image alone fills the vectors, so that it
+ * costs what it costs in a batch and its answer is the same bits.  Only the
+ * sums over capsules cross the lanes, once an iteration.  u_hat is stored:
+ * the one image's 737 kB stay in the second-level cache, and W, ten times
+ * larger, is read once.
  */
 #include <float.h>
 #include <math.h>
 
 #include "vector.h"
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 enum { PER_LANE = KERNEL_LANES / VEC }; /* vectors per row of lanes */
 
@@ -373,6 +384,142 @@ void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
     else
         combine(r, du_hat, terms, coef, vectors);
 }
+
+/* ---- One image, capsules side by side ------------------------------------ */
+
+/* s[je] = scale * the sum of row je of sums [outputs rounded up][lanes]. */
+ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float scale)
+{
+    for (size_t je = 0; je < outputs; je += KERNEL_LANES) {
+        struct row rows[KERNEL_LANES];
+        const size_t count = outputs - je < KERNEL_LANES ? outputs - je : KERNEL_LANES;
+        for (size_t i = 0; i < KERNEL_LANES; i++)
+            rows[i] = row_load(sums + (je + i) * KERNEL_LANES);
+        sum_lanes(s + je, rows, count);
+    }
+    for (size_t je = 0; je < outputs; je++)
+        s[je] *= scale;
+}
+
+ALWAYS_INLINE size_t sums_size(size_t outputs)
+{
+    return (outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES * KERNEL_LANES;
+}
+
+ALWAYS_INLINE void predict_image(const struct image_routing *r, size_t dims, const float *u,
+                                 float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose;
+    const float *w = r->weight;
+    struct row cap[MAX_DIMS];
+    memset(sums, 0, sums_size(outputs) * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++) {
+        load_capsule(cap, u + g * dims * KERNEL_LANES, dims);
+        for (size_t je = 0; je < outputs; je++, w += dims * KERNEL_LANES)
+            for (int q = 0; q < PER_LANE; q++) {
+                vec x = vec_load(w + q * VEC) * cap[0].v[q];
+                for (size_t d = 1; d < dims; d++)
+                    x += vec_load(w + d * KERNEL_LANES + q * VEC) * cap[d].v[q];
+                vec_store(u_hat + (g * outputs + je) * KERNEL_LANES + q * VEC, x);
+                float *sum = sums + je * KERNEL_LANES + q * VEC;
+                vec_store(sum, vec_load(sum) + x);
+            }
+    }
+    sum_groups(s, sums, outputs, 1.0f / (float)r->classes);
+}
+
+void KERNEL(predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
+                           float *sums)
+{
+    const struct image_routing own = *r; /* no store can change it */
+    if (r->dims == 8)
+        predict_image(&own, 8, u, u_hat, s, sums);
+    else
+        predict_image(&own, r->dims, u, u_hat, s, sums);
+}
+
+ALWAYS_INLINE void route_image(const struct image_routing *r, size_t pose, const float *u_hat,
+                               const float *vsum, float *s, float *sums)
+{
+    const size_t outputs = r->classes * pose;
+    struct row c[MAX_CLASSES];
+    memset(sums, 0, sums_size(outputs) * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++, u_hat += outputs * KERNEL_LANES) {
+        for (size_t j = 0; j < r->classes; j++)
+            for (int q = 0; q < PER_LANE; q++) {
+                const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
+                vec dot = vec_load(x) * vsum[j * pose];
+                for (size_t e = 1; e < pose; e++)
+                    dot += vec_load(x + e * KERNEL_LANES) * vsum[j * pose + e];
+                c[j].v[q] = dot;
+            }
+        softmax(c, r->classes);
+        for (size_t j = 0, je = 0; j < r->classes; j++)
+            for (size_t e = 0; e < pose; e++, je++)
+                for (int q = 0; q < PER_LANE; q++) {
+                    const size_t at = je * KERNEL_LANES + (size_t)q * VEC;
+                    vec_store(sums + at, vec_load(sums + at) + c[j].v[q] * vec_load(u_hat + at));
+                }
+    }
+    sum_groups(s, sums, outputs, 1);
+}
+
+void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
+                         float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    if (r->pose == 16)
+        route_image(&own, 16, u_hat, vsum, s, sums);
+    else
+        route_image(&own, r->pose, u_hat, vsum, s, sums);
+}
+
+#if defined(__AVX512BF16__)
+
+/* Per lane a word of two bf16: lo in its low half, hi in its high half. */
+ALWAYS_INLINE __m512bh pair(vec lo, vec hi)
+{
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)lo));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)hi));
+    return (__m512bh)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+ALWAYS_INLINE void predict_image_bf16(const struct image_routing *r, size_t dims, const float *u,
+                                      float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose, words = (dims + 1) / 2;
+    const uint32_t *w = r->weight;
+    __m512bh cap[MAX_DIMS / 2];
+    memset(sums, 0, sums_size(outputs) * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++, u += dims * KERNEL_LANES) {
+        for (size_t d = 0; d < words; d++)
+            cap[d] = pair(vec_load(u + 2 * d * KERNEL_LANES),
+                          2 * d + 1 < dims ? vec_load(u + (2 * d + 1) * KERNEL_LANES)
+                                           : vec_set(0));
+        for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
+            __m512 x = _mm512_setzero_ps();
+            for (size_t d = 0; d < words; d++)
+                x = _mm512_dpbf16_ps(x, cap[d],
+                                     (__m512bh)_mm512_loadu_si512(w + d * KERNEL_LANES));
+            vec_store(u_hat + (g * outputs + je) * KERNEL_LANES, (vec)x);
+            float *sum = sums + je * KERNEL_LANES;
+            vec_store(sum, vec_load(sum) + (vec)x);
+        }
+    }
+    sum_groups(s, sums, outputs, 1.0f / (float)r->classes);
+}
+
+void KERNEL(predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
+                                float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    if (r->dims == 8)
+        predict_image_bf16(&own, 8, u, u_hat, s, sums);
+    else
+        predict_image_bf16(&own, r->dims, u, u_hat, s, sums);
+}
+
+#endif
 
 /* ---- Elementwise -------------------------------------------------------- */
 

@@ -20,9 +20,24 @@ const struct kernels KERNEL(kernels) = {
     .route_backward = KERNEL(route_backward),
     .predict_backward = KERNEL(predict_backward),
     .combine = KERNEL(combine),
+    .predict_image = KERNEL(predict_image),
+    .route_image = KERNEL(route_image),
     .squash = KERNEL(squash),
     .squash_backward = KERNEL(squash_backward),
     .adam = KERNEL(adam),
     .relu_backward = KERNEL(relu_backward),
     .sigmoid = KERNEL(sigmoid),
+#if defined(__AVX512VNNI__)
+    .gemm_int8 = KERNEL(gemm_int8),
+    .largest = KERNEL(largest),
+    .quantise = KERNEL(quantise),
+#endif
+#if defined(__AVX512BF16__)
+    .gemm_bf16 = KERNEL(gemm_bf16),
+    .gemm3_bf16 = KERNEL(gemm3_bf16),
+    .to_bf16 = KERNEL(to_bf16),
+    .pair_bf16 = KERNEL(pair_bf16),
+    .predict_image_bf16 = KERNEL(predict_image_bf16),
+    .dft_forward_bf16 = KERNEL(dft_forward_bf16),
+#endif
 };

@@ -89,4 +89,22 @@ void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float 
 void KERNEL(relu_backward)(float *dx, const float *x, float *db, size_t rows, size_t n);
 void KERNEL(sigmoid)(float *y, size_t n);
 
+void KERNEL(predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
+                           float *sums);
+void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
+                         float *s, float *sums);
+
+/* Levels that lack the instructions do not define these. */
+void KERNEL(gemm_int8)(const struct narrow *g);
+float KERNEL(largest)(const float *src, size_t n);
+void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor);
+void KERNEL(gemm_bf16)(const struct narrow *g);
+void KERNEL(gemm3_bf16)(const struct narrow3 *g);
+void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
+void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+void KERNEL(predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
+                                float *s, float *sums);
+void KERNEL(dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
+                              const struct patch *patch);
+
 #endif

@@ -31,7 +31,7 @@ void variants_open(struct variants *v, const char *weights)
             continue;
         }
         for (size_t plan = 0; plan < PLANS; plan++) {
-            if (plan == PLAN_SPECTRAL && !v->models[p]->spectrum)
+            if (plan == PLAN_SPECTRAL && !v->models[p]->is_spectral)
                 continue;
             struct variant *variant = &v->list[v->n++];
             snprintf(variant->name, sizeof variant->name, "%s %s", precision_names[p],

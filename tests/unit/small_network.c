@@ -90,13 +90,12 @@ void small_create(struct small *s, const struct capsnet_shape *shape, const char
 
 void small_load(struct small *s)
 {
-    struct pool *pool = pool_create(1);
-    assert_non_null(pool);
+    struct capsnet_error error = {""};
     for (size_t t = 0; t < SMALL_TENSORS; t++)
         for (size_t i = 0; i < s->count[t]; i++)
             s->model->parameters[small_index(s, t, i)] = (float)s->tensor[t][i];
-    primary_prepare(s->model, s->model->spectrum, pool);
-    pool_free(pool);
+    if (model_pack(s->model, &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
 }
 
 size_t small_index(const struct small *s, enum small_tensor tensor, size_t i)

@@ -50,7 +50,7 @@ static void golden_open(struct golden *g, const char *name, const char *level, s
     assert_int_equal(safetensors_open(&g->expected, path, &error), CAPSNET_OK);
     g->n = safetensors_find(g->expected, "labels")->count;
     assert_int_equal(workspace_create(&g->ws, g->model, g->n, threads, 1, &error), CAPSNET_OK);
-    primary_prepare(g->model, g->model->spectrum, g->ws->pool);
+    assert_int_equal(model_pack(g->model, &error), CAPSNET_OK);
     g->images = read_tensor(g->expected, "images", NULL);
     float *labels = read_tensor(g->expected, "labels", NULL);
     g->labels = malloc(g->n);

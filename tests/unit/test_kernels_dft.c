@@ -141,6 +141,38 @@ static void forward_case(const struct kernels *k, struct random *random, struct 
     check_release();
 }
 
+/* What the fp32 transform gives, held against double precision above, rounded
+ * to bf16: half an ulp of 8 bits, and the little by which the two may differ. */
+static void forward_bf16_case(const struct kernels *k, struct random *random, struct worst *worst,
+                              size_t rows, size_t cols)
+{
+    const struct patch patch = random_patch(random, rows, cols);
+    float *src = random_pixels(random, &patch, MAGNITUDE_ONE);
+    const size_t stride = KERNEL_PAD * (1 + random_below(random, 3));
+    const size_t count = (SPECTRUM3_PLANES - 1) * stride + KERNEL_PAD;
+    float *want = check_floats(count);
+    const double size = (double)(rows * cols); /* of pixels of at most 1 */
+    k->dft_forward(want, stride, SPECTRUM_DATA, src, &patch, 1);
+    for (enum side side = 0; side < SIDES; side++) {
+        float *out = guard_output(count / 2, side);
+        const uint16_t *got = (const uint16_t *)(const void *)out;
+        k->dft_forward_bf16((uint16_t *)(void *)out, stride,
+                            guard_input(src, patch_count(&patch), side), &patch);
+        for (size_t at = 0; at < count; at++) {
+            const uint32_t bits = (uint32_t)got[at] << 16;
+            float x;
+            memcpy(&x, &bits, sizeof x);
+            if (at % stride < KERNEL_PAD)
+                check_value(worst, (double)x, (double)want[at],
+                            fabs((double)want[at]) / 256 + 2 * DFT_ROUNDINGS * ROUNDING * size,
+                            "%zu x %zu: value %zu", rows, cols, at);
+            else if (got[at] != (at % 2 ? 0xffc0 : 0xffee))
+                fail_msg("dft_forward_bf16 wrote between its planes");
+        }
+    }
+    check_release();
+}
+
 static const size_t sides[] = {0, 1, 4, 5, 6, 9, 10};
 
 static void test_forward(const struct kernels *k, struct random *random, struct worst *worst)
@@ -149,6 +181,18 @@ static void test_forward(const struct kernels *k, struct random *random, struct 
         for (size_t j = 0; j < COUNT(sides); j++)
             for (enum spectrum_planes p = SPECTRUM_DATA; p <= SPECTRUM_GRADIENT; p++)
                 forward_case(k, random, worst, sides[i], sides[j], p);
+}
+
+static void test_forward_bf16(const struct kernels *k, struct random *random,
+                              struct worst *worst)
+{
+    if (!k->dft_forward_bf16) {
+        print_message("  skipped: level %s has no such instructions\n", k->level);
+        return;
+    }
+    for (size_t i = 0; i < COUNT(sides); i++)
+        for (size_t j = 0; j < COUNT(sides); j++)
+            forward_bf16_case(k, random, worst, sides[i], sides[j]);
 }
 
 /* ---- Inverse ------------------------------------------------------------ */
@@ -573,6 +617,7 @@ int main(void)
 {
     static const struct check checks[] = {
         {"dft_forward", test_forward, bench_dft},
+        {"dft_forward_bf16", test_forward_bf16, NULL},
         {"dft_inverse, _conj", test_inverse, NULL},
         {"inverse of forward", test_round_trip, NULL},
         {"PrimaryCaps by DFT", test_primary, NULL},
