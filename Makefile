@@ -13,6 +13,7 @@ CFLAGS   ?= -O2 -g
 SANITIZE ?=#          e.g. address,undefined or thread
 WERROR   ?=#          1 in CI
 MPI      ?=#          1: capsnet-train for several machines, with OpenMPI, in build/mpi/
+CROSS    ?=#          a cross compiler's prefix, e.g. aarch64-linux-gnu-; builds in build/aarch64-linux-gnu/
 V        ?=#          1 shows every command
 PORT     ?= 8080
 WEIGHTS  ?= weights/capsnet-mnist.safetensors
@@ -20,9 +21,16 @@ DATA     ?= data#     where `make data` puts MNIST
 
 # ---- Flags ------------------------------------------------------------------
 comma := ,
-BUILD := build$(if $(MPI),/mpi)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+BUILD := build$(if $(CROSS),/$(CROSS:%-=%))$(if $(MPI),/mpi)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
 PKGS := libmicrohttpd libcjson libpng zlib
+
+# Debian's libraries of another architecture lie beside the machine's own.
+ifneq ($(CROSS),)
+CC := $(CROSS)gcc
+AR := $(CROSS)ar
+export PKG_CONFIG_LIBDIR := /usr/lib/$(CROSS:%-=%)/pkgconfig:/usr/share/pkgconfig
+endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes $(if $(WERROR),-Werror)
@@ -90,7 +98,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check test-mpi check-mpi bench bench-train clean deps deps-test deps-bench
+.PHONY: help all run data train test check test-mpi check-mpi answers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test deps-bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -113,6 +121,19 @@ check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests 
 	then $(MAKE) --no-print-directory check-mpi; \
 	else echo "tests/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
 
+# The oldest x86-64 CPU that QEMU knows, less the one thing it has beyond the
+# baseline that Debian is built for.
+OLDEST_CPU := Opteron_G1,-pni
+test-qemu: deps-test deps-qemu ## all unit tests and the programs on an emulated baseline x86-64 CPU
+	$(QUIET)$(MAKE) --no-print-directory all $(UNIT_BIN)
+	@WEIGHTS=$(WEIGHTS) tests/qemu.sh "qemu-x86_64 -cpu $(OLDEST_CPU)" $(BUILD) $(UNIT_BIN)
+
+test-arm64: deps-arm64 ## build for arm64 with Debian's cross compiler, the same tests under emulation
+	$(QUIET)$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu- check-arm64
+
+check-arm64: all $(UNIT_BIN)
+	@WEIGHTS=$(WEIGHTS) tests/qemu.sh qemu-aarch64 $(BUILD) $(UNIT_BIN)
+
 test-mpi: ## install OpenMPI if missing, then test the trainer as several processes
 	$(QUIET)$(MAKE) --no-print-directory deps MPI=1
 	$(QUIET)$(MAKE) --no-print-directory check-mpi
@@ -131,6 +152,10 @@ train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
+
+answers: deps-bench data ## count what each precision and plan changes of the answers for MNIST's test images
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/answers
+	$(BUILD)/tests/bench/answers $(WEIGHTS) $(DATA)
 
 bench-train: deps-bench ## the same for a training step, and PyTorch's where it is installed
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
@@ -185,6 +210,8 @@ PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev lib
                   zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
+PACKAGES_ARM64 := gcc-aarch64-linux-gnu pkg-config \
+                  $(addsuffix :arm64,$(filter lib%,$(PACKAGES)) zlib1g-dev libcmocka-dev)
 PACKAGES_FUZZ  := $(PACKAGES) clang libclang-rt-14-dev
 PACKAGES_BROWSER = fonts-liberation \
     $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
@@ -221,6 +248,14 @@ deps-bench: ## install the packages that the benchmark needs
 
 deps-bench-http: ## install wrk
 	$(call install,$(PACKAGES) wrk)
+
+deps-qemu: ## install QEMU's emulators of other CPUs
+	$(call install,qemu-user curl)
+
+deps-arm64: deps-qemu ## install a cross compiler for arm64, and arm64's libraries beside this machine's
+	@[ -n "$(filter arm64,$(shell dpkg --print-foreign-architectures))" ] || \
+	    $$([ "$$(id -u)" = 0 ] || echo sudo) dpkg --add-architecture arm64
+	$(call install,$(PACKAGES_ARM64))
 
 deps-fuzz: ## install the packages that the fuzzers need
 	$(call install,$(PACKAGES_FUZZ))
@@ -307,13 +342,14 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 # A training step's calls into primary.c go through tests/bench/im2col.c.
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
-$(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/variants.o
+$(BUILD)/tests/bench/infer $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/variants.o
+$(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
 
-$(BUILD)/tests/bench/infer $(BUILD)/tests/bench/train: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs openblas)

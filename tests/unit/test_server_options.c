@@ -157,5 +157,6 @@ int main(void)
         cmocka_unit_test(help_names_every_flag_and_variable),
         cmocka_unit_test(addresses_are_taken_or_named),
     };
+    clearenv(); /* the tester's own CAPSNETD_ variables are no part of this */
     return cmocka_run_group_tests_name("server options", tests, NULL, NULL);
 }
