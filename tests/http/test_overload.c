@@ -1,0 +1,174 @@
+/*
+ * test_overload.c - more than the server can do: what it takes it answers in
+ * time, the rest it refuses at once, and probes do not wait; nor do reloads
+ * and an end lose a request.
+ *
+ * In `make test` with a small network and loose bounds, for a machine that does
+ * other things meanwhile.  `make bench-http` runs the same at full size:
+ *
+ * OVERLOAD_WEIGHTS  weights to serve, with the bounds that the service promises
+ * argv[1]           only the tests that fit this pattern
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixtures.h"
+#include "harness.h"
+#include "load.h"
+
+enum { RELOADS = 100, RELOADING_LIMIT_MS = 600000, OVERLOAD = 4 };
+
+/* What is demanded, and of what. */
+static const struct size {
+    double seconds;
+    size_t best_connections;  /* as many as fill the batches */
+    size_t flood_connections; /* more than a full queue and two batches */
+    double delivered;         /* under overload, of the best */
+    double probe_ms;          /* /healthz's 99th percentile */
+} SMALL = {1, 8, 128, 0.4, 100}, FULL = {5, 64, 480, 0.9, 10};
+
+enum { DEADLINE_MS = 500 };
+
+static const char *full_weights;
+
+static struct server *start(void)
+{
+    if (full_weights)
+        return server_start(ARGS("--weights", full_weights, "--queue-deadline-ms", "500",
+                                 "--log-level", "error"), NO_ARGS);
+    /* Some hundred images a second, one by one: easily overloaded. */
+    char path[300];
+    snprintf(path, sizeof path, "%s/slow.safetensors", test_folder());
+    make_weights(path, 256, "0.2");
+    return server_start(ARGS("--weights", path, "--threads", "1", "--max-batch", "1", "--queue",
+                             "16", "--queue-deadline-ms", "500", "--log-level", "error"), NO_ARGS);
+}
+
+static struct load_plan make_plan(const struct server *server, size_t connections, double seconds)
+{
+    static struct bytes png;
+    if (!png.data) png = draw_png(7);
+    return (struct load_plan){.port = server->port, .path = "/classify", .body = png.data,
+                              .nbytes = png.nbytes, .connections = connections,
+                              .seconds = seconds};
+}
+
+static void run_plan(const struct load_plan *plan, struct load_result *result)
+{
+    if (load_run(plan, result) != 0) fail_msg("%s", result->problem);
+    if (result->lost || result->other)
+        fail_msg("%zu lost, %zu of another status; the first: %s", result->lost, result->other,
+                 result->problem);
+}
+
+static long metric(struct server *server, const char *sample)
+{
+    struct reply *reply = http_send(server, &(struct request){.path = "/metrics"});
+    const char *at = strstr((const char *)reply->body, sample);
+    assert_non_null(at);
+    long value = strtol(at + strlen(sample), NULL, 10);
+    reply_free(reply);
+    return value;
+}
+
+/* ---- Overload --------------------------------------------------------------- */
+
+static void the_rest_is_refused_at_once(void **state)
+{
+    (void)state;
+    const struct size *size = full_weights ? &FULL : &SMALL;
+    struct server *server = start();
+    struct load_result best, flood;
+    struct load_plan plan = make_plan(server, size->best_connections, size->seconds);
+    run_plan(&plan, &best);
+    assert_int_equal(best.refused, 0);
+    double best_rate = (double)best.answered / best.seconds;
+    plan = make_plan(server, size->flood_connections, size->seconds);
+    plan.rate = OVERLOAD * best_rate;
+    plan.probe = "/healthz";
+    run_plan(&plan, &flood);
+    double rate = (double)flood.answered / flood.seconds;
+    print_message("best, %zu connections: %.0f/s, p99 %.1f ms\n"
+                  "offered %d times that, %zu connections: answered %.0f/s (%.0f %%), p50 %.1f ms, "
+                  "p99 %.1f ms\n"
+                  "refused %.0f/s, p50 %.1f ms, p99 %.1f ms; not offered for want of a connection "
+                  "%.0f/s\n"
+                  "/healthz meanwhile: %zu times, p99 %.2f ms, longest %.2f ms\n"
+                  "the clients used %.2f CPUs\n",
+                  size->best_connections, best_rate, best.answered_p99_ms, OVERLOAD,
+                  size->flood_connections, rate, 100 * rate / best_rate, flood.answered_p50_ms,
+                  flood.answered_p99_ms, (double)flood.refused / flood.seconds,
+                  flood.refused_p50_ms, flood.refused_p99_ms,
+                  (double)flood.unsent / flood.seconds, flood.probes, flood.probe_p99_ms,
+                  flood.probe_max_ms, flood.cpu_seconds / flood.seconds);
+    assert_true(flood.answered > 0 && flood.refused > 0 && flood.probes > 10);
+    assert_true(flood.answered_p99_ms < (double)stretch_ms(2 * DEADLINE_MS));
+    assert_true(rate > size->delivered * best_rate);
+    assert_true(flood.probe_p99_ms < size->probe_ms * (double)stretch_ms(1));
+    expect_well(server);
+    server_stop(server);
+}
+
+/* ---- Reloads and the end ---------------------------------------------------- */
+
+struct thread {
+    pthread_t thread;
+    struct load_plan plan;
+    struct load_result result;
+    int status;
+};
+
+static void *run_thread(void *argument)
+{
+    struct thread *thread = argument;
+    thread->status = load_run(&thread->plan, &thread->result);
+    return NULL;
+}
+
+static void no_request_is_lost_by_reloads_or_the_end(void **state)
+{
+    (void)state;
+    struct server *server = server_start(
+        ARGS("--weights", full_weights ? full_weights : test_weights(), "--log-level", "error"),
+        NO_ARGS);
+    atomic_int is_ending = 0;
+    struct thread clients = {.plan = make_plan(server, 64, 2 * RELOADING_LIMIT_MS / 1000.0)};
+    clients.plan.is_ending = &is_ending;
+    assert_int_equal(pthread_create(&clients.thread, NULL, run_thread, &clients), 0);
+    const char *ok = "\ncapsnetd_reloads_total{result=\"ok\"} ";
+    long begin = now_ms(), until = begin + RELOADING_LIMIT_MS, done = -1;
+    while (done < RELOADS && now_ms() < until) {
+        long now = metric(server, ok);
+        if (now != done) assert_int_equal(kill(server->pid, SIGHUP), 0);
+        done = now;
+        sleep_ms(2);
+    }
+    double seconds = (double)(now_ms() - begin) / 1000;
+    long failed = metric(server, "\ncapsnetd_reloads_total{result=\"failed\"} ");
+    atomic_store(&is_ending, 1);
+    server_terminate(server);
+    assert_int_equal(pthread_join(clients.thread, NULL), 0);
+    server_finish(server);
+    const struct load_result *result = &clients.result;
+    print_message("%ld reloads in %.1f s, then SIGTERM, 64 connections: %zu sent, %zu answered, "
+                  "%zu refused while draining, %zu lost\n", done, seconds, result->sent,
+                  result->answered, result->refused, result->lost);
+    if (clients.status || result->lost || result->other) fail_msg("%s", result->problem);
+    assert_true(done >= RELOADS && failed == 0 && result->answered > 0);
+    assert_int_equal(result->sent, result->answered + result->refused);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
+    const struct CMUnitTest tests[] = {
+        TEST(the_rest_is_refused_at_once),
+        TEST(no_request_is_lost_by_reloads_or_the_end),
+    };
+    full_weights = getenv("OVERLOAD_WEIGHTS");
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("overload", tests, NULL, NULL);
+}
