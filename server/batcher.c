@@ -21,6 +21,11 @@
 
 #include "clock.h"
 
+/* How long a batch waits for the requests that have arrived and are still being
+ * decoded: as long as two workers need for 64 digits, so that a burst is one
+ * batch, and one large picture does not hold up the others. */
+enum { GATHER_US = 500 };
+
 /* A run of one job's images within a batch. */
 struct slice {
     struct job *job;
@@ -178,18 +183,29 @@ static int wait_for_work(struct batcher *b)
         pthread_cond_wait(&b->changed, &b->lock);
     if (!b->head)
         return 0;
-    int64_t until = b->head->queued_us + (int64_t)b->delay_us;
-    struct timespec when = {until / 1000000, until % 1000000 * 1000};
-    while (b->delay_us && b->listed < b->max_batch && !b->stopping)
-        if (pthread_cond_timedwait(&b->changed, &b->lock, &when) != 0)
+    while (b->listed < b->max_batch && !b->stopping) {
+        size_t delay_us = b->delay_us < GATHER_US && b->admitted ? GATHER_US : b->delay_us;
+        int64_t until = b->head->queued_us + (int64_t)delay_us;
+        struct timespec when = {until / 1000000, until % 1000000 * 1000};
+        if (!delay_us || pthread_cond_timedwait(&b->changed, &b->lock, &when) != 0)
             break;
+    }
     return 1;
+}
+
+/* Wakes the thread, if it waits, when there is news for it.  Called with the
+ * lock, after `listed` or `admitted` has changed. */
+static void tell(struct batcher *b, int is_first)
+{
+    if (is_first || !b->admitted || b->listed >= b->max_batch)
+        pthread_cond_signal(&b->changed);
 }
 
 static void *work(void *argument)
 {
     struct batcher *b = argument;
     float **destinations = (float **)(b->classes + b->max_batch);
+    pthread_setname_np(pthread_self(), "batcher");
     pthread_mutex_lock(&b->lock);
     while (wait_for_work(b)) {
         take_batch(b);
@@ -289,6 +305,7 @@ void batcher_withdraw(struct batcher *b)
 {
     pthread_mutex_lock(&b->lock);
     b->admitted--;
+    tell(b, 0);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -300,11 +317,12 @@ int batcher_submit(struct batcher *b, struct job *job)
     pthread_mutex_lock(&b->lock);
     int accepted = b->listed < b->queue;
     if (accepted) {
+        int is_first = !b->head;
         b->admitted--;
         b->listed += places(job);
         *b->tail = job;
         b->tail = &job->next;
-        pthread_cond_signal(&b->changed);
+        tell(b, is_first);
     }
     pthread_mutex_unlock(&b->lock);
     return accepted;

@@ -8,9 +8,11 @@
  * a worker writes the answer and resumes the connection, and the network
  * thread sends it.  Only the network thread calls the functions marked (net).
  *
- * What is refused by its headers alone (413, 415, 503) is refused before its
- * body is read; libmicrohttpd then closes the connection.  Other refusals wait
- * for a small body, so that the connection can be kept.
+ * What its headers are enough to refuse is refused before its body is kept.  A
+ * small body is dropped as it comes, so that the connection can go on: under
+ * overload a new connection would cost more than the refusal.  One that is large,
+ * of unknown size, or still waits for "100 Continue" is not read; libmicrohttpd
+ * then closes the connection.
  */
 #include "http.h"
 
@@ -45,8 +47,8 @@ enum { SWEEP_MS = 100, FAREWELL_SWEEP_MS = 2 };
 enum { FAREWELL_S = 5 };
 
 /* libmicrohttpd's memory for a connection, beside twice the headers: as they
- * came, and parsed. */
-#define CONNECTION_BYTES ((size_t)32768)
+ * came, and parsed.  It is zeroed for every request. */
+#define CONNECTION_BYTES ((size_t)8192)
 
 /* What browsers and tools of the last ten years speak. */
 static char TLS_PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
@@ -131,10 +133,12 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
 
     char timing[160];
     const struct job *job = &r->job;
+#define MS(us) (long long)(us) / 1000, (int)((us) % 1000)
     snprintf(timing, sizeof timing,
-             "decode;dur=%.3f, queue;dur=%.3f, infer;dur=%.3f, encode;dur=%.3f",
-             (double)r->decode_us / 1e3, (double)r->queue_us / 1e3,
-             (double)(job->done_us - job->started_us) / 1e3, (double)r->encode_us / 1e3);
+             "decode;dur=%lld.%03d, queue;dur=%lld.%03d, infer;dur=%lld.%03d, "
+             "encode;dur=%lld.%03d", MS(r->decode_us), MS(r->queue_us),
+             MS(job->done_us - job->started_us), MS(r->encode_us));
+#undef MS
     MHD_add_response_header(response, "Server-Timing", timing);
     MHD_add_response_header(response, "X-Request-Id", r->id);
     if (r->answer.content_type)
@@ -179,7 +183,7 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
 static void resume(struct request *r)
 {
     r->is_done = 1;
-    MHD_resume_connection(r->connection);
+    outbox_add(&r->service->outbox, r);
 }
 
 /* It has waited for longer than it may. */
@@ -222,6 +226,14 @@ static void run_begin(struct task *task)
     r->decode_us = clock_us() - r->begun_us;
     batcher_withdraw(r->engine->batcher);
     resume(r);
+}
+
+/* (net) */
+static void take_back(struct request *r)
+{
+    if (r->is_done && !r->is_taken)
+        outbox_take(&r->service->outbox);
+    r->is_taken = r->is_done;
 }
 
 /* ---- A request arrives (net) ----------------------------------------------- */
@@ -345,13 +357,12 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
         return MHD_NO;
 
     unsigned status = judge(r, path, body_nbytes);
-    int by_headers = status == 401 || status == 413 || status == 415 || status == 431 || status == 503;
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
      * the next request. */
     int closes = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
-    if (!status || !closes || !(body_nbytes || is_chunked) ||
-        !(by_headers || body_nbytes > SWALLOW_BYTES))
+    int is_small = !is_chunked && body_nbytes <= SWALLOW_BYTES && !header(r, "Expect");
+    if (!status || !closes || is_small)
         return MHD_YES;
     farewell_add(&http->farewell, client_of(r->connection)->fd, seconds_from_now(FAREWELL_S));
     return send_answer(http, r);
@@ -422,8 +433,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO; /* no memory for it */
     if (!r->headers_seen)
         return on_headers(http, r, path, method);
-    if (r->is_done)
+    if (r->is_done) {
+        take_back(r);
         return send_answer(http, r);
+    }
     if (*n == 0)
         return on_complete(http, r);
     enum MHD_Result result = on_body(r, bytes, *n);
@@ -466,6 +479,7 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     const struct options *o = http->service->options;
     if (!r)
         return;
+    take_back(r);
     struct client *client = client_of(connection);
     int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
@@ -560,10 +574,26 @@ struct http *http_start(struct service *service, int listen_fd)
     return http;
 }
 
+/* When libmicrohttpd's thread has no memory for its next poll(), it forgets the
+ * connections that it was about to resume and sleeps, until any event wakes it
+ * for all of them: here, a connection that ends as it begins. */
+static void wake(struct http *http)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return;
+    close(pair[1]);
+    MHD_add_connection(http->daemon, pair[0], (struct sockaddr *)&address, sizeof address);
+}
+
 int http_sweep(struct http *http)
 {
     int64_t now = clock_us();
     deadlines_sweep(&http->deadlines, now);
+    if (outbox_is_stuck(&http->service->outbox, now))
+        wake(http);
     return farewell_sweep(&http->farewell, now) ? FAREWELL_SWEEP_MS : SWEEP_MS;
 }
 

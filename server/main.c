@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fence.h"
 #include "healthcheck.h"
 #include "http.h"
 #include "listen.h"
@@ -26,8 +27,9 @@
 
 enum { EXIT_BAD_OPTION = 2 };
 
-/* How often the drain is looked at. */
-enum { DRAIN_MS = 5 };
+/* How often the drain is looked at, and how many times in a row nothing must be
+ * under way before it is over: a request may lie unread in a socket. */
+enum { DRAIN_MS = 5, DRAIN_LOOKS = 10 };
 
 /* Two at least, so that one large picture does not hold up all others. */
 enum { MIN_WORKERS = 2, MAX_WORKERS = 16 };
@@ -67,6 +69,11 @@ static int wait_signal(int timeout_ms)
     return byte;
 }
 
+static void send_answered(void *context)
+{
+    outbox_flush(context);
+}
+
 /* Loads the model and makes everything that computes.  Returns 0, or the exit
  * status after one sentence. */
 static int load(struct service *service)
@@ -83,7 +90,7 @@ static int load(struct service *service)
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
-    service->workers = workers_create(n);
+    service->workers = workers_create(n, send_answered, &service->outbox);
     if (!service->workers) {
         log_event(LOG_LEVEL_ERROR, "cannot start %zu worker threads", n);
         return EXIT_FAILURE;
@@ -105,6 +112,27 @@ static void announce(const struct service *service, const char *url)
     fflush(stdout);
 }
 
+/* Returns when everything that was accepted is answered; ends the process when
+ * that takes too long, or at a second SIGTERM. */
+static void drain(const struct service *service, struct http *http)
+{
+    int64_t until = clock_us() + (int64_t)service->options->drain_s * 1000000;
+    for (int quiet = 0; quiet < DRAIN_LOOKS; quiet++) {
+        size_t active = http_active(http);
+        if (active)
+            quiet = -1;
+        if (active && clock_us() >= until) {
+            log_event(LOG_LEVEL_ERROR, "gave up %zu requests after %zu s of draining", active,
+                      service->options->drain_s);
+            _exit(EXIT_SUCCESS); /* told to stop, and nobody left to wait for */
+        }
+        int again = wait_signal(DRAIN_MS);
+        if (again && again != SIGHUP)
+            _exit(128 + again);
+        http_sweep(http);
+    }
+}
+
 /* Serves, reloads on SIGHUP, until SIGTERM or SIGINT; then finishes what was
  * accepted. */
 static void serve(struct service *service, struct http *http)
@@ -120,18 +148,7 @@ static void serve(struct service *service, struct http *http)
     notify_send("STOPPING=1");
     atomic_store(&service->state, SERVICE_DRAINING);
     http_stop_listening(http);
-    int64_t until = clock_us() + (int64_t)service->options->drain_s * 1000000;
-    while (http_active(http)) {
-        if (clock_us() >= until) {
-            log_event(LOG_LEVEL_ERROR, "gave up %zu requests after %zu s of draining",
-                      http_active(http), service->options->drain_s);
-            _exit(EXIT_SUCCESS); /* told to stop, and nobody left to wait for */
-        }
-        int again = wait_signal(DRAIN_MS);
-        if (again && again != SIGHUP)
-            _exit(128 + again);
-        http_sweep(http);
-    }
+    drain(service, http);
     reload_finish(&reload);
 }
 
@@ -142,8 +159,15 @@ static int run(const struct options *options)
     char url[128], message[512];
     int listen_fd, exit_status = EXIT_FAILURE;
 
+    static const char *const FENCES[] = {
+        [FENCE_FULL] = "no new privileges, files only to be read",
+        [FENCE_NO_PRIVILEGES] = "no new privileges; this kernel cannot fence files",
+        [FENCE_NONE] = "none",
+    };
+    log_event(LOG_LEVEL_DEBUG, "fence: %s", FENCES[fence_raise()]);
     metrics_init(&service.metrics);
     engines_init(&service.engines);
+    outbox_init(&service.outbox);
     if (catch_signals() != 0) {
         log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
         return EXIT_FAILURE;
@@ -187,6 +211,7 @@ static int run(const struct options *options)
      * last connection. */
     workers_free(service.workers);
     http_free(http);
+    outbox_destroy(&service.outbox);
     engines_destroy(&service.engines);
     keys_destroy(&service.keys);
     tls_free();

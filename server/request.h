@@ -106,6 +106,7 @@ struct request {
     struct oip_infer *oip; /* what an inference request asks for; malloc'd */
 
     struct task task;
+    struct request *next; /* the outbox's own */
     struct answer answer;
     int64_t received_us;          /* when its first line had arrived; clock_us() */
     int64_t complete_us;          /* when all of it had */
@@ -115,7 +116,9 @@ struct request {
 
     /* http.c's own. */
     int path_is_cut; /* the path holds a 0 byte */
-    int headers_seen, is_done;
+    int headers_seen;
+    int is_done;  /* resumed, or about to be */
+    int is_taken; /* and the network thread has seen it */
 };
 
 /* Refuses a request with one sentence, and returns the HTTP status.  An

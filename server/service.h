@@ -11,6 +11,7 @@
 #include "keys.h"
 #include "metrics.h"
 #include "options.h"
+#include "outbox.h"
 #include "workers.h"
 
 enum service_state { SERVICE_LOADING, SERVICE_READY, SERVICE_DRAINING };
@@ -23,6 +24,7 @@ struct service {
     struct engines engines;
     struct keys keys; /* of the options' api_key_file, when that is set */
     struct workers *workers;
+    struct outbox outbox;
     atomic_int state; /* enum service_state */
     atomic_size_t body_bytes; /* in memory, of all requests together */
     struct metrics metrics;

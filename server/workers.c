@@ -1,4 +1,11 @@
-/* workers.c - see workers.h. */
+/*
+ * workers.c - see workers.h.
+ *
+ * Waking a thread costs more than decoding a digit, so a burst of tasks wakes
+ * one worker, not one each: who puts the first task into an empty list wakes a
+ * worker, and a worker that leaves tasks behind wakes the next.  Whenever the
+ * list is not empty, some worker is thus awake or being woken.
+ */
 #include "workers.h"
 
 #include <pthread.h>
@@ -8,38 +15,62 @@ struct workers {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct task *head, **tail;
+    void (*rest)(void *context);
+    void *context;
     int stopping;
     size_t n;
     pthread_t threads[];
 };
 
+/* Takes the first task, or returns NULL when the list is empty.  Called with
+ * the lock. */
+static struct task *take(struct workers *workers)
+{
+    struct task *task = workers->head;
+    if (!task)
+        return NULL;
+    workers->head = task->next;
+    if (workers->head)
+        pthread_cond_signal(&workers->changed);
+    else
+        workers->tail = &workers->head;
+    return task;
+}
+
 static void *work(void *argument)
 {
     struct workers *workers = argument;
+    int is_rested = 1;
+    pthread_setname_np(pthread_self(), "worker");
     pthread_mutex_lock(&workers->lock);
     for (;;) {
-        while (!workers->head && !workers->stopping)
+        struct task *task = take(workers);
+        if (!task && is_rested) {
+            if (workers->stopping)
+                break;
             pthread_cond_wait(&workers->changed, &workers->lock);
-        struct task *task = workers->head;
-        if (!task)
-            break;
-        workers->head = task->next;
-        if (!workers->head)
-            workers->tail = &workers->head;
+            continue;
+        }
         pthread_mutex_unlock(&workers->lock);
-        task->run(task);
+        if (task)
+            task->run(task);
+        else
+            workers->rest(workers->context);
+        is_rested = !task;
         pthread_mutex_lock(&workers->lock);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;
 }
 
-struct workers *workers_create(size_t n)
+struct workers *workers_create(size_t n, void (*rest)(void *context), void *context)
 {
     struct workers *workers = calloc(1, sizeof *workers + n * sizeof workers->threads[0]);
     if (!workers)
         return NULL;
     workers->tail = &workers->head;
+    workers->rest = rest;
+    workers->context = context;
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->changed, NULL);
     while (workers->n < n) {
@@ -56,9 +87,10 @@ void workers_submit(struct workers *workers, struct task *task)
 {
     task->next = NULL;
     pthread_mutex_lock(&workers->lock);
+    if (!workers->head)
+        pthread_cond_signal(&workers->changed);
     *workers->tail = task;
     workers->tail = &task->next;
-    pthread_cond_signal(&workers->changed);
     pthread_mutex_unlock(&workers->lock);
 }
 

@@ -18,8 +18,10 @@ struct task {
 
 struct workers;
 
-/* Starts n threads.  NULL when that fails. */
-struct workers *workers_create(size_t n);
+/* Starts n threads.  A worker that has run some tasks and finds no more calls
+ * rest(context) before it sleeps: the place to pass on together what the tasks
+ * have left.  NULL when the threads cannot be started. */
+struct workers *workers_create(size_t n, void (*rest)(void *context), void *context);
 
 /* Hands over a task; some worker calls task->run(task) once.  Thread-safe. */
 void workers_submit(struct workers *workers, struct task *task);

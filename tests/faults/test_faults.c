@@ -17,7 +17,7 @@
 #include "../http/fixtures.h"
 #include "../http/harness.h"
 
-enum { POINTS = 60, START_MS = 30000, KINDS = 6 };
+enum { POINTS = 60, START_MS = 30000, SLOW_MS = 3000, KINDS = 6 };
 
 static char preload[400];
 static struct request kinds[KINDS];
@@ -82,6 +82,8 @@ static void ask(struct server *server, long at, size_t *hit)
             !(is_json && reply->status == 400))
             fail_msg("allocation %ld, %s: status %ld: %.200s", at, kinds[i].path, reply->status,
                      (char *)reply->body);
+        if (reply->ms > stretch_ms(SLOW_MS))
+            fail_msg("allocation %ld, %s: answered after %ld ms", at, kinds[i].path, reply->ms);
         *hit += reply->status != deserved;
         reply_free(reply);
     }

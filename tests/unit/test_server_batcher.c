@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,12 +237,18 @@ static void run_counted(struct task *task)
     ((struct counted *)(void *)task)->runs++;
 }
 
+static void count_rest(void *context)
+{
+    atomic_fetch_add((atomic_int *)context, 1);
+}
+
 static void every_task_runs_once(void **state)
 {
     (void)state;
     enum { N = 2000 };
     static struct counted tasks[N];
-    struct workers *workers = workers_create(3);
+    atomic_int rests = 0;
+    struct workers *workers = workers_create(3, count_rest, &rests);
     assert_non_null(workers);
     for (int i = 0; i < N; i++) {
         tasks[i] = (struct counted){.task.run = run_counted};
@@ -250,6 +257,7 @@ static void every_task_runs_once(void **state)
     workers_free(workers); /* finishes them */
     for (int i = 0; i < N; i++)
         assert_int_equal(tasks[i].runs, 1);
+    assert_in_range(atomic_load(&rests), 1, N); /* none without a task before it */
     workers_free(NULL);
 }
 

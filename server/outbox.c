@@ -1,0 +1,73 @@
+/* outbox.c - see outbox.h. */
+#include "outbox.h"
+
+#include <microhttpd.h>
+
+#include "clock.h"
+#include "request.h"
+
+/* A worker whose list of tasks never empties must not keep what it has: this
+ * many answers, or an answer that has lain so long, take the others along. */
+enum { OUTBOX_MAX = 32, OUTBOX_US = 500 };
+
+/* How long the network thread may leave every resumed request where it is. */
+enum { STUCK_US = 100000 };
+
+void outbox_init(struct outbox *outbox)
+{
+    *outbox = (struct outbox){0};
+    pthread_mutex_init(&outbox->lock, NULL);
+    outbox->tail = &outbox->head;
+}
+
+void outbox_destroy(struct outbox *outbox)
+{
+    pthread_mutex_destroy(&outbox->lock);
+}
+
+void outbox_flush(struct outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct request *request = outbox->head;
+    outbox->head = NULL;
+    outbox->tail = &outbox->head;
+    outbox->n = 0;
+    pthread_mutex_unlock(&outbox->lock);
+    while (request) {
+        struct request *next = request->next;
+        atomic_fetch_add(&outbox->resumed, 1);
+        MHD_resume_connection(request->connection); /* the request may be gone after this */
+        request = next;
+    }
+}
+
+void outbox_add(struct outbox *outbox, struct request *request)
+{
+    int64_t now = clock_us();
+    request->next = NULL;
+    pthread_mutex_lock(&outbox->lock);
+    if (!outbox->n++)
+        outbox->since_us = now;
+    *outbox->tail = request;
+    outbox->tail = &request->next;
+    int is_due = outbox->n >= OUTBOX_MAX || now - outbox->since_us >= OUTBOX_US;
+    pthread_mutex_unlock(&outbox->lock);
+    if (is_due)
+        outbox_flush(outbox);
+}
+
+void outbox_take(struct outbox *outbox)
+{
+    atomic_fetch_add(&outbox->taken, 1);
+}
+
+int outbox_is_stuck(struct outbox *outbox, int64_t now_us)
+{
+    if (now_us - outbox->looked_us < STUCK_US)
+        return 0;
+    outbox->looked_us = now_us;
+    size_t taken = atomic_load(&outbox->taken);
+    int is_stuck = taken == outbox->taken_before && taken != atomic_load(&outbox->resumed);
+    outbox->taken_before = taken;
+    return is_stuck;
+}
