@@ -205,6 +205,15 @@ image: ## build the container images, the server's and the trainer's
 	$(ENGINE) build $(IMAGE_FLAGS) -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 	$(ENGINE) build $(IMAGE_FLAGS) --target trainer -t capsnet-train:$(VERSION) .
 
+.PHONY: image-test
+image-test: ## build the images and exercise them with the engine at hand
+	@IMAGE=$(IMAGE):$(VERSION) TRAINER=capsnet-train:$(VERSION) VERSION=$(VERSION) REVISION=$(REVISION) \
+	    EPOCH=$(SOURCE_DATE_EPOCH) tests/deploy/with-engine.sh tests/deploy/image.sh
+
+.PHONY: compose-test
+compose-test: ## bring up deploy/compose.yaml, kill and restart replicas under load
+	@VERSION=$(VERSION) tests/deploy/with-engine.sh tests/deploy/compose.sh
+
 # ---- Packages ---------------------------------------------------------------
 PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
                   zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
