@@ -1,0 +1,191 @@
+#!/bin/bash
+# compose.sh - `make compose-test`: brings up deploy/compose.yaml and, under a
+# bounded load through its balancer, kills a replica, restarts all of them one
+# after the other, and rolls out new containers.  No request may fail.
+#
+# ENGINE is docker (with its compose plugin).  Images that no registry gives are
+# made from Debian's packages; Grafana, which Debian has not, is then left out.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+folder=$(mktemp -d)
+export COMPOSE_PROJECT_NAME=capsnetd-test-$$
+read -r CAPSNETD_PORT PROMETHEUS_PORT GRAFANA_PORT < <(python3 - <<'PYTHON'
+import socket
+sockets = [socket.socket() for _ in range(3)]
+for s in sockets:
+    s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in sockets))
+PYTHON
+)
+export CAPSNETD_PORT PROMETHEUS_PORT GRAFANA_PORT
+url=http://127.0.0.1:$CAPSNETD_PORT
+compose() { docker compose -f deploy/compose.yaml "$@"; }
+passed=0 failed=0 up=
+cleanup() {
+    [ -z "$up" ] || compose down -v --timeout 1 >/dev/null 2>&1
+    rm -rf "$folder"
+}
+trap cleanup EXIT
+
+if [ "$ENGINE" != docker ] || ! docker compose version >/dev/null 2>&1; then
+    echo "compose-test: SKIPPED: there is no docker compose" >&2
+    exit 0
+fi
+
+report() { # STATUS WHAT
+    if [ "$1" -eq 0 ]; then
+        echo "  ok      $2" && passed=$((passed + 1))
+    else
+        echo "  FAILED  $2" && failed=$((failed + 1))
+    fi
+}
+
+# ---- Images ------------------------------------------------------------------
+from_debian() { # IMAGE PACKAGE ENTRYPOINT: true when the image is there in the end
+    docker image inspect "$1" >/dev/null 2>&1 && return
+    timeout 60 docker pull -q "$1" >/dev/null 2>&1 && return
+    [ -n "$2" ] || return 1
+    printf 'FROM debian:bookworm-slim\nRUN apt-get update && apt-get install -y --no-install-recommends %s && install -d -o 65534 /prometheus\nUSER 65534\nENTRYPOINT %s\n' \
+        "$2" "$3" | docker build -q -t "$1" - >/dev/null && echo "          $1 is Debian's $2"
+}
+
+services=(app balancer prometheus)
+bring_images() {
+    docker build -q -t "capsnetd:$VERSION" . >/dev/null || return 1
+    from_debian haproxy:2.6 haproxy \
+        '["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' || return 1
+    from_debian "$(compose config --images prometheus | grep prometheus)" prometheus \
+        '["prometheus"]' || return 1
+    if from_debian "$(compose config --images grafana | grep grafana/)" "" ""; then
+        services+=(grafana)
+    else
+        echo "  SKIPPED Grafana: no registry gives its image"
+    fi
+}
+
+# ---- Load ----------------------------------------------------------------------
+load() { # SECONDS: in the background; land waits for it
+    tests/deploy/load.py "$url" tests/digits/paper-3.png --seconds "$1" --clients 6 \
+        --pause-ms 5 >"$folder/load" &
+    loading=$!
+}
+land() { # WHAT: every request of the load must have got its answer
+    wait "$loading"
+    echo "          $(cat "$folder/load")"
+    python3 - "$folder/load" <<'PYTHON'
+import json, sys
+r = json.load(open(sys.argv[1]))
+sys.exit(not (r["ok"] == r["requests"] > 100 and r["refused"] == r["broken"] == r["stale"] == 0))
+PYTHON
+    report $? "$1"
+}
+
+replicas() { compose ps -q app; }
+wait_healthy() { # N
+    for _ in $(seq 120); do
+        [ "$(replicas | xargs -r docker inspect -f '{{.State.Health.Status}}' | grep -c '^healthy')" = "$1" ] && return
+        sleep 0.5
+    done
+    return 1
+}
+
+test_up() {
+    up=1
+    compose up -d --wait --wait-timeout 120 "${services[@]}" >"$folder/up" 2>&1
+    report $? "docker compose up: all healthy"
+    [ $failed -eq 0 ] || { cat "$folder/up"; compose logs --tail 5; return; }
+    curl -fsS --data-binary @tests/digits/paper-3.png "$url/classify" | grep -q '"label": "3"'
+    report $? "the balancer's address reads a digit"
+    test "$(curl -s -o /dev/null -w '%{http_code}' "$url/metrics")" = 404
+    report $? "and keeps /metrics to itself"
+}
+
+test_kill() {
+    load 12
+    sleep 3
+    kill -KILL "$(docker inspect -f '{{.State.Pid}}' "$(replicas | head -1)")"
+    land "a replica killed: no request fails"
+    wait_healthy 2
+    report $? "the replica comes back"
+}
+
+test_rolling_restart() {
+    load 25
+    sleep 2
+    local each
+    for each in $(replicas); do
+        docker restart -t 35 "$each" >/dev/null
+        wait_healthy 2
+        sleep 2 # until the balancer has seen it, too
+    done
+    land "every replica restarted, one after the other: no request fails"
+}
+
+# What deploy/README.md tells for a new version: the new beside the old.
+test_rollout() {
+    local old
+    old=$(replicas)
+    load 25
+    compose up -d --no-deps --no-recreate --scale app=4 app >/dev/null 2>&1
+    wait_healthy 4
+    sleep 2
+    # shellcheck disable=SC2086 # one word a container
+    docker stop -t 35 $old >/dev/null && docker rm $old >/dev/null
+    land "new containers beside the old, then the old stopped: no request fails"
+    wait_healthy 2
+    report $? "two replicas are left"
+}
+
+test_prometheus() {
+    python3 - "http://127.0.0.1:$PROMETHEUS_PORT" deploy/grafana/capsnetd.json <<'PYTHON'
+import json, sys, time, urllib.parse, urllib.request
+def ask(path, **query):
+    with urllib.request.urlopen(f"{sys.argv[1]}/api/v1/{path}?{urllib.parse.urlencode(query)}") as answer:
+        return json.load(answer)["data"]
+for _ in range(60):
+    found = ask("query", query="sum(up)")["result"]
+    if found and float(found[0]["value"][1]) >= 3:
+        break
+    time.sleep(1)
+else:
+    sys.exit(f"not all targets are up: {found}")
+rules = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+assert rules and all(rule["health"] in ("ok", "unknown") for rule in rules), rules
+empty = []
+for panel in json.load(open(sys.argv[2]))["panels"]:
+    for target in panel.get("targets", []):
+        query = target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+        if not ask("query", query=query)["result"]:
+            empty.append(f'{panel["title"]}: {query}')
+# What was never refused has no series; everything else must have one.
+empty = [e for e in empty if not e.startswith("Refusals")]
+if empty:
+    sys.exit("panels without data:\n" + "\n".join(empty))
+print(f"          {len(rules)} rules; every panel of the dashboard has data")
+PYTHON
+    report $? "Prometheus scrapes replicas and balancer; rules and dashboard find their series"
+}
+
+test_grafana() {
+    for _ in $(seq 60); do
+        curl -fsS "http://127.0.0.1:$GRAFANA_PORT/api/dashboards/uid/capsnetd" 2>/dev/null |
+            grep -q '"title":"capsnetd"' && report 0 "Grafana shows the dashboard" && return
+        sleep 1
+    done
+    report 1 "Grafana shows the dashboard"
+}
+
+echo "== compose-test: $(docker compose version)"
+bring_images
+report $? "images"
+[ $failed -ne 0 ] || test_up
+if [ $failed -eq 0 ]; then
+    test_kill
+    test_rolling_restart
+    test_rollout
+    test_prometheus
+    [ ${#services[@]} -lt 4 ] || test_grafana
+fi
+echo "compose-test: $passed passed, $failed failed"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]
