@@ -86,13 +86,15 @@ static void panel_f32(const struct capsnet_model *model, const float *a, float *
 
 /* ---- bf16 and int8 ------------------------------------------------------- */
 
+/* The value of an activation's unit.  Too small a one would have no inverse:
+ * such an image counts as zero. */
 static float scale_of(const struct capsnet_workspace *ws, size_t slot)
 {
     const size_t bands = direct_bands(&ws->model->at);
     float largest = 0;
     for (size_t i = slot * bands; i < (slot + 1) * bands; i++)
         largest = ws->largest[i] > largest ? ws->largest[i] : largest;
-    return largest / 255;
+    return largest > 1e-30f ? largest / 255 : 0;
 }
 
 /* Item: a band of one image to u8. */

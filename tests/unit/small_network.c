@@ -73,7 +73,13 @@ static double tensor_scale(const struct small *s, size_t t)
 void small_create(struct small *s, const struct capsnet_shape *shape, const char *level,
                   struct random *random)
 {
-    const struct capsnet_options options = {level, "f32", "full"};
+    small_create_in(s, shape, level, "f32", random);
+}
+
+void small_create_in(struct small *s, const struct capsnet_shape *shape, const char *level,
+                     const char *precision, struct random *random)
+{
+    const struct capsnet_options options = {level, precision, "full"};
     struct capsnet_error error = {""};
     s->shape = *shape;
     if (model_create(&s->model, shape, &options, &error) != CAPSNET_OK)

@@ -36,6 +36,9 @@ struct capsnet_shape small_shape(void);
  * is ready.  Free with capsnet_model_free(). */
 void small_create(struct small *s, const struct capsnet_shape *shape, const char *level,
                   struct random *random);
+/* The same in a precision that the level has. */
+void small_create_in(struct small *s, const struct capsnet_shape *shape, const char *level,
+                     const char *precision, struct random *random);
 
 /* Puts the dense tensors into the model and renews the spectrum. */
 void small_load(struct small *s);
