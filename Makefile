@@ -352,6 +352,7 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
 $(BUILD)/tests/bench/infer $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/variants.o
+$(BUILD)/tests/bench/infer: $(patsubst %,$(BUILD)/tests/bench/%.o,peaks phases)
 $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a

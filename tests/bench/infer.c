@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "bench.h"
+#include "peaks.h"
+#include "phases.h"
 #include "variants.h"
 #include "yardstick.h"
 
@@ -32,7 +34,7 @@ static void run_product(void *context)
                     p->g.c.data, (int)p->g.n);
 }
 
-static void bench_products(void)
+static void bench_products(const struct peaks *peaks)
 {
     const size_t m = 128, n = 256, k = 1024, a_row = k + KERNEL_PAD;
     float *a = bench_noise(m * a_row, 1), *b = bench_noise(k * n, 1), *c = bench_noise(m * n, 1);
@@ -42,6 +44,9 @@ static void bench_products(void)
         .b = b,
     };
     int usable;
+    printf("\none core at most: f32 %.0f, bf16 %.0f, int8 %.0f Gop/s; memory read at %.1f GB/s\n",
+           2e-9 * peaks->multiply_adds[PRECISION_F32], 2e-9 * peaks->multiply_adds[PRECISION_BF16],
+           2e-9 * peaks->multiply_adds[PRECISION_INT8], 1e-9 * peaks->memory_bytes);
     printf("one product of PrimaryCaps (128 x 1024 x 256), one thread, GFLOP/s\n");
     for (size_t i = 0; (p.kernels = kernels_at(i, &usable)); i++)
         if (usable)
@@ -274,11 +279,14 @@ int main(int argc, char **argv)
     float *images = bench_digits(MAX_BATCH, &model->shape);
     struct scene s = {.variants = &variants, .model = model, .images = images,
                       .answers = answers_room(model)};
-    bench_products();
+    const struct peaks peaks = peaks_measure();
+    bench_products(&peaks);
     check_answers(&s, argv[1]);
     bench_forward(&s, argv[1], 1);
     if (threads > 1)
         bench_forward(&s, argv[1], threads);
+    phases_print(&variants, &peaks, 64, images);
+    phases_print(&variants, &peaks, 1, images);
     variants_print_memory(&variants, argv[1], MAX_BATCH, threads);
     answers_free(&s.answers, model);
     huge_free(images, MAX_BATCH * model->at.pixels * sizeof *images);

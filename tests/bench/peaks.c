@@ -1,0 +1,121 @@
+/*
+ * peaks.c - see peaks.h.
+ *
+ * A multiply-add takes about 4 cycles and two may start in each, so that 8
+ * independent sums would do; there are 12, and no load or store.
+ */
+#include "peaks.h"
+
+#include "bench.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { SUMS = 12, STEPS = 1 << 20, MEMORY_BYTES = 256 << 20, TRIES = 5 };
+
+static volatile float sink;
+
+/* ---- Multiply-adds -------------------------------------------------------- */
+
+/* A function that does STEPS * SUMS instructions `step` on vectors `type`, the
+ * sums s[] being the only thing that changes. */
+#define PEAK(name, isa, type, start, step)                        \
+    __attribute__((target(isa))) static void name(void *context)  \
+    {                                                             \
+        type s[SUMS], x = start, y = start;                       \
+        (void)context;                                            \
+        _Pragma("GCC unroll 12")                                  \
+        for (int k = 0; k < SUMS; k++)                            \
+            s[k] = start;                                         \
+        for (int i = 0; i < STEPS; i++) {                         \
+            _Pragma("GCC unroll 12")                              \
+            for (int k = 0; k < SUMS; k++) {                      \
+                s[k] = step;                                      \
+                __asm__("" : "+v"(s[k]));                         \
+            }                                                     \
+        }                                                         \
+        _Pragma("GCC unroll 12")                                  \
+        for (int k = 0; k < SUMS; k++)                            \
+            sink = (float)s[k][0];                                \
+    }
+
+#ifdef __x86_64__
+PEAK(f32_sse2, "sse2", __m128, _mm_set1_ps(0.5f), _mm_add_ps(_mm_mul_ps(s[k], x), y))
+PEAK(f32_avx2, "avx2,fma", __m256, _mm256_set1_ps(0.5f), _mm256_fmadd_ps(s[k], x, y))
+PEAK(f32_avx512, "avx512f", __m512, _mm512_set1_ps(0.5f), _mm512_fmadd_ps(s[k], x, y))
+PEAK(bf16_avx512, "avx512bf16", __m512, _mm512_setzero_ps(),
+     _mm512_dpbf16_ps(s[k], (__m512bh)x, (__m512bh)y))
+PEAK(int8_avx512, "avx512vnni", __m512i, _mm512_setzero_si512(),
+     _mm512_dpbusd_epi32(s[k], x, y))
+#else
+typedef float v4 __attribute__((vector_size(16)));
+static void f32_plain(void *context)
+{
+    v4 s[SUMS] = {0}, x = {0.5f, 0.5f, 0.5f, 0.5f};
+    (void)context;
+    for (int i = 0; i < STEPS; i++)
+        for (int k = 0; k < SUMS; k++)
+            s[k] = s[k] * x + x;
+    for (int k = 0; k < SUMS; k++)
+        sink = s[k][0];
+}
+#endif
+
+/* Multiply-adds a second of a function whose instructions do `width` each; the
+ * best of several tries, for a peak is what nothing disturbed. */
+static double rate(void (*run)(void *), double width)
+{
+    double best = 0;
+    run(NULL);
+    for (int i = 0; i < TRIES; i++) {
+        const double now = (double)STEPS * SUMS * width / bench_seconds(run, NULL);
+        best = now > best ? now : best;
+    }
+    return best;
+}
+
+static void measure_multiply(double peak[PRECISIONS])
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        peak[PRECISION_F32] = rate(f32_avx512, 16);
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        peak[PRECISION_F32] = rate(f32_avx2, 8);
+    else
+        peak[PRECISION_F32] = rate(f32_sse2, 4);
+    if (__builtin_cpu_supports("avx512bf16"))
+        peak[PRECISION_BF16] = rate(bf16_avx512, 32);
+    if (__builtin_cpu_supports("avx512vnni"))
+        peak[PRECISION_INT8] = rate(int8_avx512, 64);
+#else
+    peak[PRECISION_F32] = rate(f32_plain, 4);
+#endif
+}
+
+/* ---- Memory --------------------------------------------------------------- */
+
+typedef float line __attribute__((vector_size(64)));
+
+static void read_all(void *context)
+{
+    const line *p = context;
+    line s[4] = {{0}, {0}, {0}, {0}};
+    for (size_t i = 0; i < MEMORY_BYTES / sizeof *p; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            s[k] += p[i + k];
+    sink = s[0][0] + s[1][0] + s[2][0] + s[3][0];
+}
+
+struct peaks peaks_measure(void)
+{
+    struct peaks peaks = {.memory_bytes = 0};
+    float *memory = bench_noise(MEMORY_BYTES / sizeof *memory, 1);
+    measure_multiply(peaks.multiply_adds);
+    for (int i = 0; i < TRIES; i++) {
+        const double now = MEMORY_BYTES / bench_seconds(read_all, memory);
+        peaks.memory_bytes = now > peaks.memory_bytes ? now : peaks.memory_bytes;
+    }
+    huge_free(memory, MEMORY_BYTES);
+    return peaks;
+}

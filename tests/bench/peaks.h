@@ -1,0 +1,17 @@
+/*
+ * peaks.h - what one core of this machine can do at most, measured: nothing
+ * but multiply-adds between registers, and nothing but reading memory.
+ */
+#ifndef CAPSNET_PEAKS_H
+#define CAPSNET_PEAKS_H
+
+#include "../../model/network.h"
+
+struct peaks {
+    double multiply_adds[PRECISIONS]; /* a second; 0: this CPU has no such instruction */
+    double memory_bytes;              /* a second, read from beyond all caches */
+};
+
+struct peaks peaks_measure(void);
+
+#endif
