@@ -214,6 +214,42 @@ image-test: ## build the images and exercise them with the engine at hand
 compose-test: ## bring up deploy/compose.yaml, kill and restart replicas under load
 	@VERSION=$(VERSION) tests/deploy/with-engine.sh tests/deploy/compose.sh
 
+.PHONY: deploy-check
+deploy-check: all $(MAN) ## check manifests, compose, Dockerfile, rules, dashboard, unit, man pages
+	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) VERSION=$(VERSION) tests/deploy/check.sh
+
+# Set DESTDIR to install into a package's folder, prefix to install elsewhere.
+prefix  ?= /usr/local
+DESTDIR ?=
+INSTALLED = bin/capsnetd bin/capsnet-train share/man/man8/capsnetd.8 \
+            share/man/man1/capsnet-train.1 share/capsnetd/capsnet-mnist.safetensors
+UNIT = $(DESTDIR)$(if $(filter /usr,$(prefix)),/usr/lib,/etc)/systemd/system/capsnetd.service
+
+MAN := $(BUILD)/capsnetd.8 $(BUILD)/capsnet-train.1
+$(BUILD)/capsnetd.8: $(BUILD)/capsnetd
+$(BUILD)/capsnet-train.1: $(BUILD)/capsnet-train
+$(MAN): $(BUILD)/%: deploy/man/%.in deploy/man/options.sh
+	$(call say,MAN)
+	$(QUIET)deploy/man/options.sh $< $(VERSION) $(SOURCE_DATE_EPOCH) $(filter $(BUILD)/%,$^) > $@
+
+.PHONY: install uninstall
+install: all $(MAN) ## install programs, weights, man pages and the systemd unit
+	install -D -m 755 $(BUILD)/capsnetd $(DESTDIR)$(prefix)/bin/capsnetd
+	install -D -m 755 $(BUILD)/capsnet-train $(DESTDIR)$(prefix)/bin/capsnet-train
+	install -D -m 644 $(BUILD)/capsnetd.8 $(DESTDIR)$(prefix)/share/man/man8/capsnetd.8
+	install -D -m 644 $(BUILD)/capsnet-train.1 $(DESTDIR)$(prefix)/share/man/man1/capsnet-train.1
+	install -D -m 644 $(WEIGHTS) $(DESTDIR)$(prefix)/share/capsnetd/capsnet-mnist.safetensors
+	install -d $(dir $(UNIT))
+	sed 's|/usr/local|$(prefix)|g' deploy/systemd/capsnetd.service > $(UNIT)
+	[ -e $(DESTDIR)/etc/default/capsnetd ] || \
+	    install -D -m 644 deploy/systemd/capsnetd.default $(DESTDIR)/etc/default/capsnetd
+
+uninstall: ## remove what install made; /etc/default/capsnetd stays if it was changed
+	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(INSTALLED)) $(UNIT)
+	! cmp -s deploy/systemd/capsnetd.default $(DESTDIR)/etc/default/capsnetd || \
+	    rm -f $(DESTDIR)/etc/default/capsnetd
+	-rmdir $(DESTDIR)$(prefix)/share/capsnetd
+
 # ---- Packages ---------------------------------------------------------------
 PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
                   zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
@@ -224,6 +260,9 @@ PACKAGES_ARM64 := gcc-aarch64-linux-gnu pkg-config \
 PACKAGES_FUZZ  := $(PACKAGES) clang libclang-rt-14-dev
 PACKAGES_BROWSER = fonts-liberation \
     $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
+    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
+
+PACKAGES_DEPLOY = $(PACKAGES) git mandoc python3 shellcheck systemd yamllint \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 # $(call install,PACKAGES): says what is missing and installs it, through sudo
@@ -251,6 +290,18 @@ deps-test: ## install the packages that the tests need
 deps-browser: ## install what the page's tests need: Chromium, node, playwright-core
 	$(call install,$(PACKAGES_BROWSER))
 	cd tests/browser && npm ci --no-audit --no-fund
+
+.PHONY: deps-deploy
+deps-deploy: ## install what deploy-check needs: linters, promtool, validators
+	$(call install,$(PACKAGES_DEPLOY))
+	$(if $(shell command -v promtool),,$(QUIET)$(MAKE) --no-print-directory build/tools/promtool)
+	cd tests/deploy && npm ci --no-audit --no-fund
+
+# Unpacked rather than installed: the package would start a Prometheus here.
+build/tools/promtool:
+	@mkdir -p $(@D)
+	cd $(@D) && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
+	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && chmod +x promtool
 
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))

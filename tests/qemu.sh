@@ -70,7 +70,7 @@ check() {
 : >"$scratch/server.log"
 "$BUILD/capsnetd" --listen 127.0.0.1:0 --weights "$WEIGHTS" >"$scratch/server.log" 2>&1 &
 server=$!
-port= tries=0
+port='' tries=0
 while [ -z "$port" ] && [ $tries -lt 6000 ] && kill -0 $server 2>/dev/null; do
     sleep 0.1
     tries=$((tries + 1))
