@@ -218,6 +218,25 @@ compose-test: ## bring up deploy/compose.yaml, kill and restart replicas under l
 deploy-check: all $(MAN) ## check manifests, compose, Dockerfile, rules, dashboard, unit, man pages
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) VERSION=$(VERSION) tests/deploy/check.sh
 
+# A release: sources, programs, bill of materials, checksums.  The same commit and
+# packages give the same bytes.
+DIST  := build/dist
+TAR    = tar --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c
+DEBARCH = $(shell dpkg --print-architecture 2>/dev/null || echo $(ARCH))
+.PHONY: dist
+dist: all ## make a release in build/dist/: sources, programs, SBOM, checksums
+	@git diff --quiet HEAD -- || echo "note: the source tarball has the last commit, without your changes since"
+	$(QUIET)rm -rf $(DIST) $(MAN) && mkdir -p $(DIST)/tmp
+	$(QUIET)git archive --prefix=capsnetd-$(VERSION)/ HEAD | gzip -9n > $(DIST)/capsnetd-$(VERSION).tar.gz
+	$(QUIET)$(MAKE) -s install prefix=/usr/local DESTDIR=$(DIST)/tmp/capsnetd-$(VERSION)
+	$(QUIET)strip $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/*
+	$(QUIET)cp LICENSE README.md CHANGELOG.md $(DIST)/tmp/capsnetd-$(VERSION)/
+	$(QUIET)$(TAR) -C $(DIST)/tmp capsnetd-$(VERSION) | gzip -9n > $(DIST)/capsnetd-$(VERSION)-linux-$(DEBARCH).tar.gz
+	$(QUIET)sh deploy/rootfs.sh $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/capsnetd $(DIST)/tmp/1 $(WEIGHTS)
+	$(QUIET)sh deploy/rootfs.sh $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/capsnet-train $(DIST)/tmp/2
+	$(QUIET)deploy/sbom.py $(VERSION) $(SOURCE_DATE_EPOCH) $(DIST)/tmp/1 $(DIST)/tmp/2 > $(DIST)/capsnetd-$(VERSION).spdx.json
+	$(QUIET)rm -rf $(DIST)/tmp && cd $(DIST) && sha256sum capsnetd-* > SHA256SUMS && ls -l
+
 # Set DESTDIR to install into a package's folder, prefix to install elsewhere.
 prefix  ?= /usr/local
 DESTDIR ?=

@@ -55,7 +55,7 @@ bring_base() {
     timeout 60 "$ENGINE" pull -q $BASE >/dev/null 2>&1 && return
     command -v mmdebstrap >/dev/null || return 1
     echo "no registry has $BASE: making it with mmdebstrap"
-    tar=$(mktemp)
+    tar=$(mktemp --suffix=.tar)
     mmdebstrap --quiet --variant=minbase --mode=root --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
@@ -66,7 +66,7 @@ bring_base() {
     return $made
 }
 
-name=$(basename "${@: -1}" .sh)
+name=$(basename "${@: -1}" .sh)-test
 if have_docker; then
     ENGINE=docker
 elif have_podman; then
