@@ -170,6 +170,11 @@ bench-http: deps-bench-http ## the server under wrk, beside the engine alone
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd $(BUILD)/tests/bench/engine
 	@tests/bench/http.sh $(BUILD) $(WEIGHTS)
 
+.PHONY: bench-scale
+bench-scale: deps-bench-http ## what one CPU delivers over HTTP, what TLS and a balancer cost
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd
+	@tests/deploy/scale.sh $(BUILD) $(WEIGHTS)
+
 soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3)
 	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak
 	$(QUIET)BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak

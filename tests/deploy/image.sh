@@ -5,6 +5,7 @@
 # IMAGE      name:tag of the server's image, TRAINER of the trainer's
 # VERSION    what label, --version, /model and /metrics must all say
 # EPOCH, REVISION   as `make image` passes them
+# ARM64      1: also cross-build the image and run it under qemu
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -298,6 +299,31 @@ PYTHON
     "$ENGINE" rm -f "$id" >/dev/null
 }
 
+# ARM64=1: the cross-built image's files, run by qemu's user-mode emulation.
+test_arm64() {
+    local qemu port
+    qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64) || {
+        echo "  SKIPPED arm64: there is no qemu-aarch64 (Debian's qemu-user-static)"
+        return
+    }
+    check "arm64: builds" build "$IMAGE-again" --platform linux/arm64
+    check "arm64: is one" equal "$("$ENGINE" image inspect -f '{{.Architecture}}' "$IMAGE-again")" arm64
+    id=$("$ENGINE" create --platform linux/arm64 "$IMAGE-again") && containers+=("$id")
+    mkdir "$folder/arm64" && "$ENGINE" export "$id" | tar xf - -C "$folder/arm64"
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$qemu" -L "$folder/arm64" "$folder/arm64/usr/bin/capsnetd" --listen "127.0.0.1:$port" \
+        --weights "$folder/arm64/usr/share/capsnetd/capsnet-mnist.safetensors" >"$folder/line" 2>&1 &
+    local pid=$!
+    for _ in $(seq 60); do
+        grep -q ' on http' "$folder/line" && break
+        sleep 1
+    done
+    echo "          $(grep -m1 '^capsnetd ' "$folder/line")"
+    check "arm64: reads a digit" contains "$(classify "http://127.0.0.1:$port")" '"label": "3"'
+    kill $pid && wait $pid
+    check "arm64: SIGTERM ends it with status 0" equal $? 0
+}
+
 echo "== image-test: $IMAGE with $("$ENGINE" --version)"
 test_build
 if [ $failed -eq 0 ]; then
@@ -311,6 +337,7 @@ if [ $failed -eq 0 ]; then
     test_out_of_memory
     test_half_a_cpu
     test_trainer
+    [ -z "${ARM64:-}" ] || test_arm64
 fi
 echo "image-test: $passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]
