@@ -98,7 +98,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check test-mpi check-mpi answers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test deps-bench
+.PHONY: help all run data train test check test-mpi check-mpi answers bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test deps-bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -152,6 +152,11 @@ train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
+
+PEERS := "/usr/bin/python3 tests/bench/peers/infer_torch.py" "node tests/bench/peers/infer_onnx.mjs"
+bench-peers: deps-bench-peers ## install PyTorch and ONNX Runtime too, and measure them beside ours
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
+	$(BUILD)/tests/bench/infer $(WEIGHTS) $(PEERS)
 
 answers: deps-bench data ## count what each precision and plan changes of the answers for MNIST's test images
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/answers
@@ -330,6 +335,11 @@ build/tools/promtool:
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))
 
+deps-bench-peers: deps-bench ## install PyTorch (Debian) and ONNX Runtime (npm)
+	$(call install,python3-torch python3-numpy \
+	    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm))
+	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
+
 deps-bench-http: ## install wrk
 	$(call install,$(PACKAGES) wrk)
 
@@ -427,7 +437,7 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
 $(BUILD)/tests/bench/infer $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/variants.o
-$(BUILD)/tests/bench/infer: $(patsubst %,$(BUILD)/tests/bench/%.o,peaks phases)
+$(BUILD)/tests/bench/infer: $(patsubst %,$(BUILD)/tests/bench/%.o,peaks peer phases)
 $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a

@@ -1,7 +1,8 @@
 /*
  * infer.c - how fast the forward pass is: the matrix kernels beside OpenBLAS,
  * and the whole network with its decoder, by plan, batch and threads, beside
- * the yardstick (yardstick.h).  All contenders take turns within one run.
+ * the yardstick (yardstick.h) and, where their commands are given, beside other
+ * programs that run the same file (peer.h).  All take turns within one run.
  */
 #include <cblas.h>
 #include <math.h>
@@ -11,6 +12,7 @@
 
 #include "bench.h"
 #include "peaks.h"
+#include "peer.h"
 #include "phases.h"
 #include "variants.h"
 #include "yardstick.h"
@@ -61,17 +63,19 @@ static void bench_products(const struct peaks *peaks)
 
 /* ---- Contenders ----------------------------------------------------------- */
 
-enum { MAX_BATCH = BENCH_BATCH, MAX_CONTENDERS = 1 + MAX_VARIANTS, MIN_TURNS = 5, MAX_TURNS = 25 };
+enum { MAX_BATCH = BENCH_BATCH, MAX_PEERS = 4,
+       MAX_CONTENDERS = 1 + MAX_VARIANTS + MAX_PEERS, MIN_TURNS = 5, MAX_TURNS = 25 };
 
 /* Somebody's answers. */
 struct answers {
     float *lengths, *poses, *pictures;
 };
 
-/* The yardstick, or one of our own plans. */
+/* One of our own plans, another program, or, with neither, the yardstick. */
 struct contender {
-    const struct variant *variant; /* NULL: the yardstick */
+    const struct variant *variant;
     struct capsnet_workspace *ws;
+    struct peer *peer;
     size_t turns;
     double seconds[MAX_TURNS];
 };
@@ -79,6 +83,7 @@ struct contender {
 /* One batch size on so many threads. */
 struct scene {
     const struct variants *variants;
+    char *const *peers; /* commands, up to NULL */
     const struct capsnet_model *model; /* any: for sizes */
     size_t n, chunk, threads;
     const float *images;
@@ -91,7 +96,9 @@ struct scene {
 static void run(struct scene *s, const struct contender *c)
 {
     const struct answers *to = &s->answers;
-    if (c->variant)
+    if (c->peer)
+        peer_answers(c->peer, s->n, to->lengths, to->poses, to->pictures);
+    else if (c->variant)
         variant_run(c->variant, c->ws, s->n, s->images, to->lengths, to->poses, to->pictures);
     else
         yardstick_f32.run(s->yardstick, s->n, s->chunk, s->images, to->lengths, to->poses,
@@ -100,6 +107,8 @@ static void run(struct scene *s, const struct contender *c)
 
 static const char *name_of(const struct contender *c)
 {
+    if (c->peer)
+        return peer_name(c->peer);
     return c->variant ? c->variant->name : yardstick_f32.name;
 }
 
@@ -109,6 +118,7 @@ static void open_contenders(struct scene *s, const char *weights, size_t threads
     struct capsnet_error error;
     s->threads = threads;
     s->yardstick = yardstick_f32.open(weights, &s->model->shape, MAX_BATCH, threads);
+    memset(s->contenders, 0, sizeof s->contenders);
     s->n_contenders = 1 + s->variants->n;
     for (size_t k = 1; k < s->n_contenders; k++) {
         struct contender *c = &s->contenders[k], *last = c - 1;
@@ -119,14 +129,23 @@ static void open_contenders(struct scene *s, const char *weights, size_t threads
                  CAPSNET_OK)
             bench_die(error.text);
     }
+    for (size_t i = 0; s->peers[i]; i++) {
+        struct peer *peer = peer_open(s->peers[i], weights, s->model, s->images, threads);
+        if (peer)
+            s->contenders[s->n_contenders++].peer = peer;
+    }
 }
 
 static void close_contenders(struct scene *s)
 {
     yardstick_f32.close(s->yardstick);
-    for (size_t k = 1; k < s->n_contenders; k++)
-        if (s->contenders[k].ws != s->contenders[k - 1].ws)
-            capsnet_workspace_free(s->contenders[k].ws);
+    for (size_t k = 1; k < s->n_contenders; k++) {
+        const struct contender *c = &s->contenders[k];
+        if (c->peer)
+            peer_close(c->peer);
+        else if (c->ws != c[-1].ws)
+            capsnet_workspace_free(c->ws);
+    }
 }
 
 static struct answers answers_room(const struct capsnet_model *model)
@@ -150,6 +169,8 @@ static void answers_free(struct answers *a, const struct capsnet_model *model)
 static double turn(struct scene *s, const struct contender *c)
 {
     size_t passes = 0;
+    if (c->peer)
+        return peer_turn(c->peer, s->n);
     if (s->n < 16)
         run(s, c);
     const uint64_t begin = phase_clock();
@@ -203,7 +224,7 @@ static void print_scene(struct scene *s)
                (double)s->n / seconds, seconds * 1e3,
                2e-9 * (double)s->n * bench_multiply_adds(s->model) / seconds,
                yardstick / seconds);
-        if (!c->variant)
+        if (k == 0)
             printf("   %zu image%s a product", s->chunk, s->chunk > 1 ? "s" : "");
         putchar('\n');
     }
@@ -252,7 +273,8 @@ static void check_answers(struct scene *s, const char *weights)
     printf("\nfarthest from the yardstick's answers: of lengths, poses, pictures\n");
     for (size_t k = 1; k < s->n_contenders; k++) {
         const struct contender *c = &s->contenders[k];
-        const double most = c->variant->model->precision == PRECISION_F32 ? 1e-4 : 0.1;
+        const int is_f32 = !c->variant || c->variant->model->precision == PRECISION_F32;
+        const double most = is_f32 ? 1e-4 : 0.1;
         run(s, c);
         double lengths = farthest(s->answers.lengths, right.lengths, s->n * s->model->shape.classes);
         double poses = farthest(s->answers.poses, right.poses, s->n * at->outputs);
@@ -271,14 +293,14 @@ int main(int argc, char **argv)
     struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
     openblas_set_num_threads(1);
-    if (argc != 2)
-        bench_die("usage: infer WEIGHTS");
+    if (argc < 2 || argc > 2 + MAX_PEERS)
+        bench_die("usage: infer WEIGHTS [COMMAND of another program]...");
     variants_open(&variants, argv[1]);
     const struct capsnet_model *model = variants.models[PRECISION_F32];
     const size_t threads = capsnet_cpu_count();
     float *images = bench_digits(MAX_BATCH, &model->shape);
-    struct scene s = {.variants = &variants, .model = model, .images = images,
-                      .answers = answers_room(model)};
+    struct scene s = {.variants = &variants, .peers = argv + 2, .model = model,
+                      .images = images, .answers = answers_room(model)};
     const struct peaks peaks = peaks_measure();
     bench_products(&peaks);
     check_answers(&s, argv[1]);
