@@ -45,7 +45,7 @@ stop() {
 run_wrk() { # CONNECTIONS SCRIPT PATH: prints requests/s, p99 and refusals
     taskset -c 1 wrk -t1 -c"$1" -d"${seconds}s" --latency ${2:+-s "$folder/$2"} "$url$3" >"$folder/wrk"
     awk '/Requests\/sec/ {rate = $2} $1 == "99%" {p99 = $2} /Non-2xx/ {bad = $NF}
-         END {printf "%8.0f %10s %9d", rate, p99, bad}' "$folder/wrk"
+         END {printf "%8.1f %10s %9d", rate, p99, bad}' "$folder/wrk"
 }
 peak_mib() { awk '/VmHWM/ {printf "%d", $2 / 1024}' "/proc/$pid/status"; }
 
