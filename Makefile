@@ -171,9 +171,17 @@ fuzz: deps-fuzz ## fuzz each parser for FUZZ_SECONDS (60) with clang's libFuzzer
 	    SANITIZE=fuzzer-no-link,address,undefined fuzzers
 	@tests/fuzz/run.sh $(FUZZ_BUILD)/tests/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-bench-http: deps-bench-http ## the server under wrk, beside the engine alone
-	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd $(BUILD)/tests/bench/engine
+bench-http: deps-bench-http ## the server under wrk, beside the engine alone; then 4 times too much
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd $(BUILD)/tests/bench/engine \
+	    $(BUILD)/tests/http/test_overload
 	@tests/bench/http.sh $(BUILD) $(WEIGHTS)
+	@BUILD=$(BUILD) OVERLOAD_WEIGHTS=$(WEIGHTS) $(BUILD)/tests/http/test_overload
+
+check-http: all $(HTTP_BIN)
+	@BUILD=$(BUILD) tests/run.sh $(HTTP_BIN)
+
+test-threads: deps-test ## the server in all HTTP tests, load included, under ThreadSanitizer
+	$(QUIET)$(MAKE) --no-print-directory SANITIZE=thread check-http
 
 .PHONY: bench-scale
 bench-scale: deps-bench-http ## what one CPU delivers over HTTP, what TLS and a balancer cost
@@ -184,7 +192,7 @@ soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (
 	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak
 	$(QUIET)BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak
 
-.PHONY: fuzz fuzzers deps-fuzz soak bench-http deps-bench-http
+.PHONY: fuzz fuzzers deps-fuzz soak bench-http deps-bench-http check-http test-threads
 fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
 
 .PHONY: accuracy
@@ -341,7 +349,7 @@ deps-bench-peers: deps-bench ## install PyTorch (Debian) and ONNX Runtime (npm)
 	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
 
 deps-bench-http: ## install wrk
-	$(call install,$(PACKAGES) wrk)
+	$(call install,$(PACKAGES_TEST) wrk)
 
 deps-qemu: ## install QEMU's emulators of other CPUs
 	$(call install,qemu-user curl)

@@ -54,7 +54,8 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
 /* Says in which form the request that arrives is told of its 408. */
 void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip);
 
-/* Cuts off whoever is late: one that is still sending is told 408 first. */
+/* Cuts off whoever is late: one that is still sending is told 408 first.  Sees to
+ * it that one who has hung up in the middle of a request is closed. */
 void deadlines_sweep(struct deadlines *deadlines, int64_t now_us);
 
 #endif

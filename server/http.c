@@ -228,14 +228,6 @@ static void run_begin(struct task *task)
     resume(r);
 }
 
-/* (net) */
-static void take_back(struct request *r)
-{
-    if (r->is_done && !r->is_taken)
-        outbox_take(&r->service->outbox);
-    r->is_taken = r->is_done;
-}
-
 /* ---- A request arrives (net) ----------------------------------------------- */
 
 struct query {
@@ -433,10 +425,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO; /* no memory for it */
     if (!r->headers_seen)
         return on_headers(http, r, path, method);
-    if (r->is_done) {
-        take_back(r);
+    if (r->is_done)
         return send_answer(http, r);
-    }
     if (*n == 0)
         return on_complete(http, r);
     enum MHD_Result result = on_body(r, bytes, *n);
@@ -479,7 +469,6 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     const struct options *o = http->service->options;
     if (!r)
         return;
-    take_back(r);
     struct client *client = client_of(connection);
     int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
@@ -552,11 +541,10 @@ struct http *http_start(struct service *service, int listen_fd)
         {MHD_OPTION_END, 0, NULL},
     };
     farewell_init(&http->farewell);
-    /* poll, not epoll: libmicrohttpd 0.9.75's edge-triggered epoll misses a
-     * client that hangs up right behind a part of its body, and keeps the
-     * connection until it times out. */
+    /* epoll: what a wake-up costs must not grow with the connections, and unlike
+     * poll() it needs no memory, for want of which answers would lie about. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (o->tls_cert ? MHD_USE_TLS : 0),
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (o->tls_cert ? MHD_USE_TLS : 0),
         0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
@@ -574,26 +562,10 @@ struct http *http_start(struct service *service, int listen_fd)
     return http;
 }
 
-/* When libmicrohttpd's thread has no memory for its next poll(), it forgets the
- * connections that it was about to resume and sleeps, until any event wakes it
- * for all of them: here, a connection that ends as it begins. */
-static void wake(struct http *http)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
-        return;
-    close(pair[1]);
-    MHD_add_connection(http->daemon, pair[0], (struct sockaddr *)&address, sizeof address);
-}
-
 int http_sweep(struct http *http)
 {
     int64_t now = clock_us();
     deadlines_sweep(&http->deadlines, now);
-    if (outbox_is_stuck(&http->service->outbox, now))
-        wake(http);
     return farewell_sweep(&http->farewell, now) ? FAREWELL_SWEEP_MS : SWEEP_MS;
 }
 

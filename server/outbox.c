@@ -10,9 +10,6 @@
  * many answers, or an answer that has lain so long, take the others along. */
 enum { OUTBOX_MAX = 32, OUTBOX_US = 500 };
 
-/* How long the network thread may leave every resumed request where it is. */
-enum { STUCK_US = 100000 };
-
 void outbox_init(struct outbox *outbox)
 {
     *outbox = (struct outbox){0};
@@ -35,7 +32,6 @@ void outbox_flush(struct outbox *outbox)
     pthread_mutex_unlock(&outbox->lock);
     while (request) {
         struct request *next = request->next;
-        atomic_fetch_add(&outbox->resumed, 1);
         MHD_resume_connection(request->connection); /* the request may be gone after this */
         request = next;
     }
@@ -54,20 +50,4 @@ void outbox_add(struct outbox *outbox, struct request *request)
     pthread_mutex_unlock(&outbox->lock);
     if (is_due)
         outbox_flush(outbox);
-}
-
-void outbox_take(struct outbox *outbox)
-{
-    atomic_fetch_add(&outbox->taken, 1);
-}
-
-int outbox_is_stuck(struct outbox *outbox, int64_t now_us)
-{
-    if (now_us - outbox->looked_us < STUCK_US)
-        return 0;
-    outbox->looked_us = now_us;
-    size_t taken = atomic_load(&outbox->taken);
-    int is_stuck = taken == outbox->taken_before && taken != atomic_load(&outbox->resumed);
-    outbox->taken_before = taken;
-    return is_stuck;
 }

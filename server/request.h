@@ -116,9 +116,7 @@ struct request {
 
     /* http.c's own. */
     int path_is_cut; /* the path holds a 0 byte */
-    int headers_seen;
-    int is_done;  /* resumed, or about to be */
-    int is_taken; /* and the network thread has seen it */
+    int headers_seen, is_done;
 };
 
 /* Refuses a request with one sentence, and returns the HTTP status.  An

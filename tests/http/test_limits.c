@@ -171,6 +171,38 @@ static void a_stalled_upload_is_cut_off(void **state)
     server_stop(server);
 }
 
+/* The value of a gauge or counter. */
+static double metric(struct server *server, const char *sample)
+{
+    struct reply *reply = http_send(server, &(struct request){.path = "/metrics"});
+    const char *at = strstr((const char *)reply->body, sample);
+    assert_non_null(at);
+    double value = strtod(at + strlen(sample), NULL);
+    reply_free(reply);
+    return value;
+}
+
+/* A part of a request and the end of the connection, in one packet or nearly. */
+static void a_hangup_in_the_middle_frees_the_connection(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "POST /cla", "POST /classify HTTP/1.1\r\nHost: x\r\n",
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhello"};
+    struct server *server = server_start(NO_ARGS, NO_ARGS);
+    for (int i = 0; i < 60; i++) {
+        int fd = raw_connect(server, 1000);
+        assert_int_equal(raw_send(fd, texts[i % 3], strlen(texts[i % 3])), 0);
+        close(fd);
+    }
+    long until = now_ms() + stretch_ms(2000);
+    double open;
+    while ((open = metric(server, "\ncapsnetd_connections ")) > 1 && now_ms() < until) sleep_ms(20);
+    assert_true(open <= 1); /* the one that asks */
+    expect_well(server);
+    server_stop(server);
+}
+
 static void a_silent_connection_is_closed(void **state)
 {
     (void)state;
@@ -457,6 +489,7 @@ int main(void)
         TEST(too_many_pixels),
         TEST(a_dripping_upload_is_cut_off),
         TEST(a_stalled_upload_is_cut_off),
+        TEST(a_hangup_in_the_middle_frees_the_connection),
         TEST(a_silent_connection_is_closed),
         TEST(a_full_queue_refuses),
         TEST(a_long_wait_is_refused),

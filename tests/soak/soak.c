@@ -1,7 +1,7 @@
 /*
  * soak.c - the real server under mixed good and bad traffic for SOAK_MINUTES:
  * clients that ask properly and wrongly, clients that hang up in the middle,
- * a queue that is often full, and new weights every two seconds.
+ * a queue that is often full, and new weights every second and a half.
  *
  * Every request that got a connection must get the one answer it deserves, or
  * 503; there must be no 500; memory must not grow; SIGTERM must end it all with
@@ -20,7 +20,7 @@
 #include "../http/fixtures.h"
 #include "../http/harness.h"
 
-enum { CLIENTS = 24, LEAVERS = 6, KINDS = 14, BATCH = 8, SAMPLE_MS = 500, RELOAD_MS = 2000 };
+enum { CLIENTS = 24, LEAVERS = 6, KINDS = 14, BATCH = 8, SAMPLE_MS = 500, RELOAD_MS = 1500 };
 
 /* Resident memory in the last quarter, as a median, may be larger than in the
  * second quarter by this much.  Reloads free and take a model all the time, so
