@@ -90,6 +90,11 @@ static void scatter(struct capsnet_workspace *ws, size_t n, size_t group, const 
 
 /* ---- Forward, inference -------------------------------------------------- */
 
+static size_t scratch_row(const struct layout *at)
+{
+    return (at->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+}
+
 /* z of one image [positions][primary_row] to u [group][dim][lane]. */
 static void gather_image(const struct capsnet_model *model, const float *z, float *u)
 {
@@ -120,29 +125,45 @@ static void squash_poses(const struct capsnet_model *model, const float *s, floa
     }
 }
 
-/* Item: one image. */
-static void forward_image(void *context, size_t image, size_t thread)
+/* Images that share one reading of W: two, where that leaves every thread
+ * some. */
+static size_t images_at_once(const struct capsnet_workspace *ws, size_t n)
+{
+    return n >= 2 * pool_threads(ws->pool) ? 2 : 1;
+}
+
+/* Item: one image or two. */
+static void forward_images(void *context, size_t item, size_t thread)
 {
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
     const struct layout *at = &model->at;
-    const struct scratch *scratch = &ws->scratch[thread];
+    const struct scratch *x = &ws->scratch[thread];
     const struct image_routing routing = {at->groups, model->shape.classes, model->shape.pose_dims,
                                           model->shape.primary_dims, model->packed.digit};
-    float *u = scratch->u, *u_hat = scratch->u_hat, *v = ws->v + image * at->outputs;
-    gather_image(model, ws->primary + image * at->positions * at->primary_row, u);
-    kernels->squash(u, u, at->groups, model->shape.primary_dims);
+    const size_t at_once = images_at_once(ws, pass->n), first = item * at_once;
+    const size_t images = pass->n - first < at_once ? pass->n - first : at_once;
+    const size_t row = scratch_row(at), u_size = at->groups * routing.dims * KERNEL_LANES;
+    for (size_t b = 0; b < images; b++)
+        gather_image(model, ws->primary + (first + b) * at->positions * at->primary_row,
+                     x->u + b * u_size);
+    kernels->squash(x->u, x->u, images * at->groups, routing.dims);
     if (model->packed.has_bf16_layers)
-        kernels->predict_image_bf16(&routing, u, u_hat, scratch->s, scratch->sums);
+        kernels->predict_images_bf16(&routing, images, x->u, x->u_hat, x->s, x->sums);
     else
-        kernels->predict_image(&routing, u, u_hat, scratch->s, scratch->sums);
-    memset(scratch->vsum, 0, at->outputs * sizeof(float));
-    squash_poses(model, scratch->s, v, scratch->vsum);
-    for (size_t r = 1; r < model->shape.routing_iterations; r++) {
-        kernels->route_image(&routing, u_hat, scratch->vsum, scratch->s, scratch->sums);
-        squash_poses(model, scratch->s, v, scratch->vsum);
+        kernels->predict_images(&routing, images, x->u, x->u_hat, x->s, x->sums);
+    memset(x->vsum, 0, images * row * sizeof(float));
+    for (size_t b = 0; b < images; b++) {
+        float *s = x->s + b * row, *v = ws->v + (first + b) * at->outputs;
+        float *vsum = x->vsum + b * row;
+        squash_poses(model, s, v, vsum);
+        for (size_t r = 1; r < model->shape.routing_iterations; r++) {
+            kernels->route_image(&routing, x->u_hat + b * at->groups * at->outputs * KERNEL_LANES,
+                                 vsum, s, x->sums);
+            squash_poses(model, s, v, vsum);
+        }
     }
 }
 
@@ -178,7 +199,8 @@ void digit_forward(struct capsnet_workspace *ws, size_t n)
     if (ws->training)
         pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
     else
-        pool_run(ws->pool, n, forward_image, &pass);
+        pool_run(ws->pool, (n + images_at_once(ws, n) - 1) / images_at_once(ws, n),
+                 forward_images, &pass);
     phase_end(ws, PHASE_ROUTING, &clock);
 }
 

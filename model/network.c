@@ -233,11 +233,11 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
         return;
     }
     s->image = (uint16_t *)carve(arena, image / 2 + 1);
-    s->u = carve(arena, at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
-    s->u_hat = carve(arena, at->groups * at->outputs * KERNEL_LANES);
-    s->sums = carve(arena, outputs * KERNEL_LANES);
-    s->s = carve(arena, outputs);
-    s->vsum = carve(arena, outputs);
+    s->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
+    s->u_hat = carve(arena, 2 * at->groups * at->outputs * KERNEL_LANES);
+    s->sums = carve(arena, 2 * outputs * KERNEL_LANES);
+    s->s = carve(arena, 2 * outputs);
+    s->vsum = carve(arena, 2 * outputs);
 }
 
 static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t threads)

@@ -116,10 +116,11 @@ struct scratch {
     uint16_t *image;  /* [pixels and a word more] bf16 */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [3][longest row][KERNEL_PANEL] */
-    float *u;         /* [groups of capsules][dims][lanes] one image, inference only */
-    float *u_hat;     /* [outputs][lanes]; inference: so many for each group of capsules */
-    float *sums;      /* [outputs rounded up to lanes][lanes], inference only */
-    float *s, *vsum;  /* [outputs rounded up to lanes], inference only */
+    float *u_hat;     /* [outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
+    /* Of inference, for two images: */
+    float *u;         /* [2][groups of capsules][dims][lanes] */
+    float *sums;      /* [2][outputs rounded up to lanes][lanes] */
+    float *s, *vsum;  /* [2][outputs rounded up to lanes] */
     float *du_hat;    /* [groups][outputs][lanes] */
 };
 

@@ -14,10 +14,6 @@
  */
 #include "vector.h"
 
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
 #define COS1 0.309016994374947424f  /* cos(2 pi / 5) */
 #define COS2 -0.809016994374947424f /* cos(4 pi / 5) */
 #define SIN1 0.951056516295153572f  /* sin(2 pi / 5) */

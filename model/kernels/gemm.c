@@ -14,10 +14,12 @@ struct tile {
     vec acc[GEMM_ROWS][2];
 };
 
-/* acc += A[rows][k] B[k][nv vectors].  rows and nv are constants to the
- * compiler: every call site is expanded with its own. */
+/* acc += A[rows][k] B[k][nv vectors], asking for a line of `ahead` at every
+ * step.  rows and nv are constants to the compiler: every call site is expanded
+ * with its own. */
 ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
-                            const struct operand *a, const float *b, size_t b_stride)
+                            const struct operand *a, const float *b, size_t b_stride,
+                            const float *ahead)
 {
     const float *p[GEMM_ROWS];
     for (size_t i = 0; i < rows; i++)
@@ -32,6 +34,8 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
         for (size_t v = 0; v < nv; v++)
             bv[v] = vec_load(b + v * VEC);
         b += b_stride;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 16;
 #pragma GCC unroll 8
         for (size_t i = 0; i < rows; i++) {
             vec x = vec_set(*p[i]);
@@ -72,7 +76,7 @@ ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const
             else
                 t.acc[i][v] = vec_load(bias + v * VEC);
         }
-    tile_run(&t, rows, nv, g->k, &left, b, g->b.stride);
+    tile_run(&t, rows, nv, g->k, &left, b, g->b.stride, b);
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++) {
             vec x = t.acc[i][v];
@@ -116,11 +120,17 @@ ALWAYS_INLINE void gemm3_tile(size_t rows, size_t nv, const struct gemm3 *g, siz
 {
     struct tile t, first;
     struct operand a[3];
-    const float *b[3];
+    const float *b[3], *ahead[3];
     for (size_t q = 0; q < 3; q++) {
         a[q] = g->a[q];
         a[q].data += i0 * g->a[q].row;
         b[q] = g->b[q].data + column(j, g->b[q].panel);
+        /* B comes from memory, a panel once: while the last two tiles use one
+         * the next is fetched, half of it each. */
+        const size_t left = (g->m - i0 + GEMM_ROWS - 1) / GEMM_ROWS;
+        ahead[q] = b[q];
+        if (left <= 2 && g->m > GEMM_ROWS && j % KERNEL_PANEL == 0 && j + KERNEL_PANEL < g->n)
+            ahead[q] += g->b[q].panel + (2 - left) * 16 * g->k;
     }
     float *re = g->re.data + column(j, g->re.panel) + i0 * g->re.stride;
     float *im = g->im.data + column(j, g->im.panel) + i0 * g->im.stride;
@@ -128,15 +138,15 @@ ALWAYS_INLINE void gemm3_tile(size_t rows, size_t nv, const struct gemm3 *g, siz
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++)
             t.acc[i][v] = vec_set(0);
-    tile_run(&t, rows, nv, g->k, &a[0], b[0], g->b[0].stride);
+    tile_run(&t, rows, nv, g->k, &a[0], b[0], g->b[0].stride, ahead[0]);
     first = t;
-    tile_run(&t, rows, nv, g->k, &a[1], b[1], g->b[1].stride);
+    tile_run(&t, rows, nv, g->k, &a[1], b[1], g->b[1].stride, ahead[1]);
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++) {
             vec_store(re + i * g->re.stride + v * VEC, t.acc[i][v]);
             t.acc[i][v] = g->sign * first.acc[i][v];
         }
-    tile_run(&t, rows, nv, g->k, &a[2], b[2], g->b[2].stride);
+    tile_run(&t, rows, nv, g->k, &a[2], b[2], g->b[2].stride, ahead[2]);
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++)
             vec_store(im + i * g->im.stride + v * VEC, t.acc[i][v]);

@@ -216,16 +216,17 @@ struct kernels {
     void (*combine)(const struct routing *r, float *du_hat, size_t terms,
                     const float *const *coef, const float *const *vec);
 
-    /* The first iteration of one image, c = 1 / classes, which leaves the
-     * prediction vectors for the others:
+    /* The first iteration of one or two images, c = 1 / classes, which leaves
+     * the prediction vectors for the others:
      *   u_hat = W u;  s = sum_i u_hat / classes.
-     * u [groups][dims][lanes], u_hat [groups][classes*pose][lanes], s
-     * [classes*pose rounded up to KERNEL_LANES]; scratch sums: as many rows
-     * of lanes. */
-    void (*predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
-                          float *sums);
+     * u [images][groups][dims][lanes], u_hat
+     * [images][groups][classes*pose][lanes], s
+     * [images][classes*pose rounded up to KERNEL_LANES]; scratch sums: as many
+     * rows of lanes.  An image's result is the same bits alone and in two. */
+    void (*predict_images)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums);
 
-    /* A further one: c = softmax_j(u_hat . vsum);  s = sum_i c u_hat.
+    /* A further one of one image: c = softmax_j(u_hat . vsum);  s = sum_i c u_hat.
      * vsum [classes*pose], the rest as above. */
     void (*route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
                         float *s, float *sums);
@@ -275,9 +276,9 @@ struct kernels {
      * KERNEL_PAD. */
     void (*pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
 
-    /* As predict_image: u rounded to bf16, W stored as such. */
-    void (*predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
-                               float *s, float *sums);
+    /* As predict_images: u rounded to bf16, W stored as such. */
+    void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums);
 
     /* As dft_forward with SPECTRUM_DATA, rounded to bf16; plane_stride in
      * values. */

@@ -15,8 +15,6 @@
 
 #if defined(__AVX512VNNI__)
 
-#include <immintrin.h>
-
 enum { ROWS = 12, STEP = 2 * VEC };
 
 _Static_assert((int)STEP == (int)KERNEL_PANEL, "a tile is a panel wide");
@@ -39,11 +37,11 @@ ALWAYS_INLINE __m512i dot(enum kind kind, __m512i acc, __m512i a, __m512i b)
     return _mm512_dpbusd_epi32(acc, a, b);
 }
 
-/* acc += A[rows] B[32 columns], over all runs.  rows is a constant to the
- * compiler. */
+/* acc += A[rows] B[32 columns], over all runs, asking for a line of `ahead` at
+ * every step.  rows is a constant to the compiler. */
 ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
                             const struct narrow *g, const struct window *a, size_t i0,
-                            const uint32_t *b)
+                            const uint32_t *b, const uint32_t *ahead)
 {
     const char *p[ROWS];
     __m512i acc[ROWS][2];
@@ -59,7 +57,8 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
     }
     size_t at = 0;
     for (size_t run = 0; run < g->runs; run++, at += a->skip - 4 * g->words)
-        for (size_t w = 0; w < g->words; w++, at += 4, b += KERNEL_PANEL) {
+        for (size_t w = 0; w < g->words; w++, at += 4, b += KERNEL_PANEL, ahead += VEC) {
+            __builtin_prefetch(ahead, 0, 2);
             const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VEC);
 #pragma GCC unroll 12
             for (size_t i = 0; i < rows; i++) {
@@ -120,7 +119,8 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
     struct sums t;
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
-    tile_run(kind, &t, rows, g, &g->a, i0, g->b + j / KERNEL_PANEL * g->b_panel);
+    const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
+    tile_run(kind, &t, rows, g, &g->a, i0, b, b);
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -170,18 +170,25 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
                          size_t i0, size_t j)
 {
     struct sums t, first;
-    const uint32_t *b[3];
-    for (size_t q = 0; q < 3; q++)
+    const uint32_t *b[3], *ahead[3];
+    for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
+        /* B comes from memory, a panel once: while the last two tiles use one
+         * the next is fetched, half of it each. */
+        const size_t left = (g->m - i0 + ROWS - 1) / ROWS;
+        ahead[q] = b[q];
+        if (left <= 2 && g->m > ROWS && j + STEP < g->n)
+            ahead[q] += g->b_panel + (2 - left) * g->words * VEC;
+    }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
-    tile_run(KIND_BF16, &t, rows, one, &g->a[0], i0, b[0]);
+    tile_run(KIND_BF16, &t, rows, one, &g->a[0], i0, b[0], ahead[0]);
     first = t;
-    tile_run(KIND_BF16, &t, rows, one, &g->a[1], i0, b[1]);
+    tile_run(KIND_BF16, &t, rows, one, &g->a[1], i0, b[1], ahead[1]);
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < 2; v++)
             _mm512_storeu_si512(g->re + (i0 + i) * g->c_stride + j + v * VEC, t.acc[i][v]);
-    tile_run(KIND_BF16, &first, rows, one, &g->a[2], i0, b[2]);
+    tile_run(KIND_BF16, &first, rows, one, &g->a[2], i0, b[2], ahead[2]);
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < 2; v++)
             _mm512_storeu_si512(g->im + (i0 + i) * g->c_stride + j + v * VEC, first.acc[i][v]);

@@ -21,10 +21,6 @@
 
 #include "vector.h"
 
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
 enum { PER_LANE = KERNEL_LANES / VEC }; /* vectors per row of lanes */
 
 /* One row of lanes. */
@@ -401,66 +397,122 @@ ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float
         s[je] *= scale;
 }
 
-ALWAYS_INLINE size_t sums_size(size_t outputs)
+ALWAYS_INLINE size_t round_lanes(size_t n)
 {
-    return (outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES * KERNEL_LANES;
+    return (n + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
 }
 
-ALWAYS_INLINE void predict_image(const struct image_routing *r, size_t dims, const float *u,
-                                 float *u_hat, float *s, float *sums)
+/* Where image b of a call has its part of the operands. */
+struct image_at {
+    const float *u;
+    float *u_hat, *s, *sums;
+};
+
+ALWAYS_INLINE struct image_at image_at(const struct image_routing *r, size_t b, const float *u,
+                                       float *u_hat, float *s, float *sums)
 {
-    const size_t outputs = r->classes * r->pose;
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    return (struct image_at){u + b * r->groups * r->dims * KERNEL_LANES,
+                             u_hat + b * r->groups * outputs * KERNEL_LANES, s + b * row,
+                             sums + b * row * KERNEL_LANES};
+}
+
+ALWAYS_INLINE void put_u_hat(const struct image_at *at, size_t first, size_t je, size_t q, vec x)
+{
+    float *sum = at->sums + je * KERNEL_LANES + q * VEC;
+    vec_store(at->u_hat + first + je * KERNEL_LANES + q * VEC, x);
+    vec_store(sum, vec_load(sum) + x);
+}
+
+/* images and dims are constants to the compiler: W is read once for both. */
+ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, size_t dims,
+                                  const float *u, float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     const float *w = r->weight;
-    struct row cap[MAX_DIMS];
-    memset(sums, 0, sums_size(outputs) * sizeof *sums);
+    struct row cap[2][MAX_DIMS];
+    struct image_at at[2];
+    for (size_t b = 0; b < images; b++)
+        at[b] = image_at(r, b, u, u_hat, s, sums);
+    memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
     for (size_t g = 0; g < r->groups; g++) {
-        load_capsule(cap, u + g * dims * KERNEL_LANES, dims);
+        const size_t first = g * outputs * KERNEL_LANES;
+        for (size_t b = 0; b < images; b++)
+            load_capsule(cap[b], at[b].u + g * dims * KERNEL_LANES, dims);
         for (size_t je = 0; je < outputs; je++, w += dims * KERNEL_LANES)
-            for (int q = 0; q < PER_LANE; q++) {
-                vec x = vec_load(w + q * VEC) * cap[0].v[q];
-                for (size_t d = 1; d < dims; d++)
-                    x += vec_load(w + d * KERNEL_LANES + q * VEC) * cap[d].v[q];
-                vec_store(u_hat + (g * outputs + je) * KERNEL_LANES + q * VEC, x);
-                float *sum = sums + je * KERNEL_LANES + q * VEC;
-                vec_store(sum, vec_load(sum) + x);
+            for (size_t q = 0; q < PER_LANE; q++) {
+                vec x[2];
+                for (size_t b = 0; b < images; b++)
+                    x[b] = vec_load(w + q * VEC) * cap[b][0].v[q];
+                for (size_t d = 1; d < dims; d++) {
+                    const vec wd = vec_load(w + d * KERNEL_LANES + q * VEC);
+                    for (size_t b = 0; b < images; b++)
+                        x[b] += wd * cap[b][d].v[q];
+                }
+                for (size_t b = 0; b < images; b++)
+                    put_u_hat(&at[b], first, je, q, x[b]);
             }
     }
-    sum_groups(s, sums, outputs, 1.0f / (float)r->classes);
+    for (size_t b = 0; b < images; b++)
+        sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);
 }
 
-void KERNEL(predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
-                           float *sums)
+void KERNEL(predict_images)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums)
 {
     const struct image_routing own = *r; /* no store can change it */
-    if (r->dims == 8)
-        predict_image(&own, 8, u, u_hat, s, sums);
+    if (images == 2 && r->dims == 8)
+        predict_images(&own, 2, 8, u, u_hat, s, sums);
+    else if (images == 2)
+        predict_images(&own, 2, r->dims, u, u_hat, s, sums);
+    else if (r->dims == 8)
+        predict_images(&own, 1, 8, u, u_hat, s, sums);
     else
-        predict_image(&own, r->dims, u, u_hat, s, sums);
+        predict_images(&own, 1, r->dims, u, u_hat, s, sums);
+}
+
+/* The groups of capsules at u_hat, count (a constant) of them side by side, so
+ * that vsum and the sums are touched once for all. */
+ALWAYS_INLINE void route_groups(const struct image_routing *r, size_t count, size_t pose,
+                                const float *u_hat, const float *vsum, float *sums)
+{
+    const size_t step = r->classes * pose * KERNEL_LANES;
+    struct row c[2][MAX_CLASSES];
+    for (size_t j = 0; j < r->classes; j++)
+        for (size_t q = 0; q < PER_LANE; q++) {
+            const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
+            vec dot[2] = {vec_set(0), vec_set(0)};
+            for (size_t e = 0; e < pose; e++) {
+                const vec v = vec_set(vsum[j * pose + e]);
+                for (size_t k = 0; k < count; k++)
+                    dot[k] += vec_load(x + k * step + e * KERNEL_LANES) * v;
+            }
+            for (size_t k = 0; k < count; k++)
+                c[k][j].v[q] = dot[k];
+        }
+    for (size_t k = 0; k < count; k++)
+        softmax(c[k], r->classes);
+    for (size_t j = 0, je = 0; j < r->classes; j++)
+        for (size_t e = 0; e < pose; e++, je++)
+            for (size_t q = 0; q < PER_LANE; q++) {
+                const size_t at = je * KERNEL_LANES + q * VEC;
+                vec sum = vec_load(sums + at);
+                for (size_t k = 0; k < count; k++)
+                    sum += c[k][j].v[q] * vec_load(u_hat + k * step + at);
+                vec_store(sums + at, sum);
+            }
 }
 
 ALWAYS_INLINE void route_image(const struct image_routing *r, size_t pose, const float *u_hat,
                                const float *vsum, float *s, float *sums)
 {
     const size_t outputs = r->classes * pose;
-    struct row c[MAX_CLASSES];
-    memset(sums, 0, sums_size(outputs) * sizeof *sums);
-    for (size_t g = 0; g < r->groups; g++, u_hat += outputs * KERNEL_LANES) {
-        for (size_t j = 0; j < r->classes; j++)
-            for (int q = 0; q < PER_LANE; q++) {
-                const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
-                vec dot = vec_load(x) * vsum[j * pose];
-                for (size_t e = 1; e < pose; e++)
-                    dot += vec_load(x + e * KERNEL_LANES) * vsum[j * pose + e];
-                c[j].v[q] = dot;
-            }
-        softmax(c, r->classes);
-        for (size_t j = 0, je = 0; j < r->classes; j++)
-            for (size_t e = 0; e < pose; e++, je++)
-                for (int q = 0; q < PER_LANE; q++) {
-                    const size_t at = je * KERNEL_LANES + (size_t)q * VEC;
-                    vec_store(sums + at, vec_load(sums + at) + c[j].v[q] * vec_load(u_hat + at));
-                }
-    }
+    size_t g = 0;
+    memset(sums, 0, round_lanes(outputs) * KERNEL_LANES * sizeof *sums);
+    for (; g + 2 <= r->groups; g += 2)
+        route_groups(r, 2, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
+    if (g < r->groups)
+        route_groups(r, 1, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
     sum_groups(s, sums, outputs, 1);
 }
 
@@ -484,39 +536,52 @@ ALWAYS_INLINE __m512bh pair(vec lo, vec hi)
     return (__m512bh)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
 }
 
-ALWAYS_INLINE void predict_image_bf16(const struct image_routing *r, size_t dims, const float *u,
-                                      float *u_hat, float *s, float *sums)
+ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t images, size_t dims,
+                                       const float *u, float *u_hat, float *s, float *sums)
 {
-    const size_t outputs = r->classes * r->pose, words = (dims + 1) / 2;
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    const size_t words = (dims + 1) / 2;
     const uint32_t *w = r->weight;
-    __m512bh cap[MAX_DIMS / 2];
-    memset(sums, 0, sums_size(outputs) * sizeof *sums);
-    for (size_t g = 0; g < r->groups; g++, u += dims * KERNEL_LANES) {
-        for (size_t d = 0; d < words; d++)
-            cap[d] = pair(vec_load(u + 2 * d * KERNEL_LANES),
-                          2 * d + 1 < dims ? vec_load(u + (2 * d + 1) * KERNEL_LANES)
-                                           : vec_set(0));
+    __m512bh cap[2][MAX_DIMS / 2];
+    struct image_at at[2];
+    for (size_t b = 0; b < images; b++)
+        at[b] = image_at(r, b, u, u_hat, s, sums);
+    memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++) {
+        const size_t first = g * outputs * KERNEL_LANES;
+        for (size_t b = 0; b < images; b++)
+            for (size_t d = 0; d < words; d++) {
+                const float *from = at[b].u + (g * dims + 2 * d) * KERNEL_LANES;
+                cap[b][d] = pair(vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES)
+                                                                  : vec_set(0));
+            }
         for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
-            __m512 x = _mm512_setzero_ps();
-            for (size_t d = 0; d < words; d++)
-                x = _mm512_dpbf16_ps(x, cap[d],
-                                     (__m512bh)_mm512_loadu_si512(w + d * KERNEL_LANES));
-            vec_store(u_hat + (g * outputs + je) * KERNEL_LANES, (vec)x);
-            float *sum = sums + je * KERNEL_LANES;
-            vec_store(sum, vec_load(sum) + (vec)x);
+            __m512 x[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+            for (size_t d = 0; d < words; d++) {
+                const __m512bh wd = (__m512bh)_mm512_loadu_si512(w + d * KERNEL_LANES);
+                for (size_t b = 0; b < images; b++)
+                    x[b] = _mm512_dpbf16_ps(x[b], cap[b][d], wd);
+            }
+            for (size_t b = 0; b < images; b++)
+                put_u_hat(&at[b], first, je, 0, (vec)x[b]);
         }
     }
-    sum_groups(s, sums, outputs, 1.0f / (float)r->classes);
+    for (size_t b = 0; b < images; b++)
+        sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);
 }
 
-void KERNEL(predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
-                                float *s, float *sums)
+void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                                 float *u_hat, float *s, float *sums)
 {
     const struct image_routing own = *r;
-    if (r->dims == 8)
-        predict_image_bf16(&own, 8, u, u_hat, s, sums);
+    if (images == 2 && r->dims == 8)
+        predict_images_bf16(&own, 2, 8, u, u_hat, s, sums);
+    else if (images == 2)
+        predict_images_bf16(&own, 2, r->dims, u, u_hat, s, sums);
+    else if (r->dims == 8)
+        predict_images_bf16(&own, 1, 8, u, u_hat, s, sums);
     else
-        predict_image_bf16(&own, r->dims, u, u_hat, s, sums);
+        predict_images_bf16(&own, 1, r->dims, u, u_hat, s, sums);
 }
 
 #endif

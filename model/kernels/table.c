@@ -20,7 +20,7 @@ const struct kernels KERNEL(kernels) = {
     .route_backward = KERNEL(route_backward),
     .predict_backward = KERNEL(predict_backward),
     .combine = KERNEL(combine),
-    .predict_image = KERNEL(predict_image),
+    .predict_images = KERNEL(predict_images),
     .route_image = KERNEL(route_image),
     .squash = KERNEL(squash),
     .squash_backward = KERNEL(squash_backward),
@@ -37,7 +37,7 @@ const struct kernels KERNEL(kernels) = {
     .gemm3_bf16 = KERNEL(gemm3_bf16),
     .to_bf16 = KERNEL(to_bf16),
     .pair_bf16 = KERNEL(pair_bf16),
-    .predict_image_bf16 = KERNEL(predict_image_bf16),
+    .predict_images_bf16 = KERNEL(predict_images_bf16),
     .dft_forward_bf16 = KERNEL(dft_forward_bf16),
 #endif
 };

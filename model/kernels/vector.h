@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "kernels.h"
 
 #define KERNEL_PASTE2(name, level) name##_##level
@@ -50,15 +54,36 @@ ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b)
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
 }
 
+/* a > b ? a : b and a < b ? a : b: the second where one is NaN, as x86's
+ * instructions have it. */
+#if defined(__AVX512F__)
+ALWAYS_INLINE vec vec_max(vec a, vec b)
+{
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
+ALWAYS_INLINE vec vec_min(vec a, vec b)
+{
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+}
+#elif defined(__AVX2__)
+ALWAYS_INLINE vec vec_max(vec a, vec b)
+{
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+}
+ALWAYS_INLINE vec vec_min(vec a, vec b)
+{
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+}
+#else
 ALWAYS_INLINE vec vec_max(vec a, vec b)
 {
     return vec_select(a > b, a, b);
 }
-
 ALWAYS_INLINE vec vec_min(vec a, vec b)
 {
     return vec_select(a < b, a, b);
 }
+#endif
 
 /* What each level's files define; tables.c puts them into the level's table. */
 void KERNEL(gemm)(const struct gemm *g);
@@ -89,8 +114,8 @@ void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float 
 void KERNEL(relu_backward)(float *dx, const float *x, float *db, size_t rows, size_t n);
 void KERNEL(sigmoid)(float *y, size_t n);
 
-void KERNEL(predict_image)(const struct image_routing *r, const float *u, float *u_hat, float *s,
-                           float *sums);
+void KERNEL(predict_images)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums);
 void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
                          float *s, float *sums);
 
@@ -102,8 +127,8 @@ void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
-void KERNEL(predict_image_bf16)(const struct image_routing *r, const float *u, float *u_hat,
-                                float *s, float *sums);
+void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums);
 void KERNEL(dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
                               const struct patch *patch);
 

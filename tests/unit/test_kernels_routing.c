@@ -285,17 +285,26 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
     const struct one_image p = pack_image(&g, is_bf16);
     const size_t rows = p.n_sums / KERNEL_LANES;
     struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0);
-    float *vsum = check_floats(g.outputs), *s[2][SIDES];
+    float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
+    fill_scaled(random, two, p.n_u, 1);
+    memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
     for (size_t je = 0; je < g.outputs; je++)
         vsum[je] = g.vsum[je * KERNEL_LANES];
     for (enum side side = 0; side < SIDES; side++) {
         struct image_routing r = p.shape;
         r.weight = guard_input(p.weight, p.n_weight, side);
-        float *u_hat = guard_output(p.n_u_hat, side), *sums = guard_output(p.n_sums, side);
-        s[0][side] = guard_output(rows, side);
+        float *u_hat = guard_output(2 * p.n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
+        s[0][side] = guard_output(2 * rows, side);
         s[1][side] = guard_output(rows, side);
-        (is_bf16 ? k->predict_image_bf16 : k->predict_image)(
-            &r, guard_input(p.u, p.n_u, side), u_hat, s[0][side], sums);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums);
+        s[0][side] += rows; /* the second, and alone: */
+        u_hat += p.n_u_hat;
+        float *alone = guard_output(p.n_u_hat, side), *s_alone = guard_output(rows, side);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone, guard_output(p.n_sums, side));
+        check_bits(alone, u_hat, p.n_u_hat, "u_hat of an image beside another");
+        check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
         k->route_image(&r, u_hat, guard_input(vsum, g.outputs, side), s[1][side], sums);
     }
     for (int routed = 0; routed < 2; routed++) {
@@ -334,7 +343,7 @@ static void test_image(const struct kernels *k, struct random *random, struct wo
 
 static void test_image_bf16(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    if (k->predict_image_bf16)
+    if (k->predict_images_bf16)
         image_cases(k, random, worst, 1);
     else
         print_message("  skipped: level %s has no such instructions\n", k->level);
@@ -796,16 +805,16 @@ struct image_bench {
     float *u_hat, *s, *sums;
 };
 
-static void call_predict_image(const struct kernels *k, void *argument)
+static void call_predict(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
-    k->predict_image(&b->p.shape, b->p.u, b->u_hat, b->s, b->sums);
+    k->predict_images(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
 }
 
-static void call_predict_image_bf16(const struct kernels *k, void *argument)
+static void call_predict_bf16(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
-    k->predict_image_bf16(&b->p.shape, b->p.u, b->u_hat, b->s, b->sums);
+    k->predict_images_bf16(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
 }
 
 static void call_route_image(const struct kernels *k, void *argument)
@@ -821,15 +830,19 @@ static void bench_image(const struct kernels *k)
     for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
         struct image_bench b = {.p = pack_image(&g, is_bf16)};
         b.p.shape.weight = b.p.weight;
-        b.u_hat = check_floats(b.p.n_u_hat);
+        float *u = check_floats(2 * b.p.n_u);
+        memcpy(u, b.p.u, b.p.n_u * sizeof *u);
+        memcpy(u + b.p.n_u, b.p.u, b.p.n_u * sizeof *u);
+        b.p.u = u;
+        b.u_hat = check_floats(2 * b.p.n_u_hat);
         b.s = check_floats(2 * 160);
-        b.sums = check_floats(b.p.n_sums);
+        b.sums = check_floats(2 * b.p.n_sums);
         if (!is_bf16)
-            bench_print(k, "predict_image", 2.0 * (double)g.n_weight, "GFLOP/s",
-                        call_predict_image, &b);
-        else if (k->predict_image_bf16)
-            bench_print(k, "predict_image_bf16", 2.0 * (double)g.n_weight, "GFLOP/s",
-                        call_predict_image_bf16, &b);
+            bench_print(k, "predict_images, 2", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict, &b);
+        else if (k->predict_images_bf16)
+            bench_print(k, "the same, bf16", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict_bf16, &b);
         if (!is_bf16)
             bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
                         &b);
