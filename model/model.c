@@ -505,9 +505,9 @@ out:
     return status;
 }
 
-enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *path,
-                                       const struct capsnet_options *options,
-                                       struct capsnet_error *error)
+enum capsnet_status model_load_whole(struct capsnet_model **out, const char *path,
+                                     const struct capsnet_options *options,
+                                     struct capsnet_error *error)
 {
     struct safetensors *file;
     struct capsnet_model *model;
@@ -525,6 +525,16 @@ enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *p
     }
     *out = model;
     return CAPSNET_OK;
+}
+
+enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *path,
+                                       const struct capsnet_options *options,
+                                       struct capsnet_error *error)
+{
+    enum capsnet_status status = model_load_whole(out, path, options, error);
+    if (status == CAPSNET_OK)
+        model_release(*out);
+    return status;
 }
 
 /* ---- Writing ------------------------------------------------------------- */
@@ -676,7 +686,7 @@ const char *capsnet_model_memory(const struct capsnet_model *model)
 
 size_t capsnet_model_bytes(const struct capsnet_model *model)
 {
-    return model->at.total * sizeof(float) + model->packed.bytes +
+    return model->at.total * sizeof(float) - model->released_bytes + model->packed.bytes +
            (model->spectrum ? spectrum_bytes(model) : 0);
 }
 

@@ -25,12 +25,19 @@ CAPSNET_MUST_CHECK enum capsnet_status model_create(struct capsnet_model **model
                                                     struct capsnet_error *error);
 
 /* As capsnet_model_load(), from an open file and without the spectrum:
- * primary_prepare() must follow before a forward pass.  path is for messages. */
+ * model_pack() must follow before inference, primary_prepare() before training.  path is for messages. */
 CAPSNET_MUST_CHECK enum capsnet_status model_from_file(struct capsnet_model **model,
                                                        const struct safetensors *file,
                                                        const char *path,
                                                        const struct capsnet_options *options,
                                                        struct capsnet_error *error);
+
+/* As capsnet_model_load(), but the parameters stay whole: for a model that is to
+ * be written again. */
+CAPSNET_MUST_CHECK enum capsnet_status model_load_whole(struct capsnet_model **model,
+                                                        const char *path,
+                                                        const struct capsnet_options *options,
+                                                        struct capsnet_error *error);
 
 /* Reads one block of a file into flat [at.total].  Every value must be finite,
  * and of the weights themselves (prefix "") none beyond fp16's 65504. */

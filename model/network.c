@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 const char *const phase_names[PHASES] = {
     "weights to spectrum", "conv1 + DFT",       "PrimaryCaps",       "inverse DFT + squash",
@@ -148,6 +149,15 @@ void huge_free(void *memory, size_t bytes)
 {
     if (memory)
         munmap(memory, bytes);
+}
+
+size_t huge_release(void *part, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)part;
+    const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page;
+    if (end <= first || madvise((char *)part + (first - at), end - first, MADV_DONTNEED) != 0)
+        return 0;
+    return end - first;
 }
 
 /* A block is carved twice by the same code: first with base NULL to measure

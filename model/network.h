@@ -75,6 +75,7 @@ struct capsnet_model {
     enum precision precision;
     int is_spectral;   /* has weights in the frequency domain: memory is full */
     float *parameters; /* [at.total] */
+    size_t released_bytes; /* of them */
     float *spectrum;   /* f32: primary_weight's planes, see primary.c */
     size_t spectrum_plane;
     struct packed packed;
@@ -183,6 +184,9 @@ void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, con
  * NULL when there is none. */
 void *huge_alloc(size_t bytes);
 void huge_free(void *memory, size_t bytes);
+/* Gives the whole pages of a part of such memory back, whose contents become
+ * zero; returns how many bytes that was. */
+size_t huge_release(void *part, size_t bytes);
 
 /* As capsnet_workspace_create(), with room for the backward pass. */
 CAPSNET_MUST_CHECK enum capsnet_status
@@ -205,6 +209,9 @@ void primary_pack_spectrum(const struct capsnet_model *model, size_t panel);
  * from them (pack.c). */
 CAPSNET_MUST_CHECK enum capsnet_status model_pack(struct capsnet_model *model,
                                                   struct capsnet_error *error);
+/* Gives back the parameters that inference then reads no more: they become
+ * zero. */
+void model_release(struct capsnet_model *model);
 
 /* conv1.c */
 void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,

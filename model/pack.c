@@ -206,3 +206,20 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
     pool_free(pool);
     return CAPSNET_OK;
 }
+
+static void release(struct capsnet_model *model, size_t offset, size_t floats)
+{
+    model->released_bytes +=
+        huge_release(model->parameters + offset, floats * sizeof *model->parameters);
+}
+
+void model_release(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.primary_kernel;
+    release(model, at->digit_weight, at->capsules * at->outputs * model->shape.primary_dims);
+    if (model->precision != PRECISION_F32)
+        release(model, at->primary_weight, kernel * kernel * at->conv1_row * at->primary_row);
+    for (size_t l = 0; l < 3 && model->packed.has_bf16_layers; l++)
+        release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);
+}

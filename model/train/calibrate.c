@@ -211,7 +211,7 @@ enum capsnet_status calibrate_file(const char *weights, const char *data, const 
     struct capsnet_model *model = NULL;
     const char *source;
     const struct capsnet_options options = {.cpu_level = cpu_level};
-    enum capsnet_status status = capsnet_model_load(&model, weights, &options, error);
+    enum capsnet_status status = model_load_whole(&model, weights, &options, error);
     if (status == CAPSNET_OK)
         status = measure_file(model, weights, data, threads, &source, error);
     if (status == CAPSNET_OK)

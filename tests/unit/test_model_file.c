@@ -157,7 +157,7 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
     check_tensors(&s, &p, dtype);
     safetensors_close(p.file);
 
-    if (capsnet_model_load(&back, path, NULL, &error) != CAPSNET_OK)
+    if (model_load_whole(&back, path, NULL, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
     assert_memory_equal(capsnet_model_shape(back), shape, sizeof *shape);
     size_t parameters = 0;
