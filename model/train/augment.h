@@ -10,6 +10,8 @@
 /* How far an image is changed; all zero leaves it alone. */
 struct augmentation {
     int shift;          /* whole pixels each way: the paper's 2 */
+    float distorted;    /* 0 to 1: the share of images that what follows changes; the others
+                         * are shifted alone */
     float rotate;       /* degrees each way */
     float zoom;         /* share of the size each way, e.g. 0.1; height and width on their own */
     float shear;        /* share of the height, each way */

@@ -63,7 +63,7 @@ static void test_stroke(void **state)
     static const struct {
         size_t y, x, neighbours;
     } places[] = {{4, 4, 4}, {0, 4, 3}, {0, 0, 2}, {8, 8, 2}, {5, 8, 3}};
-    const struct augmentation g = {.stroke = 0.6f};
+    const struct augmentation g = {.distorted = 1, .stroke = 0.6f};
     uint8_t pixels[PIXELS];
     float out[PIXELS], scratch[PIXELS];
     unsigned grown = 0;
@@ -92,6 +92,54 @@ static void test_stroke(void **state)
     assert_in_range(grown, 190, 310);
 }
 
+/* Every image is changed, none, or that share; the others stay exact. */
+static void test_share_distorted(void **state)
+{
+    (void)state;
+    for (int quarter = 0; quarter <= 4; quarter++) {
+        const struct augmentation g = {.distorted = (float)quarter / 4, .rotate = 40, .zoom = 0.3f};
+        uint8_t pixels[PIXELS];
+        float out[PIXELS], scratch[PIXELS];
+        struct dataset data = dot(pixels, 2, 2); /* off the middle: it turns */
+        int changed = 0;
+        for (uint64_t i = 0; i < 400; i++) {
+            augment_image(out, scratch, &data, 0, &g, random_stream(1, RANDOM_AUGMENT, 0, i));
+            changed += at(out, 2, 2) != 1;
+        }
+        assert_in_range(changed, quarter == 4 ? 390 : 100 * quarter - 30 * (quarter > 0),
+                        quarter == 0 ? 0 : 100 * quarter + 30);
+    }
+}
+
+/* An edge that is turned a little stays as steep as it was: the picture is not
+ * blurred; and nothing leaves 0 to 1. */
+static void test_sharp(void **state)
+{
+    (void)state;
+    const struct augmentation g = {.distorted = 1, .zoom = 0.001f, .elastic = 0.5f};
+    uint8_t pixels[PIXELS];
+    float out[PIXELS], scratch[PIXELS];
+    struct dataset data = dot(pixels, 4, 4);
+    for (size_t y = 0; y < SIDE; y++)
+        for (size_t x = 0; x < SIDE; x++)
+            pixels[(y * SIDE + x) * CHANNELS + 1] = x < 3 || x > 5 ? 0 : 255;
+    double contrast = 0;
+    for (uint64_t i = 0; i < 500; i++) {
+        augment_image(out, scratch, &data, 0, &g, random_stream(1, RANDOM_AUGMENT, 0, i));
+        for (size_t y = 0; y < SIDE; y++)
+            for (size_t x = 0; x < SIDE; x++)
+                assert_true(at(out, y, x) >= 0 && at(out, y, x) <= 1);
+        for (size_t y = 2; y < 7; y++)
+            for (size_t x = 0; x + 1 < SIDE; x++) {
+                double step = (double)at(out, y, x + 1) - (double)at(out, y, x);
+                contrast += step * step / (500 * 5);
+            }
+    }
+    /* Two edges of height 1: moved by half a pixel a bilinear one has 2 * 0.5. */
+    printf("squared steps of a line three pixels wide: %.2f of 2\n", contrast);
+    assert_true(contrast > 1.4);
+}
+
 static void test_overlay(void **state)
 {
     (void)state;
@@ -106,6 +154,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shift),
         cmocka_unit_test(test_stroke),
+        cmocka_unit_test(test_share_distorted),
+        cmocka_unit_test(test_sharp),
         cmocka_unit_test(test_overlay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
