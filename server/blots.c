@@ -10,6 +10,7 @@
 
 enum {
     SPECK = 32, /* a blot with less than 1/32 of the main one's ink is dirt */
+    FRAME = 12, /* a frame keeps to the outer twelfth of its box on each side */
     RIM = 32,   /* ink above 1/32 of the peak still belongs to the digit's rim */
 };
 
@@ -17,7 +18,10 @@ enum {
 struct blot {
     size_t mass; /* the sum of its ink */
     uint8_t most;
-    int touches; /* the picture's edge */
+    size_t contact; /* its pixels at the picture's edge */
+    size_t rim;     /* its pixels near its own box's sides */
+    size_t count;
+    int is_alien;   /* a dark corner, a desk, a frame: see mark_aliens() */
     int is_kept;
     struct box box;
 };
@@ -51,6 +55,8 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
         const size_t at = blots->stack[--n], x = at % w, y = at / w;
         blot.mass += ink->pixels[at];
         blot.most = ink->pixels[at] > blot.most ? ink->pixels[at] : blot.most;
+        blot.count++;
+        blot.contact += x == 0 || y == 0 || x == w - 1 || y == h - 1;
         widen(&blot.box, x, y);
         for (size_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < h; v++)
             for (size_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < w; u++) {
@@ -61,7 +67,6 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
                 blots->stack[n++] = (uint32_t)next;
             }
     }
-    blot.touches = blot.box.x0 == 0 || blot.box.y0 == 0 || blot.box.x1 == w || blot.box.y1 == h;
     return blot;
 }
 
@@ -89,22 +94,59 @@ static size_t gap(size_t a0, size_t a1, size_t b0, size_t b1)
     return a1 < b0 ? b0 - a1 : b1 < a0 ? a0 - b1 : 0;
 }
 
-/* The main blot is the heaviest, where one at the edge counts a quarter: dark
- * corners and the edges of shadows are there. */
+/* Counts each large blot's pixels in the outer FRAME of its box. */
+static void count_rims(struct blots *blots, const struct ink *ink)
+{
+    const size_t w = ink->width, h = ink->height;
+    for (size_t i = 0; i < blots->n; i++) {
+        struct blot *blot = &blots->list[i];
+        const struct box *box = &blot->box;
+        const size_t across = box->x1 - box->x0, down = box->y1 - box->y0;
+        const size_t rim_x = across / FRAME, rim_y = down / FRAME;
+        if (5 * across < 4 * w || 5 * down < 4 * h)
+            continue;
+        for (size_t y = box->y0; y < box->y1; y++)
+            for (size_t x = box->x0; x < box->x1; x++) {
+                const int is_inside = x >= box->x0 + rim_x && x < box->x1 - rim_x &&
+                                      y >= box->y0 + rim_y && y < box->y1 - rim_y;
+                blot->rim += !is_inside && blots->label[y * w + x] == i + 1;
+            }
+    }
+}
+
+/* What lies along the picture's edge, for more than a quarter of its box's
+ * outline, is the corner of a shadow, a desk or the like; what keeps to the
+ * sides of its box, almost as large as the picture, is a frame: a 0 leaves its
+ * box's corners empty. */
+static void mark_aliens(struct blots *blots)
+{
+    for (size_t i = 0; i < blots->n; i++) {
+        struct blot *blot = &blots->list[i];
+        const struct box *box = &blot->box;
+        blot->is_alien = 2 * blot->contact > box->x1 - box->x0 + box->y1 - box->y0 ||
+                         20 * blot->rim > 19 * blot->count;
+    }
+}
+
+/* The main blot is the heaviest, where an alien counts a sixteenth and one at
+ * the edge a half. */
 static const struct blot *main_blot(const struct blots *blots)
 {
     const struct blot *main = blots->list;
-    for (size_t i = 1; i < blots->n; i++) {
+    size_t most = 0;
+    for (size_t i = 0; i < blots->n; i++) {
         const struct blot *blot = &blots->list[i];
-        if (blot->mass * (main->touches ? 4 : 1) > main->mass * (blot->touches ? 4 : 1))
+        const size_t mass = blot->mass * (blot->is_alien ? 1 : blot->contact ? 8 : 16);
+        if (mass > most) {
+            most = mass;
             main = blot;
+        }
     }
     return main;
 }
 
 /* Keeps what is as strong as ink must be, no speck, not far from the main blot
- * unless a good part of its weight, and not something at the edge when the
- * main blot is clear of it. */
+ * unless a good part of its weight, and no alien when the main blot is none. */
 static void choose(struct blots *blots, uint8_t high)
 {
     const struct blot *main = main_blot(blots);
@@ -118,7 +160,7 @@ static void choose(struct blots *blots, uint8_t high)
         blot->is_kept = blot == main ||
                         (blot->most > high && blot->mass >= main->mass / SPECK &&
                          ((dx <= far && dy <= far) || blot->mass >= main->mass / 4) &&
-                         (main->touches || !blot->touches));
+                         (main->is_alien || !blot->is_alien));
     }
 }
 
@@ -184,6 +226,8 @@ enum image_status ink_keep_digit(struct ink *ink, struct box *box)
     if (blots.label && blots.stack && kept)
         status = find_blots(&blots, ink, low);
     if (status == IMAGE_OK) {
+        count_rims(&blots, ink);
+        mark_aliens(&blots);
         choose(&blots, high);
         clear_rest(ink, &blots, kept, box);
     }

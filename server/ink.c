@@ -19,7 +19,7 @@ enum {
     WORK_PIXELS = 1 << 20, /* of 4,096 x 4,096, four pixels make one: pens are wider */
     GRID = 32,         /* cells along either side, or the pixels there are */
     TERMS = 6,         /* of the surface: 1, x, y, xx, xy, yy */
-    ROUNDS = 5,        /* of weighing outliers down: enough to settle */
+    ROUNDS = 4,        /* of weighing outliers down: enough to settle */
 };
 
 /* ---- Histograms --------------------------------------------------------------- */
@@ -102,11 +102,12 @@ static enum image_status reduce(struct ink *ink, const uint8_t *luma, size_t wid
 
 /* ---- The paper -------------------------------------------------------------------- */
 
-/* Cell means and, later, the paper below them.  All: [down][across]. */
+/* Cell means, the means of their surroundings, and the paper below them.  All:
+ * [down][across]. */
 struct grid {
     size_t wide, high; /* a cell's pixels along x and y */
     size_t across, down;
-    float mean[GRID * GRID], paper[GRID * GRID];
+    float mean[GRID * GRID], around[GRID * GRID], surface[GRID * GRID], paper[GRID * GRID];
 };
 
 static void make_grid(struct grid *grid, const struct ink *ink)
@@ -156,11 +157,52 @@ static uint8_t level_of(double value)
     return value < 0 ? 0 : value > LEVELS - 1 ? LEVELS - 1 : (uint8_t)lrint(value);
 }
 
-/* Fits a quadratic surface to the border's cells by least squares, weighing
- * down what strays (a digit that touches the border), and puts it into
- * grid->paper.  Begins at the border's median.  The ridge keeps the curvature
- * small where the border says nothing of it. */
-static void fit_surface(struct grid *grid)
+/* The usual distance of cells from the paper, of the border's alone or of all:
+ * their median, and half as much again. */
+static double usual_distance(const struct grid *grid, int border_only)
+{
+    size_t histogram[LEVELS] = {0};
+    for (size_t i = 0; i < grid->across * grid->down; i++)
+        if (!border_only || is_border(grid, i))
+            histogram[level_of(fabs((double)(grid->mean[i] - grid->paper[i])))]++;
+    return fmax(4, 1.5 * levels_quantile(histogram, 0.5));
+}
+
+/* One round: the surface of least squares through the cells, each weighed by
+ * how near it is to the paper of the round before.  The ridge keeps the
+ * curvature small where the cells say nothing of it. */
+static void refit_surface(struct grid *grid, int border_only)
+{
+    const double usual = usual_distance(grid, border_only);
+    double a[TERMS][TERMS] = {{0}}, b[TERMS] = {0}, terms[TERMS];
+
+    for (size_t i = 0; i < grid->across * grid->down; i++) {
+        if (border_only && !is_border(grid, i))
+            continue;
+        const double off = (double)(grid->mean[i] - grid->paper[i]) / usual / 3;
+        const double near = fmax(0, 1 - off * off), weight = near * near; /* Tukey's biweight */
+        terms_at(terms, grid, i);
+        for (int j = 0; j < TERMS; j++) {
+            for (int k = 0; k < TERMS; k++)
+                a[j][k] += weight * terms[j] * terms[k];
+            b[j] += weight * terms[j] * (double)grid->mean[i];
+        }
+    }
+    for (int j = 0; j < TERMS; j++)
+        a[j][j] += 1e-6 + (j > 0 ? 0.02 : 0) * a[0][0];
+    solve(a, b);
+    for (size_t i = 0; i < grid->across * grid->down; i++) {
+        double value = 0;
+        terms_at(terms, grid, i);
+        for (int j = 0; j < TERMS; j++)
+            value += b[j] * terms[j];
+        grid->paper[i] = (float)fmax(0, fmin(255, value));
+    }
+}
+
+/* A quadratic surface through the border's cells, where seldom is any ink, into
+ * grid->paper. */
+static void fit_border(struct grid *grid)
 {
     const size_t n = grid->across * grid->down;
     size_t histogram[LEVELS] = {0};
@@ -168,42 +210,10 @@ static void fit_surface(struct grid *grid)
     for (size_t i = 0; i < n; i++)
         if (is_border(grid, i))
             histogram[level_of((double)grid->mean[i])]++;
-    const uint8_t median = levels_quantile(histogram, 0.5);
     for (size_t i = 0; i < n; i++)
-        grid->paper[i] = (float)median;
-
-    for (int round = 0; round < ROUNDS; round++) {
-        double a[TERMS][TERMS] = {{0}}, b[TERMS] = {0}, terms[TERMS];
-        memset(histogram, 0, sizeof histogram);
-        for (size_t i = 0; i < n; i++)
-            if (is_border(grid, i))
-                histogram[level_of(fabs((double)(grid->mean[i] - grid->paper[i])))]++;
-        const double usual = fmax(4, 1.5 * levels_quantile(histogram, 0.5));
-        for (size_t i = 0; i < n; i++) {
-            if (!is_border(grid, i))
-                continue;
-            const double off = (double)(grid->mean[i] - grid->paper[i]) / usual;
-            const double weight = 1 / ((1 + off * off) * (1 + off * off));
-            terms_at(terms, grid, i);
-            for (int j = 0; j < TERMS; j++) {
-                for (int k = 0; k < TERMS; k++)
-                    a[j][k] += weight * terms[j] * terms[k];
-                b[j] += weight * terms[j] * (double)grid->mean[i];
-            }
-        }
-        for (int j = 0; j < TERMS; j++)
-            a[j][j] += 1e-6 + (j > 0 ? 0.02 : 0) * a[0][0];
-        solve(a, b);
-        for (size_t i = 0; i < n; i++) {
-            double value = 0;
-            if (round + 1 < ROUNDS && !is_border(grid, i))
-                continue;
-            terms_at(terms, grid, i);
-            for (int j = 0; j < TERMS; j++)
-                value += b[j] * terms[j];
-            grid->paper[i] = (float)fmax(0, fmin(255, value));
-        }
-    }
+        grid->paper[i] = (float)levels_quantile(histogram, 0.5);
+    for (int round = 0; round < ROUNDS; round++)
+        refit_surface(grid, 1);
 }
 
 /* The least (sign 1) or greatest (sign -1) of n values, step apart, within
@@ -223,31 +233,9 @@ static void erode_line(float *values, size_t n, size_t step, size_t reach, float
     }
 }
 
-/* Raises the paper from the surface to where the cells really lie, over areas
- * wider than half the picture's longer side.  In ink's direction: an opening
- * takes away peaks, which are ink, and keeps plateaus, which are shadows. */
-static void follow_shadows(struct grid *grid, int is_dark)
-{
-    const size_t n = grid->across * grid->down;
-    const size_t w = grid->across * grid->wide, h = grid->down * grid->high;
-    const size_t reach = (w > h ? w : h) / 4; /* pixels */
-    const float sign = is_dark ? -1 : 1;
-    float rest[GRID * GRID];
-
-    for (size_t i = 0; i < n; i++)
-        rest[i] = sign * (grid->mean[i] - grid->paper[i]);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t y = 0; y < grid->down; y++)
-            erode_line(rest + y * grid->across, grid->across, 1, reach / grid->wide, pass ? -1 : 1);
-        for (size_t x = 0; x < grid->across; x++)
-            erode_line(rest + x, grid->down, grid->across, reach / grid->high, pass ? -1 : 1);
-    }
-    for (size_t i = 0; i < n; i++)
-        grid->paper[i] += sign * rest[i];
-}
-
-/* One row of the paper, pixel by pixel, linear between the cells' middles. */
-static void paper_row(float *row, const struct grid *grid, size_t width, size_t y)
+/* One row of the cells' values, pixel by pixel, linear between their middles. */
+static void interpolate_row(float *row, const struct grid *grid, const float *values, size_t width,
+                            size_t y)
 {
     const float per_cell = 1 / (float)grid->wide;
     const float middle = ((float)y + 0.5f) / (float)grid->high - 0.5f;
@@ -257,8 +245,8 @@ static void paper_row(float *row, const struct grid *grid, size_t width, size_t 
     float cells[GRID + 2]; /* this row's, with the end cells repeated */
 
     for (size_t x = 0; x < grid->across; x++) {
-        const float above = grid->paper[y0 * grid->across + x];
-        cells[x + 1] = above + part_y * (grid->paper[y1 * grid->across + x] - above);
+        const float above = values[y0 * grid->across + x];
+        cells[x + 1] = above + part_y * (values[y1 * grid->across + x] - above);
     }
     cells[0] = cells[1];
     cells[grid->across + 1] = cells[grid->across];
@@ -269,41 +257,168 @@ static void paper_row(float *row, const struct grid *grid, size_t width, size_t 
     }
 }
 
-/* Is the ink darker than the paper?  The ink is on the side of the surface
- * where pixels stray further.  Squares, so that a little of strong ink
- * outweighs much of weak shading.  row: [ink->width], for scratch. */
-static int ink_is_dark(const struct ink *ink, const struct grid *grid, float *row)
+/* The mean of the cells within `reach` of each of n, step apart, cut off at the
+ * ends. */
+static void blur_line(float *values, size_t n, size_t step, size_t reach)
 {
-    double dark = 0, light = 0;
-    for (size_t y = 0; y < ink->height; y++) {
-        float dark_row = 0, light_row = 0;
-        paper_row(row, grid, ink->width, y);
-        for (size_t x = 0; x < ink->width; x++) {
-            const float off = (float)ink->pixels[y * ink->width + x] - row[x];
-            const float darker = off < 0 ? off : 0, lighter = off < 0 ? 0 : off;
-            dark_row += darker * darker;
-            light_row += lighter * lighter;
-        }
-        dark += (double)dark_row;
-        light += (double)light_row;
+    float copy[GRID];
+    for (size_t i = 0; i < n; i++)
+        copy[i] = values[i * step];
+    for (size_t i = 0; i < n; i++) {
+        const size_t from = i > reach ? i - reach : 0;
+        const size_t to = i + reach < n ? i + reach : n - 1;
+        float sum = 0;
+        for (size_t k = from; k <= to; k++)
+            sum += copy[k];
+        values[i * step] = sum / (float)(to - from + 1);
     }
-    return dark > light;
+}
+
+/* A pixel's weight by its place among n: less in the outer tenth. */
+static float rim_weight(size_t at, size_t n)
+{
+    const size_t rim = n / 10, from = at < n - 1 - at ? at : n - 1 - at;
+    return from < rim ? (float)(from + 1) / (float)(rim + 1) : 1;
+}
+
+/* The skewness of the pixels' distances from their surroundings' mean.  Ink is
+ * what takes up less room: so it strays further than paper does, and has the
+ * sign, whatever light falls on both.  The picture's rim, where frames and dark
+ * corners are, counts less.  grid->around and the rows [ink->width] are for
+ * scratch. */
+static double skewness(const struct ink *ink, struct grid *grid, float *row, float *weights)
+{
+    const size_t reach = GRID / 6;
+    double sum = 0, squares = 0, cubes = 0;
+
+    memcpy(grid->around, grid->mean, sizeof grid->around);
+    for (size_t y = 0; y < grid->down; y++)
+        blur_line(grid->around + y * grid->across, grid->across, 1, reach);
+    for (size_t x = 0; x < grid->across; x++)
+        blur_line(grid->around + x, grid->down, grid->across, reach);
+    for (size_t x = 0; x < ink->width; x++)
+        weights[x] = rim_weight(x, ink->width);
+    for (size_t y = 0; y < ink->height; y++) {
+        const uint8_t *pixels = ink->pixels + y * ink->width;
+        const double weight = (double)rim_weight(y, ink->height);
+        float row_sum = 0, row_squares = 0, row_cubes = 0;
+        interpolate_row(row, grid, grid->around, ink->width, y);
+        for (size_t x = 0; x < ink->width; x++) {
+            const float off = (float)pixels[x] - row[x], square = weights[x] * off * off;
+            row_sum += weights[x];
+            row_squares += square;
+            row_cubes += square * off;
+        }
+        sum += weight * (double)row_sum;
+        squares += weight * (double)row_squares;
+        cubes += weight * (double)row_cubes;
+    }
+    const double variance = fmax(squares / sum, 1e-6);
+    return cubes / sum / (variance * sqrt(variance));
+}
+
+/* On which side of the surface through the border the cells stray further, -1
+ * (all are darker) to 1. */
+static double border_side(const struct grid *grid)
+{
+    double dark = 1e-6, light = 1e-6;
+    for (size_t i = 0; i < grid->across * grid->down; i++) {
+        const double off = (double)(grid->mean[i] - grid->paper[i]);
+        *(off < 0 ? &dark : &light) += off * off;
+    }
+    return (light - dark) / (light + dark);
+}
+
+/* Distance of a pixel from the paper in ink's direction.  Under dim light dark
+ * ink differs less from the paper, in proportion: that is made good, up to
+ * twice. */
+static inline float distance(float pixel, float paper, int is_dark)
+{
+    const float gain = paper < 128 ? 2 : 255 / paper;
+    return is_dark ? (paper - pixel) * gain : pixel - paper;
+}
+
+/* Raises the paper from the surface to where the cells really lie, over areas
+ * wider than twice `reach` pixels.  In ink's direction: an opening takes away
+ * peaks, which are ink, and keeps plateaus, which are shadows. */
+static void open_paper(struct grid *grid, int is_dark, size_t reach)
+{
+    const size_t n = grid->across * grid->down;
+    const float sign = is_dark ? -1 : 1;
+
+    for (size_t i = 0; i < n; i++)
+        grid->around[i] = sign * (grid->mean[i] - grid->surface[i]);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t y = 0; y < grid->down; y++)
+            erode_line(grid->around + y * grid->across, grid->across, 1, reach / grid->wide,
+                       pass ? -1 : 1);
+        for (size_t x = 0; x < grid->across; x++)
+            erode_line(grid->around + x, grid->down, grid->across, reach / grid->high,
+                       pass ? -1 : 1);
+    }
+    for (size_t i = 0; i < n; i++)
+        grid->paper[i] = grid->surface[i] + sign * grid->around[i];
+}
+
+/* Counts distances from the paper, of every fourth row of a large picture. */
+static void count_distances(size_t histogram[LEVELS], const struct ink *ink,
+                            const struct grid *grid, float *row)
+{
+    memset(histogram, 0, LEVELS * sizeof *histogram);
+    for (size_t y = 0; y < ink->height; y += ink->height > 4 * GRID ? 4 : 1) {
+        const uint8_t *pixels = ink->pixels + y * ink->width;
+        interpolate_row(row, grid, grid->paper, ink->width, y);
+        for (size_t x = 0; x < ink->width; x++) {
+            const float off = distance((float)pixels[x], row[x], ink->is_dark);
+            histogram[off > 255 ? 255 : off > 0 ? (uint8_t)off : 0]++;
+        }
+    }
+}
+
+static size_t count_above(const size_t histogram[LEVELS], size_t level)
+{
+    size_t count = 0;
+    for (size_t i = level + 1; i < LEVELS; i++)
+        count += histogram[i];
+    return count;
+}
+
+/* The paper under all strokes: opened as little as leaves them whole, so that
+ * it follows the edges of shadows closely.  Strokes are not as wide as half the
+ * picture; whether less will do, the strong ink tells that is then left.  Without
+ * shadows, which are fainter than ink and larger, there is no need. */
+static void follow_shadows(const struct ink *ink, struct grid *grid, float *row)
+{
+    const size_t side = ink->width > ink->height ? ink->width : ink->height;
+    size_t histogram[LEVELS], strong[LEVELS];
+
+    memcpy(grid->surface, grid->paper, sizeof grid->surface);
+    open_paper(grid, ink->is_dark, side / 4);
+    count_distances(histogram, ink, grid, row);
+    memcpy(strong, histogram, sizeof strong);
+    memset(strong, 0, (levels_otsu(histogram) + 1) * sizeof *strong);
+    const size_t limit = (size_t)(0.6 * levels_quantile(strong, 0.95));
+    const size_t whole = count_above(histogram, limit);
+    const size_t faint = count_above(histogram, limit / 4) - whole;
+    for (size_t part = 16; part > 4 && faint > whole; part /= 2) {
+        open_paper(grid, ink->is_dark, side / part);
+        count_distances(histogram, ink, grid, row);
+        if (20 * count_above(histogram, limit) >= 19 * whole)
+            return;
+    }
+    open_paper(grid, ink->is_dark, side / 4);
 }
 
 /* ---- The ink ------------------------------------------------------------------------ */
 
-/* Replaces brightness by its distance from the paper, in ink's direction.
- * Under dim light dark ink differs less from the paper, in proportion: that is
- * made good, up to twice. */
+/* Replaces brightness by its distance from the paper. */
 static void subtract_paper(struct ink *ink, const struct grid *grid, float *row)
 {
     for (size_t y = 0; y < ink->height; y++) {
         uint8_t *pixels = ink->pixels + y * ink->width;
-        paper_row(row, grid, ink->width, y);
+        interpolate_row(row, grid, grid->paper, ink->width, y);
         for (size_t x = 0; x < ink->width; x++) {
-            const float off = (float)pixels[x] - row[x];
-            const float gain = row[x] < 128 ? 2 : 255 / row[x];
-            const float value = ink->is_dark ? -off * gain : off;
+            const float value = distance((float)pixels[x], row[x], ink->is_dark);
             pixels[x] = value > 254.5f ? 255 : value > 0 ? (uint8_t)(value + 0.5f) : 0;
         }
     }
@@ -355,14 +470,17 @@ static int set_levels(struct ink *ink)
 enum image_status ink_extract(struct ink *ink, const uint8_t *luma, size_t width, size_t height)
 {
     struct grid *grid = malloc(sizeof *grid);
-    float *row = malloc(width * sizeof *row);
+    float *row = malloc(2 * width * sizeof *row);
     enum image_status status = grid && row ? reduce(ink, luma, width, height) : IMAGE_MEMORY;
 
     if (status == IMAGE_OK) {
         make_grid(grid, ink);
-        fit_surface(grid);
-        ink->is_dark = ink_is_dark(ink, grid, row);
-        follow_shadows(grid, ink->is_dark);
+        fit_border(grid);
+        /* Where strokes fill much of a close picture, skewness says little. */
+        ink->is_dark = skewness(ink, grid, row, row + width) + border_side(grid) / 2 < 0;
+        for (int round = 0; round < ROUNDS; round++)
+            refit_surface(grid, 0);
+        follow_shadows(ink, grid, row);
         subtract_paper(ink, grid, row);
         if (!set_levels(ink)) {
             free(ink->pixels);

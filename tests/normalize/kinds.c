@@ -22,6 +22,11 @@ struct scene {
     double jpeg;
     unsigned cut;             /* sides that are cut off at the ink: 1 left, 2 right, 4 top, 8 bottom */
     double cut_in;            /* pixels of it that are lost */
+    double inset, corner, frame_pen; /* of a frame: from the edge, its corners' radius, its line */
+    double frame[3], outside[3];     /* the colours of its line and of what lies around it */
+    double desk;              /* the part that is beyond the paper's slanting edge */
+    size_t gaps;              /* places where the pen left nothing */
+    int aliased;              /* every pixel is ink or paper */
     int transparent;
     enum png_kind png;
 };
@@ -247,6 +252,108 @@ static void pencil(struct scene *scene, struct chance *chance)
     scene->noise = 0.01;
 }
 
+/* A drawing surface with a frame around, or the page around that. */
+static void framed(struct scene *scene, struct chance *chance)
+{
+    canvas(scene, chance);
+    const double dark = scene->ink[0] < scene->paper[0] ? 1 : -1;
+    scene->png = PNG_RGB_8;
+    scene->width = 240 + chance_below(chance, 200);
+    scene->height = 240 + chance_below(chance, 200);
+    put_digit(scene, chance_between(chance, 0.4, 0.65), chance_between(chance, 0.06, 0.12), chance);
+    scene->frame_pen = chance_between(chance, 1, 5);
+    scene->inset = chance_below(chance, 3) ? scene->frame_pen / 2 : chance_between(chance, 3, 20);
+    scene->corner = chance_below(chance, 2) ? 0 : chance_between(chance, 4, 30);
+    set_gray(scene->frame, scene->paper[0] - dark * chance_between(chance, 0.1, 0.75));
+    if (chance_below(chance, 4) == 0)
+        memcpy(scene->frame, scene->ink, sizeof scene->frame);
+    set_gray(scene->outside, scene->paper[0] - dark * chance_between(chance, 0, 0.15));
+}
+
+/* A screenshot or an app's icon: rounded corners, transparent, black or grey. */
+static void rounded(struct scene *scene, struct chance *chance)
+{
+    canvas(scene, chance);
+    scene->png = PNG_RGB_8;
+    scene->inset = chance_between(chance, 0, 2);
+    scene->corner = chance_between(chance, 8, 50);
+    set_gray(scene->outside, chance_below(chance, 2) ? 0 : chance_between(chance, 0, 1));
+}
+
+/* The desk shows at one side of the photographed sheet. */
+static void desk(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 300 + chance_below(chance, 200);
+    put_digit(scene, chance_between(chance, 0.35, 0.55), chance_between(chance, 0.05, 0.12), chance);
+    set_gray(scene->paper, chance_between(chance, 0.8, 0.95));
+    set_gray(scene->ink, chance_between(chance, 0.05, 0.3));
+    scene->desk = chance_between(chance, 0.02, 0.1);
+    set_gray(scene->outside, chance_between(chance, 0.1, 0.5));
+    scene->slope = chance_between(chance, 0, 0.2);
+    scene->noise = 0.01;
+}
+
+/* A biro on lined or squared paper, photographed by lamplight. */
+static void photo(struct scene *scene, struct chance *chance)
+{
+    static const double inks[][3] = {{0.1, 0.15, 0.5}, {0.1, 0.1, 0.15}, {0.15, 0.15, 0.2}};
+    scene->png = PNG_RGB_8;
+    scene->width = 300 + chance_below(chance, 500);
+    scene->height = 300 + chance_below(chance, 500);
+    put_digit(scene, chance_between(chance, 0.3, 0.7), chance_between(chance, 0.025, 0.07), chance);
+    scene->place.wobble = 0.025;
+    memcpy(scene->ink, inks[chance_below(chance, 3)], sizeof scene->ink);
+    const double light = chance_between(chance, 0.75, 1);
+    memcpy(scene->paper, (double[]){light, light * 0.97, light * chance_between(chance, 0.75, 1)},
+           sizeof scene->paper);
+    scene->rule_pitch = chance_between(chance, 0.06, 0.2) * (double)scene->height;
+    scene->rule_pen = chance_between(chance, 1, 2.5);
+    scene->rule_depth = chance_between(chance, 0.15, 0.5);
+    scene->squared = (int)chance_below(chance, 2);
+    scene->slope = chance_between(chance, 0.05, 0.45);
+    scene->vignette = chance_between(chance, 0, 0.4);
+    scene->shadow = chance_below(chance, 4) ? 0 : chance_between(chance, 0.15, 0.35);
+    scene->noise = chance_between(chance, 0.005, 0.025);
+    scene->blur = chance_below(chance, 2);
+    scene->jpeg = chance_between(chance, 0.5, 2.5);
+    scene->heavier = -0.15;
+}
+
+static void beige(struct scene *scene, struct chance *chance)
+{
+    scene->png = PNG_RGB_8;
+    memcpy(scene->paper, (double[]){chance_between(chance, 0.8, 0.95), 0.8, 0.62},
+           sizeof scene->paper);
+    set_gray(scene->ink, chance_between(chance, 0.02, 0.15));
+    put_digit(scene, chance_between(chance, 0.4, 0.8), chance_between(chance, 0.1, 0.18), chance);
+    scene->noise = 0.02;
+    scene->slope = chance_between(chance, 0, 0.3);
+}
+
+static void gappy(struct scene *scene, struct chance *chance)
+{
+    canvas(scene, chance);
+    scene->gaps = 1 + chance_below(chance, 3);
+}
+
+/* A drawing program without antialiasing, light on dark in half of all. */
+static void aliased(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 60 + chance_below(chance, 300);
+    put_digit(scene, chance_between(chance, 0.4, 0.85), chance_between(chance, 0.03, 0.14), chance);
+    scene->aliased = 1;
+    if (chance_below(chance, 2))
+        light_on_dark(scene, chance);
+}
+
+/* A thin line on a large drawing surface. */
+static void thin_canvas(struct scene *scene, struct chance *chance)
+{
+    canvas(scene, chance);
+    scene->place.pen = chance_between(chance, 1, 5);
+    scene->heavier = -0.2;
+}
+
 /* Some of everything, none of it extreme: what comes in practice. */
 static void anything(struct scene *scene, struct chance *chance)
 {
@@ -288,7 +395,10 @@ static const struct {
     {"tiny in large", tiny_in_large}, {"large in small", large_in_small}, {"16 bits", deep},
     {"palette", palette}, {"1 bit", one_bit}, {"2000-pixel scan", scan},
     {"salt and pepper", salt}, {"noise", noisy}, {"blurred", blurred}, {"turned", turned},
-    {"pencil", pencil}, {"some of everything", anything},
+    {"pencil", pencil}, {"some of everything", anything}, {"framed canvas", framed},
+    {"rounded corners", rounded}, {"desk beside paper", desk}, {"phone photo, biro", photo},
+    {"marker on beige", beige}, {"gaps in the line", gappy}, {"no antialiasing", aliased},
+    {"thin line on canvas", thin_canvas},
 };
 
 size_t kinds_count(void)
@@ -345,6 +455,30 @@ static double light_at(const struct scene *scene, double angle, size_t x, size_t
            (1 - scene->shadow * edge);
 }
 
+/* How far (x, y) lies outside the frame, in pixels; negative: inside. */
+static double outside_frame(const struct scene *scene, size_t x, size_t y)
+{
+    const double half_w = (double)scene->width / 2, half_h = (double)scene->height / 2;
+    const double in = scene->inset + scene->corner;
+    const double dx = fabs((double)x + 0.5 - half_w) - (half_w - in);
+    const double dy = fabs((double)y + 0.5 - half_h) - (half_h - in);
+    return hypot(fmax(dx, 0), fmax(dy, 0)) + fmin(fmax(dx, dy), 0) - scene->corner;
+}
+
+/* The frame's line, and what lies outside frame or paper, over a pixel. */
+static void colour_around(float *rgb, const struct scene *scene, size_t x, size_t y)
+{
+    const double off = outside_frame(scene, x, y);
+    const double edge = (double)x + 0.08 * ((double)y - (double)scene->height / 2);
+    const int is_desk = scene->desk > 0 && edge < scene->desk * (double)scene->width;
+    const double line = fmax(0, fmin(1, scene->frame_pen / 2 - fabs(off) + 0.5));
+    const double out = is_desk ? 1 : fmax(0, fmin(1, off + 0.5));
+    for (int c = 0; c < 3; c++) {
+        const double value = (double)rgb[c] + out * (scene->outside[c] - (double)rgb[c]);
+        rgb[c] = (float)(scene->frame_pen > 0 ? value + line * (scene->frame[c] - value) : value);
+    }
+}
+
 static void colour_pixel(float *rgb, const struct scene *scene, double cover, double rule,
                          double light, struct chance *chance)
 {
@@ -386,6 +520,38 @@ static void cut_sheet(struct sheet *sheet, const struct scene *scene)
     sheet->height = bottom - top;
 }
 
+/* Is (x, y) ink, and all that is `reach` around it? */
+static int is_amid_line(const struct sheet *sheet, double x, double y, double reach)
+{
+    for (int i = 0; i < 16; i++) {
+        const double u = x + reach * cos(i * 0.3927), v = y + reach * sin(i * 0.3927);
+        if (u < 0 || v < 0 || u >= (double)sheet->width || v >= (double)sheet->height ||
+            sheet->cover[(size_t)v * sheet->width + (size_t)u] < 0.5f)
+            return 0;
+    }
+    return 1;
+}
+
+/* Takes the ink off a few round places on the line, a little narrower than the
+ * pen to a little wider. */
+static void tear_sheet(struct sheet *sheet, const struct scene *scene, struct chance *chance)
+{
+    const double half = scene->place.pen / 2;
+    for (size_t gap = 0; gap < scene->gaps; gap++) {
+        double x, y, amid = 0.6 * half; /* the line may be thinner than it should be */
+        do {
+            x = chance_between(chance, 0, (double)sheet->width);
+            y = chance_between(chance, 0, (double)sheet->height);
+            amid *= 0.9999;
+        } while (!is_amid_line(sheet, x, y, amid));
+        const double reach = half * chance_between(chance, 0.8, 1.3);
+        for (size_t i = 0; i < sheet->width * sheet->height; i++) {
+            const double off = hypot((double)(i % sheet->width) - x, (double)(i / sheet->width) - y);
+            sheet->cover[i] *= (float)fmax(0, fmin(1, off - reach + 0.5));
+        }
+    }
+}
+
 uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chance,
                    size_t *png_nbytes)
 {
@@ -399,13 +565,17 @@ uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chan
     draw_source(&sheet, source, &scene, chance);
     if (scene.cut)
         cut_sheet(&sheet, &scene);
+    tear_sheet(&sheet, &scene, chance);
     const size_t w = sheet.width, h = sheet.height;
     struct picture picture = picture_new(w, h, scene.transparent);
     for (size_t i = 0; i < w * h; i++) {
-        const double cover = (double)sheet.cover[i];
+        const double soft = (double)sheet.cover[i];
+        const double cover = scene.aliased ? soft > 0.5 : soft;
         const double light = light_at(&scene, angle, i % w, i / w);
         colour_pixel(picture.rgb + 3 * i, &scene, scene.transparent ? 1 : cover,
                      rules_at(&scene, i % w, i / w), light, chance);
+        if (scene.desk > 0 || scene.inset > 0 || scene.corner > 0)
+            colour_around(picture.rgb + 3 * i, &scene, i % w, i / w);
         if (scene.transparent)
             picture.alpha[i] = sheet.cover[i];
     }
