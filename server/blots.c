@@ -61,7 +61,7 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
         for (size_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < h; v++)
             for (size_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < w; u++) {
                 const size_t next = v * w + u;
-                if (blots->label[next] || ink->pixels[next] <= low)
+                if (ink->pixels[next] <= low || blots->label[next])
                     continue;
                 blots->label[next] = label; /* so that each enters the stack once */
                 blots->stack[n++] = (uint32_t)next;
@@ -73,7 +73,7 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
 static enum image_status find_blots(struct blots *blots, const struct ink *ink, uint8_t low)
 {
     for (size_t i = 0; i < ink->width * ink->height; i++) {
-        if (blots->label[i] || ink->pixels[i] <= low)
+        if (ink->pixels[i] <= low || blots->label[i])
             continue;
         if (blots->n == blots->room) {
             const size_t room = 2 * blots->room + 64;
@@ -187,14 +187,15 @@ static void grow_rim(uint8_t *kept, uint32_t *queue, const struct ink *ink, size
     }
 }
 
-static void clear_rest(struct ink *ink, struct blots *blots, uint8_t *kept, struct box *box)
+static void clear_rest(struct ink *ink, struct blots *blots, uint8_t low, uint8_t *kept,
+                       struct box *box)
 {
     const size_t w = ink->width, count = w * ink->height;
     struct box strong = {w, ink->height, 0, 0};
     size_t n = 0;
 
     for (size_t i = 0; i < count; i++) {
-        kept[i] = blots->label[i] > 0 && blots->list[blots->label[i] - 1].is_kept;
+        kept[i] = ink->pixels[i] > low && blots->list[blots->label[i] - 1].is_kept;
         if (!kept[i])
             continue;
         blots->stack[n++] = (uint32_t)i;
@@ -229,7 +230,7 @@ enum image_status ink_keep_digit(struct ink *ink, struct box *box)
         count_rims(&blots, ink);
         mark_aliens(&blots);
         choose(&blots, high);
-        clear_rest(ink, &blots, kept, box);
+        clear_rest(ink, &blots, low, kept, box);
     }
     free(blots.list);
     free(blots.label);

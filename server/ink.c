@@ -29,9 +29,10 @@ uint8_t levels_quantile(const size_t histogram[LEVELS], double fraction)
     size_t total = 0, below = 0;
     for (size_t i = 0; i < LEVELS; i++)
         total += histogram[i];
+    const size_t enough = (size_t)fmax(1, ceil(fraction * (double)total));
     for (size_t i = 0; i < LEVELS; i++) {
         below += histogram[i];
-        if (below > 0 && (double)below >= fraction * (double)total)
+        if (below >= enough)
             return (uint8_t)i;
     }
     return 0;
@@ -107,7 +108,10 @@ static enum image_status reduce(struct ink *ink, const uint8_t *luma, size_t wid
 struct grid {
     size_t wide, high; /* a cell's pixels along x and y */
     size_t across, down;
-    float mean[GRID * GRID], around[GRID * GRID], surface[GRID * GRID], paper[GRID * GRID];
+    double x[GRID], y[GRID]; /* of the cells' middles, from -1 to 1 */
+    float mean[GRID * GRID], around[GRID * GRID], smooth[GRID * GRID], paper[GRID * GRID];
+    double surface[TERMS]; /* of a quadratic surface through the cells */
+    double usual;          /* half as much again as their median distance from it */
 };
 
 static void make_grid(struct grid *grid, const struct ink *ink)
@@ -116,6 +120,10 @@ static void make_grid(struct grid *grid, const struct ink *ink)
     grid->high = (ink->height + GRID - 1) / GRID;
     grid->across = (ink->width + grid->wide - 1) / grid->wide;
     grid->down = (ink->height + grid->high - 1) / grid->high;
+    for (size_t i = 0; i < grid->across; i++)
+        grid->x[i] = (2.0 * (double)i + 1) / (double)grid->across - 1;
+    for (size_t i = 0; i < grid->down; i++)
+        grid->y[i] = (2.0 * (double)i + 1) / (double)grid->down - 1;
     for (size_t i = 0; i < grid->across * grid->down; i++)
         grid->mean[i] = mean_of(ink->pixels, ink->width, ink->height, i % grid->across * grid->wide,
                                 i / grid->across * grid->high, grid->wide, grid->high);
@@ -130,8 +138,7 @@ static int is_border(const struct grid *grid, size_t i)
 /* The surface's terms at cell i, x and y from -1 to 1. */
 static void terms_at(double terms[TERMS], const struct grid *grid, size_t i)
 {
-    const double x = (2.0 * (double)(i % grid->across) + 1) / (double)grid->across - 1;
-    const double y = (2.0 * (double)(i / grid->across) + 1) / (double)grid->down - 1;
+    const double x = grid->x[i % grid->across], y = grid->y[i / grid->across];
     memcpy(terms, (double[]){1, x, y, x * x, x * y, y * y}, TERMS * sizeof *terms);
 }
 
@@ -157,63 +164,80 @@ static uint8_t level_of(double value)
     return value < 0 ? 0 : value > LEVELS - 1 ? LEVELS - 1 : (uint8_t)lrint(value);
 }
 
-/* The usual distance of cells from the paper, of the border's alone or of all:
- * their median, and half as much again. */
-static double usual_distance(const struct grid *grid, int border_only)
+static double surface_at(const struct grid *grid, const double terms[TERMS])
 {
-    size_t histogram[LEVELS] = {0};
-    for (size_t i = 0; i < grid->across * grid->down; i++)
-        if (!border_only || is_border(grid, i))
-            histogram[level_of(fabs((double)(grid->mean[i] - grid->paper[i])))]++;
+    double value = 0;
+    for (int j = 0; j < TERMS; j++)
+        value += grid->surface[j] * terms[j];
+    return value;
+}
+
+static double usual_of(const size_t histogram[LEVELS])
+{
     return fmax(4, 1.5 * levels_quantile(histogram, 0.5));
 }
 
-/* One round: the surface of least squares through the cells, each weighed by
- * how near it is to the paper of the round before.  The ridge keeps the
- * curvature small where the cells say nothing of it. */
+/* Draws the surface of least squares anew through the border's cells or every
+ * other of all, each weighed by how near it was to the last one: Tukey's
+ * biweight.  The ridge keeps the curvature small where the cells say nothing of
+ * it. */
 static void refit_surface(struct grid *grid, int border_only)
 {
-    const double usual = usual_distance(grid, border_only);
     double a[TERMS][TERMS] = {{0}}, b[TERMS] = {0}, terms[TERMS];
+    size_t histogram[LEVELS] = {0};
 
     for (size_t i = 0; i < grid->across * grid->down; i++) {
-        if (border_only && !is_border(grid, i))
+        if (border_only ? !is_border(grid, i) : (i + i / grid->across) % 2)
             continue;
-        const double off = (double)(grid->mean[i] - grid->paper[i]) / usual / 3;
-        const double near = fmax(0, 1 - off * off), weight = near * near; /* Tukey's biweight */
         terms_at(terms, grid, i);
+        const double distance = (double)grid->mean[i] - surface_at(grid, terms);
+        histogram[level_of(fabs(distance))]++;
+        const double off = distance / grid->usual / 3, near = 1 - off * off, weight = near * near;
+        if (near <= 0)
+            continue;
         for (int j = 0; j < TERMS; j++) {
-            for (int k = 0; k < TERMS; k++)
+            for (int k = j; k < TERMS; k++)
                 a[j][k] += weight * terms[j] * terms[k];
             b[j] += weight * terms[j] * (double)grid->mean[i];
         }
     }
-    for (int j = 0; j < TERMS; j++)
+    for (int j = 0; j < TERMS; j++) {
+        for (int k = 0; k < j; k++)
+            a[j][k] = a[k][j];
         a[j][j] += 1e-6 + (j > 0 ? 0.02 : 0) * a[0][0];
+    }
     solve(a, b);
+    memcpy(grid->surface, b, sizeof b);
+    grid->usual = usual_of(histogram);
+}
+
+/* Puts the surface into grid->paper after ROUNDS of drawing it. */
+static void fit_surface(struct grid *grid, int border_only)
+{
+    double terms[TERMS];
+    for (int round = 0; round < ROUNDS; round++)
+        refit_surface(grid, border_only);
     for (size_t i = 0; i < grid->across * grid->down; i++) {
-        double value = 0;
         terms_at(terms, grid, i);
-        for (int j = 0; j < TERMS; j++)
-            value += b[j] * terms[j];
-        grid->paper[i] = (float)fmax(0, fmin(255, value));
+        grid->paper[i] = (float)fmax(0, fmin(255, surface_at(grid, terms)));
     }
 }
 
-/* A quadratic surface through the border's cells, where seldom is any ink, into
- * grid->paper. */
+/* The surface through the border, where seldom is any ink; begins with its
+ * median. */
 static void fit_border(struct grid *grid)
 {
-    const size_t n = grid->across * grid->down;
-    size_t histogram[LEVELS] = {0};
-
-    for (size_t i = 0; i < n; i++)
+    size_t levels[LEVELS] = {0}, distances[LEVELS] = {0};
+    for (size_t i = 0; i < grid->across * grid->down; i++)
         if (is_border(grid, i))
-            histogram[level_of((double)grid->mean[i])]++;
-    for (size_t i = 0; i < n; i++)
-        grid->paper[i] = (float)levels_quantile(histogram, 0.5);
-    for (int round = 0; round < ROUNDS; round++)
-        refit_surface(grid, 1);
+            levels[level_of((double)grid->mean[i])]++;
+    const double median = levels_quantile(levels, 0.5);
+    for (size_t level = 0; level < LEVELS; level++)
+        distances[level_of(fabs((double)level - median))] += levels[level];
+    memset(grid->surface, 0, sizeof grid->surface);
+    grid->surface[0] = median;
+    grid->usual = usual_of(distances);
+    fit_surface(grid, 1);
 }
 
 /* The least (sign 1) or greatest (sign -1) of n values, step apart, within
@@ -250,10 +274,14 @@ static void interpolate_row(float *row, const struct grid *grid, const float *va
     }
     cells[0] = cells[1];
     cells[grid->across + 1] = cells[grid->across];
-    for (size_t x = 0; x < width; x++) {
-        const float at = ((float)x + 0.5f) * per_cell + 0.5f;
-        const int cell = (int)at;
-        row[x] = cells[cell] + (at - (float)cell) * (cells[cell + 1] - cells[cell]);
+    /* From the middle before cell c to its own, and at last to the end. */
+    for (size_t c = 0, x = 0; c <= grid->across; c++) {
+        const size_t middle_x = c * grid->wide + grid->wide / 2;
+        const size_t end = middle_x < width ? middle_x : width;
+        const float slope = (cells[c + 1] - cells[c]) * per_cell;
+        const float start = cells[c] + slope * (0.5f + (float)grid->wide * (0.5f - (float)c));
+        for (; x < end; x++)
+            row[x] = start + slope * (float)x;
     }
 }
 
@@ -274,6 +302,12 @@ static void blur_line(float *values, size_t n, size_t step, size_t reach)
     }
 }
 
+/* For what is told by many pixels, every fourth row of a large picture will do. */
+static size_t row_step(const struct ink *ink)
+{
+    return ink->height > 4 * GRID ? 4 : 1;
+}
+
 /* A pixel's weight by its place among n: less in the outer tenth. */
 static float rim_weight(size_t at, size_t n)
 {
@@ -289,27 +323,28 @@ static float rim_weight(size_t at, size_t n)
 static double skewness(const struct ink *ink, struct grid *grid, float *row, float *weights)
 {
     const size_t reach = GRID / 6;
-    double sum = 0, squares = 0, cubes = 0;
+    double sum = 0, squares = 0, cubes = 0, row_sum = 0;
 
     memcpy(grid->around, grid->mean, sizeof grid->around);
     for (size_t y = 0; y < grid->down; y++)
         blur_line(grid->around + y * grid->across, grid->across, 1, reach);
     for (size_t x = 0; x < grid->across; x++)
         blur_line(grid->around + x, grid->down, grid->across, reach);
-    for (size_t x = 0; x < ink->width; x++)
+    for (size_t x = 0; x < ink->width; x++) {
         weights[x] = rim_weight(x, ink->width);
-    for (size_t y = 0; y < ink->height; y++) {
+        row_sum += (double)weights[x];
+    }
+    for (size_t y = 0; y < ink->height; y += row_step(ink)) {
         const uint8_t *pixels = ink->pixels + y * ink->width;
         const double weight = (double)rim_weight(y, ink->height);
-        float row_sum = 0, row_squares = 0, row_cubes = 0;
+        float row_squares = 0, row_cubes = 0;
         interpolate_row(row, grid, grid->around, ink->width, y);
         for (size_t x = 0; x < ink->width; x++) {
             const float off = (float)pixels[x] - row[x], square = weights[x] * off * off;
-            row_sum += weights[x];
             row_squares += square;
             row_cubes += square * off;
         }
-        sum += weight * (double)row_sum;
+        sum += weight * row_sum;
         squares += weight * (double)row_squares;
         cubes += weight * (double)row_cubes;
     }
@@ -347,7 +382,7 @@ static void open_paper(struct grid *grid, int is_dark, size_t reach)
     const float sign = is_dark ? -1 : 1;
 
     for (size_t i = 0; i < n; i++)
-        grid->around[i] = sign * (grid->mean[i] - grid->surface[i]);
+        grid->around[i] = sign * (grid->mean[i] - grid->smooth[i]);
     for (int pass = 0; pass < 2; pass++) {
         for (size_t y = 0; y < grid->down; y++)
             erode_line(grid->around + y * grid->across, grid->across, 1, reach / grid->wide,
@@ -357,15 +392,15 @@ static void open_paper(struct grid *grid, int is_dark, size_t reach)
                        pass ? -1 : 1);
     }
     for (size_t i = 0; i < n; i++)
-        grid->paper[i] = grid->surface[i] + sign * grid->around[i];
+        grid->paper[i] = grid->smooth[i] + sign * grid->around[i];
 }
 
-/* Counts distances from the paper, of every fourth row of a large picture. */
+/* Counts distances from the paper. */
 static void count_distances(size_t histogram[LEVELS], const struct ink *ink,
                             const struct grid *grid, float *row)
 {
     memset(histogram, 0, LEVELS * sizeof *histogram);
-    for (size_t y = 0; y < ink->height; y += ink->height > 4 * GRID ? 4 : 1) {
+    for (size_t y = 0; y < ink->height; y += row_step(ink)) {
         const uint8_t *pixels = ink->pixels + y * ink->width;
         interpolate_row(row, grid, grid->paper, ink->width, y);
         for (size_t x = 0; x < ink->width; x++) {
@@ -392,12 +427,12 @@ static void follow_shadows(const struct ink *ink, struct grid *grid, float *row)
     const size_t side = ink->width > ink->height ? ink->width : ink->height;
     size_t histogram[LEVELS], strong[LEVELS];
 
-    memcpy(grid->surface, grid->paper, sizeof grid->surface);
+    memcpy(grid->smooth, grid->paper, sizeof grid->smooth);
     open_paper(grid, ink->is_dark, side / 4);
     count_distances(histogram, ink, grid, row);
     memcpy(strong, histogram, sizeof strong);
     memset(strong, 0, (levels_otsu(histogram) + 1) * sizeof *strong);
-    const size_t limit = (size_t)(0.6 * levels_quantile(strong, 0.95));
+    const size_t limit = (size_t)(0.6 * levels_quantile(strong, 0.97));
     const size_t whole = count_above(histogram, limit);
     const size_t faint = count_above(histogram, limit / 4) - whole;
     for (size_t part = 16; part > 4 && faint > whole; part /= 2) {
@@ -478,8 +513,7 @@ enum image_status ink_extract(struct ink *ink, const uint8_t *luma, size_t width
         fit_border(grid);
         /* Where strokes fill much of a close picture, skewness says little. */
         ink->is_dark = skewness(ink, grid, row, row + width) + border_side(grid) / 2 < 0;
-        for (int round = 0; round < ROUNDS; round++)
-            refit_surface(grid, 0);
+        fit_surface(grid, 0); /* all cells: strokes and shadows stray */
         follow_shadows(ink, grid, row);
         subtract_paper(ink, grid, row);
         if (!set_levels(ink)) {
