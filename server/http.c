@@ -285,6 +285,10 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
     const char *allow = NULL;
     char quoted[48];
     r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow, r->segments);
+    if (header_nbytes(r->connection) > service->options->max_header_bytes)
+        return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
+                              "the request line and headers have more than %zu bytes",
+                              service->options->max_header_bytes);
     if (strcmp(r->method, "OPTIONS") == 0 && !r->path_is_cut && allow) {
         r->answer = (struct answer){.status = 204, .allow = allow, .is_constant = 1};
         return 204;
@@ -301,10 +305,6 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
         r->answer.allow = allow;
         return r->answer.status;
     }
-    if (header_nbytes(r->connection) > service->options->max_header_bytes)
-        return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
-                              "the request line and headers have more than %zu bytes",
-                              service->options->max_header_bytes);
     int state = atomic_load(&service->state);
     if (state == SERVICE_LOADING && !r->route->always)
         return request_refuse(r, REFUSED_LOADING, "the model is being loaded; try again soon");

@@ -1,6 +1,10 @@
 /*
  * engine.c - the engine that the server runs, without the server: images a
- * second in batches of 64 and one by one, through model/capsnet.h alone.
+ * second in batches of BATCH, through model/capsnet.h alone, from the median of
+ * its passes.
+ *
+ *     engine WEIGHTS PRECISION                what runs, in words
+ *     engine WEIGHTS PRECISION BATCH SECONDS  the number
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +12,7 @@
 
 #include "../../model/capsnet.h"
 
-enum { BATCH = 64, SECONDS = 4 };
+enum { MAX_BATCH = 1024, MAX_PASSES = 100000 };
 
 static double now(void)
 {
@@ -17,23 +21,32 @@ static double now(void)
     return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }
 
-/* Forward and decode as /classify does; the mean time in seconds. */
-static double run(struct capsnet_workspace *ws, size_t n, const float *images, float *lengths,
-                  float *poses, float *pictures)
+static int compare(const void *a, const void *b)
 {
-    static const size_t classes[BATCH];
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+struct buffers {
+    float *images, *lengths, *poses, *pictures;
+    size_t *classes;
+};
+
+/* Forward and decode as /classify does; the median time of a pass in seconds. */
+static double run(struct capsnet_workspace *ws, size_t n, double seconds, const struct buffers *at)
+{
+    static double times[MAX_PASSES];
     size_t passes = 0;
-    double begin = 0;
-    for (int is_warm = 0; is_warm < 2; is_warm++) {
-        begin = now();
-        passes = 0;
-        do {
-            capsnet_forward(ws, n, images, lengths, poses);
-            capsnet_decode(ws, n, poses, classes, pictures);
-            passes++;
-        } while (now() - begin < (is_warm ? SECONDS : 0.5));
+    capsnet_forward(ws, n, at->images, at->lengths, at->poses); /* to warm up */
+    for (double begin = now(), pass = begin; pass - begin < seconds && passes < MAX_PASSES;) {
+        capsnet_forward(ws, n, at->images, at->lengths, at->poses);
+        capsnet_decode(ws, n, at->poses, at->classes, at->pictures);
+        double end = now();
+        times[passes++] = end - pass;
+        pass = end;
     }
-    return (now() - begin) / (double)passes;
+    qsort(times, passes, sizeof *times, compare);
+    return times[passes / 2];
 }
 
 int main(int argc, char **argv)
@@ -42,30 +55,42 @@ int main(int argc, char **argv)
     struct capsnet_workspace *ws;
     struct capsnet_error error;
     const size_t threads = capsnet_cpu_count();
-    if (argc != 2 || capsnet_model_load(&model, argv[1], NULL, &error) != CAPSNET_OK ||
-        capsnet_workspace_create(&ws, model, BATCH, threads, &error) != CAPSNET_OK) {
-        fprintf(stderr, "%s\n", argc == 2 ? error.text : "usage: engine WEIGHTS");
+    const size_t n = argc == 5 ? strtoul(argv[3], NULL, 10) : 1;
+    const double seconds = argc == 5 ? strtod(argv[4], NULL) : 0;
+    if ((argc != 3 && argc != 5) || n < 1 || n > MAX_BATCH) {
+        fputs("usage: engine WEIGHTS PRECISION [BATCH SECONDS]\n", stderr);
         return EXIT_FAILURE;
+    }
+    const struct capsnet_options options = {.precision = argv[2]};
+    if (capsnet_model_load(&model, argv[1], &options, &error) != CAPSNET_OK ||
+        capsnet_workspace_create(&ws, model, n, threads, &error) != CAPSNET_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    if (argc == 3) {
+        printf("%s, %s, %zu thread%s\n", capsnet_model_precision(model),
+               capsnet_model_cpu_level(model), threads, threads == 1 ? "" : "s");
+        return EXIT_SUCCESS;
     }
     const struct capsnet_shape *shape = capsnet_model_shape(model);
     const size_t pixels = shape->height * shape->width * shape->channels;
-    float *images = calloc(BATCH * pixels, sizeof *images);
-    float *pictures = calloc(BATCH * pixels, sizeof *pictures);
-    float *lengths = calloc(BATCH * shape->classes, sizeof *lengths);
-    float *poses = calloc(BATCH * shape->classes * shape->pose_dims, sizeof *poses);
-    if (!images || !pictures || !lengths || !poses)
+    struct buffers at = {
+        .images = calloc(n * pixels, sizeof(float)),
+        .pictures = calloc(n * pixels, sizeof(float)),
+        .lengths = calloc(n * shape->classes, sizeof(float)),
+        .poses = calloc(n * shape->classes * shape->pose_dims, sizeof(float)),
+        .classes = calloc(n, sizeof(size_t)),
+    };
+    if (!at.images || !at.pictures || !at.lengths || !at.poses || !at.classes)
         return EXIT_FAILURE;
-    for (size_t i = 0; i < BATCH * pixels; i++)
-        images[i] = (float)(i * 7919 % 101) / 100;
-    double many = run(ws, BATCH, images, lengths, poses, pictures);
-    double one = run(ws, 1, images, lengths, poses, pictures);
-    printf("%s, %s, %zu thread%s: batch %d: %.0f images/s; batch 1: %.2f ms, %.0f images/s\n",
-           capsnet_model_precision(model), capsnet_model_cpu_level(model), threads,
-           threads == 1 ? "" : "s", BATCH, BATCH / many, one * 1e3, 1 / one);
-    free(images);
-    free(pictures);
-    free(lengths);
-    free(poses);
+    for (size_t i = 0; i < n * pixels; i++)
+        at.images[i] = (float)(i * 7919 % 101) / 100;
+    printf("%.1f\n", (double)n / run(ws, n, seconds, &at));
+    free(at.images);
+    free(at.pictures);
+    free(at.lengths);
+    free(at.poses);
+    free(at.classes);
     capsnet_workspace_free(ws);
     capsnet_model_free(model);
     return EXIT_SUCCESS;

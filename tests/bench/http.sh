@@ -1,13 +1,15 @@
-#!/bin/sh
+#!/bin/bash
 # How fast the service is, beside the engine that it serves: http.sh BUILD WEIGHTS
 #
 # The real server on loopback, wrk asking /classify with one 28x28 PNG from 1,
-# 8, 64 and 256 connections, and in the same run the same network without HTTP.
-# wrk works on the same processors as the server: what it used is shown, and is
-# missing from the server's share.
+# 8, 64 and 256 connections; right before and after each, the same network
+# without HTTP.  BENCH_ROUNDS times, BENCH_SECONDS each; medians are shown.  wrk
+# works on the same processors as the server: what it used is shown, and is
+# missing from the server's share.  So is what anybody else used: on a machine
+# that does other things the figures are worth nothing.
 set -eu
 build=$1 weights=$2
-seconds=${BENCH_SECONDS:-10}
+seconds=${BENCH_SECONDS:-3} rounds=${BENCH_ROUNDS:-3} precision=${BENCH_PRECISION:-f32}
 folder=$(mktemp -d)
 server=
 # The server is the only process that this starts and leaves to itself.
@@ -21,10 +23,9 @@ wrk.headers["Content-Type"] = "image/png"
 LUA
 export BENCH_PNG="${BENCH_PNG:-tests/digits/digit-7.png}"
 
-echo "== the engine alone ($(nproc) CPUs)"
-"$build/tests/bench/engine" "$weights"
-
-"$build/capsnetd" --listen 127.0.0.1:0 --weights "$weights" --log-level error > "$folder/line" &
+# shellcheck disable=SC2086 # BENCH_FLAGS are words
+"$build/capsnetd" --listen 127.0.0.1:0 --weights "$weights" --precision "$precision" \
+    --log-level error ${BENCH_FLAGS-} > "$folder/line" &
 server=$!
 for _ in $(seq 300); do
     grep -q http:// "$folder/line" && break
@@ -33,30 +34,92 @@ for _ in $(seq 300); do
 done
 url=$(grep -o 'http://[0-9.:]*' "$folder/line")
 
-# Processor time in seconds of the server so far.
+# The server's processor time so far in us, by kind of thread: network, workers
+# (decode, normalise, JSON), engine.
 server_cpu() {
-    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / hz }' \
-        "/proc/$server/stat"
+    for task in "/proc/$server/task"/*; do
+        echo "$(cat "$task/comm") $(cat "$task/schedstat")"
+    done | awk '{ at = $1 ~ /^MHD/ ? 1 : $1 == "worker" ? 2 : 3; us[at] += $2 / 1000 }
+                END { print us[1] + 0, us[2] + 0, us[3] + 0 }'
 }
+# Busy time of the whole machine so far, in us.
+machine_cpu() {
+    awk -v hz="$(getconf CLK_TCK)" '/^cpu /{ print ($2 + $3 + $4 + $7 + $8) / hz * 1e6 }' /proc/stat
+}
+# The engine: images/s in batches of $1.
+engine() { "$build/tests/bench/engine" "$weights" "$precision" "$1" "${2-1}"; }
 
-echo "== over HTTP: wrk, $seconds s each, one thread, $BENCH_PNG"
-printf '%11s %11s %9s %9s %9s %11s %10s\n' connections requests/s 'p50 ms' 'p99 ms' 'not 200' \
-    'server CPU' 'wrk CPU'
-for connections in 1 8 64 256; do
-    before=$(server_cpu)
+# One line for the table: a round at $1 connections.
+measure() {
+    local connections=$1 batch=64 before after
+    [ "$connections" = 1 ] && batch=1
+    before=$(engine $batch)
+    local cpu_before cpu_after machine_before machine_after
+    cpu_before=$(server_cpu) machine_before=$(machine_cpu)
     # time -p of a subshell counts wrk alone: the server is not its child.
     { time -p wrk -t1 -c"$connections" -d"${seconds}s" --latency -s "$folder/post.lua" \
         "$url/classify" > "$folder/wrk"; } 2> "$folder/time"
-    awk -v connections="$connections" -v cpu="$(server_cpu)" -v before="$before" \
-        -v seconds="$seconds" '
+    cpu_after=$(server_cpu) machine_after=$(machine_cpu)
+    after=$(engine $batch)
+    echo "$cpu_before $cpu_after $machine_before $machine_after $before $after" > "$folder/cpu"
+    awk -v connections="$connections" '
         function ms(text) {
             return text ~ /us$/ ? text / 1000 : text ~ /ms$/ ? text + 0 : text * 1000
         }
-        FILENAME ~ /time$/ { if ($1 == "user" || $1 == "sys") wrk += $2; next }
+        FILENAME ~ /time$/ {
+            if ($1 == "real") wall = $2 * 1e6
+            if ($1 == "user" || $1 == "sys") wrk += $2 * 1e6
+            next
+        }
+        FILENAME ~ /cpu$/ {
+            n = requests
+            all = $4 - $1 + $5 - $2 + $6 - $3
+            engine = ($9 + $10) / 2
+            printf "%d %.0f %.0f %.1f %.2f %.2f %d %.1f %.1f %.1f %.1f %.2f %.3f\n", connections,
+                rate, engine, 100 * rate / engine, p50, p99, bad + 0, ($4 - $1) / n, ($5 - $2) / n,
+                ($6 - $3) / n, wrk / n, ($8 - $7 - all - wrk) / wall, p50 - 1000 / engine
+        }
         $1 == "50%" { p50 = ms($2) }
         $1 == "99%" { p99 = ms($2) }
+        / requests in / { requests = $1 }
         /Requests\/sec/ { rate = $2 }
-        /Non-2xx/ { bad = $NF }
-        END { printf "%11d %11.0f %9.2f %9.2f %9d %10.2fx %9.2fx\n", connections, rate, p50, p99,
-                     bad, (cpu - before) / seconds, wrk / seconds }' "$folder/wrk" "$folder/time"
+        /Non-2xx/ { bad = $NF }' "$folder/wrk" "$folder/time" "$folder/cpu"
+}
+
+echo "== the engine alone ($(nproc) CPUs)"
+"$build/tests/bench/engine" "$weights" "$precision"
+for batch in 1 8 16 32 64; do
+    echo "batch $batch: $(engine $batch 2) images/s"
 done
+echo "== over HTTP: wrk, one thread, $rounds rounds of $seconds s, medians; $BENCH_PNG"
+for _ in $(seq "$rounds"); do
+    for connections in 1 8 64 256; do
+        measure $connections
+    done
+done > "$folder/rounds"
+echo "   engine: images/s right before and after, in batches of 64 (1 for 1 connection)"
+echo "   CPU: us a request; workers: decode, normalise, JSON; others: CPUs used by other programs"
+awk '
+    function median(c, k,    v, i, j, n, t) {
+        n = count[c]
+        for (i = 1; i <= n; i++) v[i] = value[c, k, i]
+        for (i = 1; i <= n; i++)
+            for (j = i + 1; j <= n; j++)
+                if (v[j] < v[i]) { t = v[i]; v[i] = v[j]; v[j] = t }
+        return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+    }
+    { c = $1; i = ++count[c]; for (k = 2; k <= NF; k++) value[c, k, i] = $k }
+    END {
+        printf "%11s %10s %7s %6s %7s %7s %7s | %7s %7s %7s %6s | %6s\n", "connections",
+            "requests/s", "engine", "share", "p50 ms", "p99 ms", "not 200", "network", "workers",
+            "engine", "wrk", "others"
+        split("1 8 64 256", order)
+        for (o = 1; o <= 4; o++) {
+            c = order[o]
+            printf "%11d %10.0f %7.0f %5.0f%% %7.2f %7.2f %7d | %7.1f %7.1f %7.0f %6.1f | %6.2f\n", c,
+                median(c, 2), median(c, 3), median(c, 4), median(c, 5), median(c, 6), median(c, 7),
+                median(c, 8), median(c, 9), median(c, 10), median(c, 11), median(c, 12)
+        }
+        printf "at 1 connection the service adds %.2f ms to the engine'\''s batch of 1\n",
+            median(1, 13)
+    }' "$folder/rounds"
