@@ -7,6 +7,9 @@
 
 #include "request.h"
 
+/* How often it is looked who has hung up. */
+enum { LOOK_US = 90000 };
+
 void deadlines_init(struct deadlines *deadlines)
 {
     *deadlines = (struct deadlines){0};
@@ -96,19 +99,23 @@ static void send_timeout(const struct client *client)
 /* libmicrohttpd's edge-triggered epoll misses the end of a client that hangs up
  * right behind a part of its request, and would keep it until it times out.
  * Ended from our side too, the socket shows its end again. */
-static void show_end(const struct client *client)
+static void show_ends(struct deadlines *deadlines, int64_t now_us)
 {
     char byte;
-    if (client->phase <= CLIENT_RECEIVING &&
-        recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-        shutdown(client->fd, SHUT_RD);
+    if (now_us - deadlines->looked_us < LOOK_US)
+        return; /* a system call for each client */
+    deadlines->looked_us = now_us;
+    for (const struct client *client = deadlines->clients; client; client = client->next)
+        if (client->phase <= CLIENT_RECEIVING &&
+            recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+            shutdown(client->fd, SHUT_RD);
 }
 
 void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
 {
     pthread_mutex_lock(&deadlines->lock);
+    show_ends(deadlines, now_us);
     for (struct client *client = deadlines->clients; client; client = client->next) {
-        show_end(client);
         if (client->due_us > now_us || client->phase == CLIENT_EXPIRED)
             continue;
         /* The socket is libmicrohttpd's to close.  Shut down, it reads as ended

@@ -34,6 +34,7 @@ struct deadlines {
     pthread_mutex_t lock;
     struct client *clients;
     int is_tls; /* then nothing may be written past libmicrohttpd */
+    int64_t looked_us; /* deadlines_sweep()'s own */
 };
 
 void deadlines_init(struct deadlines *deadlines);

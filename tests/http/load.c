@@ -147,7 +147,7 @@ static void lose(struct load *load, struct connection *c, const char *why)
     become_idle(load, c);
 }
 
-static void send_rest(struct load *load, struct connection *c)
+static void send_rest(struct connection *c)
 {
     while (c->sent < c->request_nbytes) {
         ssize_t n = send(c->fd, c->request + c->sent, c->request_nbytes - c->sent, MSG_NOSIGNAL);
@@ -157,7 +157,6 @@ static void send_rest(struct load *load, struct connection *c)
             break; /* an answer may have come all the same: recv() tells */
         c->sent += (size_t)n;
     }
-    (void)load;
 }
 
 static void ask(struct load *load, struct connection *c, int64_t due_us)
@@ -175,7 +174,7 @@ static void ask(struct load *load, struct connection *c, int64_t due_us)
         lose(load, c, "cannot connect");
         return;
     }
-    send_rest(load, c);
+    send_rest(c);
 }
 
 /* ---- Answers ---------------------------------------------------------------- */
@@ -240,9 +239,11 @@ static void read_answer(struct load *load, struct connection *c)
         }
         c->n += (size_t)n;
         int status = c->state == WAITING ? complete_status(c) : 0;
-        if (status)
+        if (status) {
             take_answer(load, c, status);
-        else if (c->n == ANSWER_SIZE - 1)
+            return;
+        }
+        if (c->n == ANSWER_SIZE - 1)
             lose(load, c, "too long an answer");
     }
 }
@@ -255,9 +256,11 @@ static void handle_events(struct load *load, int timeout_ms)
     for (int i = 0; i < n; i++) {
         struct connection *c = events[i].data.ptr;
         if (c->fd >= 0 && c->state == WAITING)
-            send_rest(load, c);
+            send_rest(c);
         if (c->fd >= 0)
             read_answer(load, c);
+        if (c->state == IDLE && events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+            hang_up(c);
     }
 }
 
