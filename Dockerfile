@@ -11,9 +11,9 @@
 ARG VERSION=0.1.0
 ARG BASE=debian:bookworm-slim
 
-# BUILDPLATFORM is the machine that builds; where the builder does not set it,
-# "linux" means the same.
-FROM --platform=${BUILDPLATFORM:-linux} ${BASE} AS build
+# BUILDPLATFORM is the machine that builds; BuildKit sets it.  An older builder on
+# arm64 wants --build-arg BUILDPLATFORM=linux/arm64.
+FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BASE} AS build
 ARG TARGETARCH
 RUN set -eu; native=$(dpkg --print-architecture); arch=${TARGETARCH:-$native}; gcc=gcc; \
     if [ "$arch" != "$native" ]; then \

@@ -2,10 +2,10 @@
 # with-engine.sh COMMAND... - runs a command that needs a container engine, with
 # ENGINE set to one that works, or says aloud why it does not.
 #
-# A running Docker, or podman, is taken as it is.  With OWN_ENGINE=1, as in CI on
-# a plain Debian machine, root gets Debian's Docker (apt-get), started in a folder
-# of its own and stopped at the end; where no registry can be reached, the base
-# image is made with mmdebstrap from the Debian mirror.
+# A running Docker is taken as it is.  Else, with OWN_ENGINE=1, as in CI on a plain
+# Debian machine, root gets Debian's Docker (apt-get), started in a folder of its
+# own and stopped at the end; without, podman is taken.  Where no registry can be
+# reached, the base image is made with mmdebstrap from the Debian mirror.
 set -euo pipefail
 
 BASE=debian:bookworm-slim
@@ -69,17 +69,18 @@ bring_base() {
 name=$(basename "${@: -1}" .sh)-test
 if have_docker; then
     ENGINE=docker
-elif have_podman; then
-    ENGINE=podman
-elif [ -z "${OWN_ENGINE:-}" ]; then
-    skip "$name" "neither docker nor podman runs here (OWN_ENGINE=1 starts one, as root on Debian)"
-elif [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    skip "$name" "OWN_ENGINE=1 needs root and apt-get"
-else
+elif [ -n "${OWN_ENGINE:-}" ]; then
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+        skip "$name" "OWN_ENGINE=1 needs root and apt-get"
     install_docker >/dev/null || skip "$name" "Debian's docker.io cannot be installed"
     start_docker || skip "$name" "dockerd does not start here"
     ENGINE=docker
+elif have_podman; then
+    ENGINE=podman
+else
+    skip "$name" "neither docker nor podman runs here (OWN_ENGINE=1 starts one, as root on Debian)"
 fi
 export ENGINE
 bring_base || skip "$name" "the base image $BASE can neither be pulled nor made"
+"$ENGINE" run --rm $BASE true >/dev/null || skip "$name" "$ENGINE cannot run a container here"
 "$@"
