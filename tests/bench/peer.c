@@ -3,6 +3,7 @@
  */
 #include "peer.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,14 +31,12 @@ static void start(struct peer *p, const char *command, const char *weights, size
     snprintf(count, sizeof count, "%zu", threads);
     argv[2] = line;
     fflush(stdout);
-    if (pipe(to) != 0 || pipe(from) != 0 || (p->child = fork()) < 0)
+    /* No later peer may hold these open: closing is how one is told to end. */
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0 || (p->child = fork()) < 0)
         bench_die("cannot start another program");
     if (p->child == 0) {
-        if (dup2(to[0], 0) == 0 && dup2(from[1], 1) == 1) {
-            close(to[1]);
-            close(from[0]);
+        if (dup2(to[0], 0) == 0 && dup2(from[1], 1) == 1)
             execv("/bin/sh", argv);
-        }
         _exit(127);
     }
     close(to[0]);
