@@ -70,8 +70,9 @@ name=$(basename "${@: -1}" .sh)-test
 if have_docker; then
     ENGINE=docker
 elif [ -n "${OWN_ENGINE:-}" ]; then
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         skip "$name" "OWN_ENGINE=1 needs root and apt-get"
+    fi
     install_docker >/dev/null || skip "$name" "Debian's docker.io cannot be installed"
     start_docker || skip "$name" "dockerd does not start here"
     ENGINE=docker
