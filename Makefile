@@ -310,8 +310,11 @@ PACKAGES_DEPLOY = $(PACKAGES) git mandoc python3 shellcheck systemd yamllint \
 define install
 	@if ! command -v dpkg >/dev/null; then \
 	    echo "not a Debian system: make sure that you have the equivalents of: $(1)"; exit 0; fi; \
+	native=$$(dpkg --print-architecture); \
 	missing=$$(for p in $(1); do \
-	    dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || printf '%s ' $$p; done); \
+	    case $$p in *:*) arch=$${p#*:} ;; *) arch=$$native ;; esac; \
+	    dpkg-query -W -f '$${db:Status-Status} $${Architecture}\n' $$p 2>/dev/null | \
+	        grep -qE "^installed (all|$$arch)$$" || printf '%s ' $$p; done); \
 	[ -z "$$missing" ] && exit 0; \
 	echo "missing packages: $$missing"; echo "installing them with apt-get"; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
