@@ -441,10 +441,10 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
             load_capsule(cap[b], at[b].u + g * dims * KERNEL_LANES, dims);
         for (size_t je = 0; je < outputs; je++, w += dims * KERNEL_LANES)
             for (size_t q = 0; q < PER_LANE; q++) {
-                vec x[2];
-                for (size_t b = 0; b < images; b++)
-                    x[b] = vec_load(w + q * VEC) * cap[b][0].v[q];
-                for (size_t d = 1; d < dims; d++) {
+                /* From zero: two products to add would leave the compiler the
+                 * choice of which one to round, for one image and for two. */
+                vec x[2] = {vec_set(0), vec_set(0)};
+                for (size_t d = 0; d < dims; d++) {
                     const vec wd = vec_load(w + d * KERNEL_LANES + q * VEC);
                     for (size_t b = 0; b < images; b++)
                         x[b] += wd * cap[b][d].v[q];
