@@ -170,7 +170,7 @@ static void become_trainer(char *line, int out)
     dup2(out, 1);
     dup2(out, 2);
     if (chdir(folder) == 0) {
-        alarm(120);
+        alarm(600); /* an emulator takes ten times as long */
         execv(program, words);
     }
     _exit(127);

@@ -402,7 +402,8 @@ static void test_other_options(void **state)
     (void)state;
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
-                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1"};
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
+                                         "--distorted 0.5"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         expect(1, "other options", "train " NETWORK "--epochs 2 --out done --resume %s",
