@@ -1,7 +1,7 @@
 /*
- * outbox.h - answered requests on their way back to the network thread.
+ * outbox.h - answered requests on their way back to their network threads.
  *
- * Each resumed connection makes the network thread look at all that it has, so
+ * Each resumed connection makes its network thread look at all that it has, so
  * the answers of a batch are handed back together, not one by one.
  */
 #ifndef CAPSNETD_OUTBOX_H
@@ -27,8 +27,8 @@ void outbox_destroy(struct outbox *outbox);
  * when many or old ones lie there.  Thread-safe. */
 void outbox_add(struct outbox *outbox, struct request *request);
 
-/* Resumes the connections of all; from then on the requests are the network
- * thread's.  Thread-safe. */
+/* Resumes the connections of all; from then on the requests are their network
+ * threads'.  Thread-safe. */
 void outbox_flush(struct outbox *outbox);
 
 #endif

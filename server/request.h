@@ -2,9 +2,9 @@
  * request.h - one request on its way: bytes -> pictures -> digits -> batch ->
  * capsules -> JSON or PNG.
  *
- * Threads: a request belongs to one thread at a time.  The network thread
+ * Threads: a request belongs to one thread at a time.  A network thread
  * reads it and hands it to a worker, the worker to the batcher, the batcher to
- * a worker again, and that one back to the network thread.
+ * a worker again, and that one back to its network thread.
  */
 #ifndef CAPSNETD_REQUEST_H
 #define CAPSNETD_REQUEST_H

@@ -14,7 +14,7 @@ struct route {
     unsigned params;           /* PARAM_ flags that the query may hold */
     int always;                /* answers while loading and draining too */
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
-                          else on the network thread, and quick */
+                          else on a network thread, and quick */
     route_step finish; /* on a worker; NULL when begin answers */
 };
 

@@ -1,5 +1,5 @@
 /*
- * workers.h - threads that do what must not hold up the network thread:
+ * workers.h - threads that do what must not hold up the network threads:
  * decoding pictures, writing answers.
  *
  * Tasks run in the order in which they came.  The list is unbounded; what is

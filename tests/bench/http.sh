@@ -5,8 +5,10 @@
 # 8, 64 and 256 connections; right before and after each, the same network
 # without HTTP.  BENCH_ROUNDS times, BENCH_SECONDS each; medians are shown.  wrk
 # works on the same processors as the server: what it used is shown, and is
-# missing from the server's share.  So is what anybody else used: on a machine
-# that does other things the figures are worth nothing.
+# missing from the server's share.  Then 1 and 64 connections again with the last
+# processor for wrk, and the others for server and engine: clients are mostly
+# other machines.  What anybody else used is missing too: on a machine that does
+# other things the figures are worth nothing.
 set -eu
 build=$1 weights=$2
 seconds=${BENCH_SECONDS:-3} rounds=${BENCH_ROUNDS:-3} precision=${BENCH_PRECISION:-f32}
@@ -23,16 +25,21 @@ wrk.headers["Content-Type"] = "image/png"
 LUA
 export BENCH_PNG="${BENCH_PNG:-tests/digits/digit-7.png}"
 
-# shellcheck disable=SC2086 # BENCH_FLAGS are words
-"$build/capsnetd" --listen 127.0.0.1:0 --weights "$weights" --precision "$precision" \
-    --log-level error ${BENCH_FLAGS-} > "$folder/line" &
-server=$!
-for _ in $(seq 300); do
-    grep -q http:// "$folder/line" && break
-    kill -0 "$server" || exit 1
-    sleep 0.1
-done
-url=$(grep -o 'http://[0-9.:]*' "$folder/line")
+last=$(($(nproc) - 1))
+server_cpus=0-$last wrk_cpus=0-$last
+
+start_server() {
+    # shellcheck disable=SC2086 # BENCH_FLAGS are words
+    taskset -c "$server_cpus" "$build/capsnetd" --listen 127.0.0.1:0 --weights "$weights" \
+        --precision "$precision" --log-level error ${BENCH_FLAGS-} > "$folder/line" &
+    server=$!
+    for _ in $(seq 300); do
+        grep -q http:// "$folder/line" && break
+        kill -0 "$server" || exit 1
+        sleep 0.1
+    done
+    url=$(grep -o 'http://[0-9.:]*' "$folder/line")
+}
 
 # The server's processor time so far in us, by kind of thread: network, workers
 # (decode, normalise, JSON), engine.
@@ -47,7 +54,9 @@ machine_cpu() {
     awk -v hz="$(getconf CLK_TCK)" '/^cpu /{ print ($2 + $3 + $4 + $7 + $8) / hz * 1e6 }' /proc/stat
 }
 # The engine: images/s in batches of $1.
-engine() { "$build/tests/bench/engine" "$weights" "$precision" "$1" "${2-1}"; }
+engine() {
+    taskset -c "$server_cpus" "$build/tests/bench/engine" "$weights" "$precision" "$1" "${2-1}"
+}
 
 # One line for the table: a round at $1 connections.
 measure() {
@@ -57,7 +66,7 @@ measure() {
     local cpu_before cpu_after machine_before machine_after
     cpu_before=$(server_cpu) machine_before=$(machine_cpu)
     # time -p of a subshell counts wrk alone: the server is not its child.
-    { time -p wrk -t1 -c"$connections" -d"${seconds}s" --latency -s "$folder/post.lua" \
+    { time -p taskset -c "$wrk_cpus" wrk -t1 -c"$connections" -d"${seconds}s" --latency -s "$folder/post.lua" \
         "$url/classify" > "$folder/wrk"; } 2> "$folder/time"
     cpu_after=$(server_cpu) machine_after=$(machine_cpu)
     after=$(engine $batch)
@@ -86,40 +95,53 @@ measure() {
         /Non-2xx/ { bad = $NF }' "$folder/wrk" "$folder/time" "$folder/cpu"
 }
 
+# Rounds at each of these numbers of connections, and the table of their medians.
+table() {
+    for _ in $(seq "$rounds"); do
+        for connections in "$@"; do
+            measure "$connections"
+        done
+    done > "$folder/rounds"
+    awk -v order="$*" '
+        function median(c, k,    v, i, j, n, t) {
+            n = count[c]
+            for (i = 1; i <= n; i++) v[i] = value[c, k, i]
+            for (i = 1; i <= n; i++)
+                for (j = i + 1; j <= n; j++)
+                    if (v[j] < v[i]) { t = v[i]; v[i] = v[j]; v[j] = t }
+            return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+        }
+        { c = $1; i = ++count[c]; for (k = 2; k <= NF; k++) value[c, k, i] = $k }
+        END {
+            printf "%11s %10s %7s %6s %7s %7s %7s | %7s %7s %7s %6s | %6s\n", "connections",
+                "requests/s", "engine", "share", "p50 ms", "p99 ms", "not 200", "network",
+                "workers", "engine", "wrk", "others"
+            n = split(order, all)
+            for (o = 1; o <= n; o++) {
+                c = all[o]
+                printf "%11d %10.0f %7.0f %5.0f%% %7.2f %7.2f %7d | %7.1f %7.1f %7.0f %6.1f | %6.2f\n",
+                    c, median(c, 2), median(c, 3), median(c, 4), median(c, 5), median(c, 6),
+                    median(c, 7), median(c, 8), median(c, 9), median(c, 10), median(c, 11),
+                    median(c, 12)
+            }
+            printf "at 1 connection the service adds %.2f ms to the engine'\''s batch of 1\n",
+                median(1, 13)
+        }' "$folder/rounds"
+}
+
 echo "== the engine alone ($(nproc) CPUs)"
 "$build/tests/bench/engine" "$weights" "$precision"
 for batch in 1 8 16 32 64; do
     echo "batch $batch: $(engine $batch 2) images/s"
 done
 echo "== over HTTP: wrk, one thread, $rounds rounds of $seconds s, medians; $BENCH_PNG"
-for _ in $(seq "$rounds"); do
-    for connections in 1 8 64 256; do
-        measure $connections
-    done
-done > "$folder/rounds"
 echo "   engine: images/s right before and after, in batches of 64 (1 for 1 connection)"
 echo "   CPU: us a request; workers: decode, normalise, JSON; others: CPUs used by other programs"
-awk '
-    function median(c, k,    v, i, j, n, t) {
-        n = count[c]
-        for (i = 1; i <= n; i++) v[i] = value[c, k, i]
-        for (i = 1; i <= n; i++)
-            for (j = i + 1; j <= n; j++)
-                if (v[j] < v[i]) { t = v[i]; v[i] = v[j]; v[j] = t }
-        return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-    }
-    { c = $1; i = ++count[c]; for (k = 2; k <= NF; k++) value[c, k, i] = $k }
-    END {
-        printf "%11s %10s %7s %6s %7s %7s %7s | %7s %7s %7s %6s | %6s\n", "connections",
-            "requests/s", "engine", "share", "p50 ms", "p99 ms", "not 200", "network", "workers",
-            "engine", "wrk", "others"
-        split("1 8 64 256", order)
-        for (o = 1; o <= 4; o++) {
-            c = order[o]
-            printf "%11d %10.0f %7.0f %5.0f%% %7.2f %7.2f %7d | %7.1f %7.1f %7.0f %6.1f | %6.2f\n", c,
-                median(c, 2), median(c, 3), median(c, 4), median(c, 5), median(c, 6), median(c, 7),
-                median(c, 8), median(c, 9), median(c, 10), median(c, 11), median(c, 12)
-        }
-        printf "at 1 connection the service adds %.2f ms to the engine'\''s batch of 1\n",
-            median(1, 13)
-    }' "$folder/rounds"
+start_server
+table 1 8 64 256
+[ "$last" -gt 0 ] || exit 0
+kill "$server" && wait "$server" || exit 1
+server_cpus=0-$((last - 1)) wrk_cpus=$last
+echo "== the same, server and engine on CPU $server_cpus, wrk on CPU $wrk_cpus"
+start_server
+table 1 64
