@@ -147,10 +147,13 @@ check-mpi:
 STAGE1 := --epochs 34 --holdout 5000 --seed 1 --shift 2 --rotate 12 --zoom 0.1 --shear 0.1 --elastic 1.2
 STAGE2 := --epochs 18 --holdout 5000 --seed 3 --rate 0.0005 --alpha 0.0005 --shift 2 --distorted 0.6 \
           --rotate 12 --zoom 0.12 --shear 0.12 --elastic 1.2 --stroke 0.2
+STAGE3 := --epochs 36 --holdout 5000 --seed 4 --batch 64 --rate 0.0006 --ema 0.9995 --alpha 0.0005 --shift 2 \
+          --distorted 0.85 --rotate 15 --zoom 0.15 --shear 0.2 --elastic 1.5 --stroke 0.25
 train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(BUILD)/capsnet-train train --data $(DATA) --out $(BUILD)/first.safetensors $(STAGE1)
-	$(BUILD)/capsnet-train train --data $(DATA) --out $(WEIGHTS) --init $(BUILD)/first.safetensors --test $(STAGE2)
+	$(BUILD)/capsnet-train train --data $(DATA) --out $(BUILD)/second.safetensors --init $(BUILD)/first.safetensors $(STAGE2)
+	$(BUILD)/capsnet-train train --data $(DATA) --out $(WEIGHTS) --init $(BUILD)/second.safetensors --test $(STAGE3)
 
 bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
