@@ -66,8 +66,8 @@ measure() {
     local cpu_before cpu_after machine_before machine_after
     cpu_before=$(server_cpu) machine_before=$(machine_cpu)
     # time -p of a subshell counts wrk alone: the server is not its child.
-    { time -p taskset -c "$wrk_cpus" wrk -t1 -c"$connections" -d"${seconds}s" --latency -s "$folder/post.lua" \
-        "$url/classify" > "$folder/wrk"; } 2> "$folder/time"
+    { time -p taskset -c "$wrk_cpus" wrk -t1 -c"$connections" -d"${seconds}s" --latency \
+        -s "$folder/post.lua" "$url/classify" > "$folder/wrk"; } 2> "$folder/time"
     cpu_after=$(server_cpu) machine_after=$(machine_cpu)
     after=$(engine $batch)
     echo "$cpu_before $cpu_after $machine_before $machine_after $before $after" > "$folder/cpu"

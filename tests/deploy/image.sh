@@ -296,7 +296,7 @@ PYTHON
     mkdir "$folder/work" && chmod 777 "$folder/work" && chmod -R a+rX "$folder"
     check "the trainer trains, read-only but for its folder" "$ENGINE" run --rm "${HARDENED[@]}" \
         -v "$folder/data:/data:ro" -v "$folder/work:/work" "$TRAINER" train --data /data \
-        --out /work/small.safetensors --epochs 1 --batch 16 --conv1 8 --types 2 --hidden1 16 --hidden2 16
+        --out small.safetensors --epochs 1 --batch 16 --conv1 8 --types 2 --hidden1 16 --hidden2 16
     id=$("$ENGINE" run -d -p 127.0.0.1::8080 "${HARDENED[@]}" -v "$folder/work:/w:ro" \
         "$IMAGE" --weights /w/small.safetensors) && containers+=("$id")
     url=http://$("$ENGINE" port "$id" 8080 | head -1)

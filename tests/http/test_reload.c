@@ -190,7 +190,6 @@ static void a_bad_file_keeps_the_old_model(void **state)
     server_stop(server);
 }
 
-/* Every file and every thread of a replaced engine is given back. */
 static size_t count_threads(const struct server *server)
 {
     char path[60];
@@ -203,6 +202,7 @@ static size_t count_threads(const struct server *server)
     return n;
 }
 
+/* Every file and every thread of a replaced engine is given back. */
 static void nothing_is_left_behind(void **state)
 {
     (void)state;
