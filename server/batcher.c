@@ -26,6 +26,13 @@
  * batch, and one large picture does not hold up the others. */
 enum { GATHER_US = 500 };
 
+/* Who was answered just now asks again soon, if his is a program that asks all
+ * the time: after a batch, the next one waits until as many jobs are there as
+ * were in the last one or waited behind it, but for no longer than this share of
+ * the time that the last one took.  It is never waited for after a pause, or for
+ * a client who is alone. */
+enum { COMPANY_SHARE = 6 };
+
 /* A run of one job's images within a batch. */
 struct slice {
     struct job *job;
@@ -43,6 +50,9 @@ struct batcher {
     struct job *head, **tail;
     size_t admitted; /* requests that have not submitted or withdrawn yet */
     size_t listed;   /* images (or jobs without any) in the list */
+    size_t jobs;     /* in the list */
+    size_t goal;     /* jobs that the next batch waits for, */
+    int64_t goal_us; /* until then */
     int stopping;
     pthread_t thread;
     int started;
@@ -65,6 +75,7 @@ static size_t places(const struct job *job)
 static void drop_head(struct batcher *b)
 {
     b->head = b->head->next;
+    b->jobs--;
     if (!b->head)
         b->tail = &b->head;
 }
@@ -164,16 +175,20 @@ static void run_decode(struct batcher *b, float **destinations)
     flush_pictures(b, destinations, n);
 }
 
-static void finish_jobs(struct batcher *b)
+/* Returns how many were done. */
+static size_t finish_jobs(struct batcher *b)
 {
     int64_t now = clock_us();
+    size_t n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
         struct job *job = b->slices[i].job;
         if (b->slices[i].first + b->slices[i].count < job->n_images)
             continue;
+        n++;
         job->done_us = now;
         job->done(job); /* the job may be gone after this */
     }
+    return n;
 }
 
 /* Waits until a batch is worth running.  Called with the lock; 0 to stop. */
@@ -184,11 +199,17 @@ static int wait_for_work(struct batcher *b)
     if (!b->head)
         return 0;
     while (b->listed < b->max_batch && !b->stopping) {
+        const int64_t now = clock_us();
         size_t delay_us = b->delay_us < GATHER_US && b->admitted ? GATHER_US : b->delay_us;
         int64_t until = b->head->queued_us + (int64_t)delay_us;
-        struct timespec when = {until / 1000000, until % 1000000 * 1000};
-        if (!delay_us || pthread_cond_timedwait(&b->changed, &b->lock, &when) != 0)
+        if (now >= b->goal_us)
+            b->goal = 0;
+        if (b->jobs < b->goal && until < b->goal_us)
+            until = b->goal_us;
+        if (now >= until)
             break;
+        struct timespec when = {until / 1000000, until % 1000000 * 1000};
+        pthread_cond_timedwait(&b->changed, &b->lock, &when);
     }
     return 1;
 }
@@ -197,7 +218,7 @@ static int wait_for_work(struct batcher *b)
  * lock, after `listed` or `admitted` has changed. */
 static void tell(struct batcher *b, int is_first)
 {
-    if (is_first || !b->admitted || b->listed >= b->max_batch)
+    if (is_first || b->listed >= b->max_batch || (!b->admitted && b->jobs >= b->goal))
         pthread_cond_signal(&b->changed);
 }
 
@@ -210,10 +231,14 @@ static void *work(void *argument)
     while (wait_for_work(b)) {
         take_batch(b);
         pthread_mutex_unlock(&b->lock);
+        const int64_t start = clock_us();
         run_forward(b);
         run_decode(b, destinations);
-        finish_jobs(b);
+        const int64_t end = clock_us();
+        const size_t n = finish_jobs(b);
         pthread_mutex_lock(&b->lock);
+        b->goal = n + b->jobs + b->admitted;
+        b->goal_us = end + (end - start) / COMPANY_SHARE;
     }
     pthread_mutex_unlock(&b->lock);
     return NULL;
@@ -320,6 +345,7 @@ int batcher_submit(struct batcher *b, struct job *job)
         int is_first = !b->head;
         b->admitted--;
         b->listed += places(job);
+        b->jobs++;
         *b->tail = job;
         b->tail = &job->next;
         tell(b, is_first);

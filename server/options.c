@@ -24,11 +24,9 @@ static const struct option OPTIONS[] = {
      "trained weights, a safetensors file"},
     {"threads", "N", NULL, AT(threads), 1, 1024,
      "threads that compute (default: the CPUs this process may use)"},
-    /* Half of what 64 clients send: while one batch is computed, the answers and
-     * the next requests of the other travel.  The engine is as fast as with 64. */
-    {"max-batch", "N", "32", AT(max_batch), 1, 1024, "most images in one forward pass"},
+    {"max-batch", "N", "64", AT(max_batch), 1, 1024, "most images in one forward pass"},
     {"batch-delay-us", "N", "0", AT(batch_delay_us), 0, 10000000,
-     "microseconds that a batch waits for more images"},
+     "microseconds that a batch waits for any more images"},
     {"queue", "N", "256", AT(queue), 1, 1000000,
      "images that may wait; when so many do, requests get 503"},
     {"queue-deadline-ms", "N", "10000", AT(queue_deadline_ms), 1, DAY_S * (size_t)1000,

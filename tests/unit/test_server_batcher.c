@@ -225,6 +225,54 @@ static void waiting_images_share_a_batch(void **state)
     batcher_free(batcher);
 }
 
+static void submit(struct batcher *batcher, struct job *job)
+{
+    assert_true(batcher_admit(batcher));
+    assert_true(batcher_submit(batcher, job));
+}
+
+/* Behind a long batch one job waits, and the client of the long one comes again
+ * at once.  Returns whether the two became one batch; a third, alone after that,
+ * must not have waited for anybody. */
+static int company_is_waited_for(struct batcher *batcher)
+{
+    enum { LONG = 1024 };
+    struct job *first = new_job(LONG, 1, 1), *waiting = new_job(1, 1, 2);
+    struct job *again = new_job(1, 1, 3), *alone = new_job(1, 1, 4);
+    submit(batcher, first);
+    usleep(1000); /* it is being computed */
+    submit(batcher, waiting);
+    sem_wait(&done);
+    const int64_t longest_us = (first->done_us - first->started_us) / 6;
+    usleep((useconds_t)longest_us / 4); /* an answer on its way there and back */
+    submit(batcher, again);
+    sem_wait(&done);
+    sem_wait(&done);
+    usleep((useconds_t)longest_us); /* a pause ends all waiting */
+    submit(batcher, alone);
+    sem_wait(&done);
+    int is_one = again->started_us == waiting->started_us &&
+                 waiting->started_us - first->done_us < 2 * longest_us &&
+                 alone->started_us - alone->queued_us < longest_us;
+    free_job(first);
+    free_job(waiting);
+    free_job(again);
+    free_job(alone);
+    return is_one;
+}
+
+static void clients_who_come_again_share_a_batch(void **state)
+{
+    (void)state;
+    struct batcher *batcher = make(1024, 10000, 0);
+    sem_init(&done, 0, 0);
+    int n = 0;
+    for (int i = 0; i < 5; i++) /* a busy machine may spoil some */
+        n += company_is_waited_for(batcher);
+    batcher_free(batcher);
+    assert_in_range(n, 2, 5);
+}
+
 /* ---- Workers --------------------------------------------------------------- */
 
 struct counted {
@@ -348,6 +396,7 @@ int main(void)
         cmocka_unit_test(jobs_of_every_size_come_back_whole),
         cmocka_unit_test(a_full_queue_admits_nobody),
         cmocka_unit_test(waiting_images_share_a_batch),
+        cmocka_unit_test(clients_who_come_again_share_a_batch),
         cmocka_unit_test(late_jobs_are_not_computed),
         cmocka_unit_test(every_task_runs_once),
         cmocka_unit_test(only_the_late_are_cut_off),

@@ -37,7 +37,7 @@ static void flag_beats_variable_beats_default(void **state)
     assert_string_equal(o.weights, "weights/capsnet-mnist.safetensors");
     assert_null(o.cpu_level);
     assert_int_equal(o.threads, 0);
-    assert_int_equal(o.max_batch, 32);
+    assert_int_equal(o.max_batch, 64);
     assert_int_equal(o.batch_delay_us, 0);
     assert_int_equal(o.max_body_bytes, 16777216);
     assert_int_equal(o.max_images, 64);
