@@ -47,7 +47,7 @@ enum capsnet_status run_pictures(const struct trainer *t, struct capsnet_error *
         return status;
     /* Images that were not trained on, where there are any. */
     if (t->n_holdout)
-        status = sheet_of_classes(&picture, t->ws, &t->data, t->split + t->n_train, t->n_holdout,
+        status = sheet_of_classes(&picture, t->ws, &t->data, t->split + t->n_train + t->n_skipped, t->n_holdout,
                                   error);
     else if (t->test.n)
         status = sheet_of_classes(&picture, t->ws, &t->test, NULL, 0, error);

@@ -234,6 +234,38 @@ static enum capsnet_status set_parameters(struct trainer *t, struct capsnet_erro
     return CAPSNET_OK;
 }
 
+/* Moves the training images that the weights misread behind those that remain.
+ * In a network that was trained on distorted images, and so learned few by
+ * heart, most of them are mislabelled; and as the loss falls, what is left of
+ * it is theirs (on learning with noisy labels: Northcutt, Jiang, Chuang, JAIR
+ * 2021). */
+static enum capsnet_status skip_misread(struct trainer *t, struct capsnet_error *error)
+{
+    struct evaluation e;
+    uint32_t *misread = t->order; /* not in use yet */
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    enum capsnet_status status = evaluate(&e, t->ws, &t->data, t->split, t->n_train, error);
+    if (status != CAPSNET_OK)
+        return status;
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_train; i++) {
+        const uint32_t image = t->split[i];
+        if (e.answers[i] == t->data.labels[image])
+            t->split[kept++] = image;
+        else
+            misread[t->n_skipped++] = image;
+    }
+    t->n_train = kept;
+    memcpy(t->split + kept, misread, t->n_skipped * sizeof *misread);
+    evaluation_free(&e);
+    if (kept)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "%.200s reads none of the training images right: --skip-misread leaves none",
+             t->options->init);
+    return CAPSNET_ERR_ARGUMENT;
+}
+
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -276,7 +308,11 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
         !t->targets || !t->scratch || !t->lengths || !t->poses || !t->labels || !t->others ||
         !t->history)
         return no_memory(error);
-    return o->resume ? checkpoint_load(t, error) : set_parameters(t, error);
+    if (!o->resume || o->skip_misread)
+        status = set_parameters(t, error);
+    if (status == CAPSNET_OK && o->skip_misread)
+        status = skip_misread(t, error);
+    return status == CAPSNET_OK && o->resume ? checkpoint_load(t, error) : status;
 }
 
 static void tear_down(struct trainer *t)
@@ -341,6 +377,8 @@ static void fill_image(void *context, size_t i, size_t thread)
                       random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, from));
         augment_overlay(image, other, pixels);
     }
+    augment_erase(image, &t->data, augmentation.erase,
+                  random_stream(seed, RANDOM_ERASE, t->epoch, from));
     t->labels[i] = t->data.labels[from];
     t->others[i] = t->data.labels[partner];
 }
@@ -434,7 +472,7 @@ static enum capsnet_status evaluate_holdout(struct trainer *t, struct evaluation
 {
     swap_average(t);
     enum capsnet_status status =
-        evaluate(e, t->ws, &t->data, t->split + t->n_train, t->n_holdout, error);
+        evaluate(e, t->ws, &t->data, t->split + t->n_train + t->n_skipped, t->n_holdout, error);
     swap_average(t);
     return status;
 }
@@ -564,7 +602,7 @@ static void round_parameters(struct capsnet_model *model, enum safetensors_dtype
  * they are when none were held out. */
 static enum capsnet_status measure_known(struct trainer *t, struct capsnet_error *error)
 {
-    const size_t first = t->n_holdout ? t->n_train : 0;
+    const size_t first = t->n_holdout ? t->n_train + t->n_skipped : 0;
     t->model->known.error_threshold = t->options->error_threshold;
     if (!isnan(t->options->error_threshold))
         return CAPSNET_OK;
@@ -618,7 +656,7 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
         return status;
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    split_describe(images, sizeof images, t->n_train, t->n_holdout);
+    split_describe(images, sizeof images, t->n_train + t->n_skipped, t->n_holdout);
     const char *source = isnan(o->error_threshold) ? calibrate_source(t->n_holdout) : "given";
     snprintf(test, sizeof test, "%zu of %zu", wrong, n);
     struct safetensors_metadata extra[6] = {
@@ -651,8 +689,11 @@ static enum capsnet_status check_ranks(const struct trainer *t, struct capsnet_e
 
 static void print_start(const struct trainer *t)
 {
-    printf("%zu parameters, %zu training images, %zu held out, ",
-           capsnet_model_parameters(t->model), t->n_train, t->n_holdout);
+    printf("%zu parameters, %zu training images, ", capsnet_model_parameters(t->model),
+           t->n_train);
+    if (t->n_skipped)
+        printf("%zu skipped that --init misread, ", t->n_skipped);
+    printf("%zu held out, ", t->n_holdout);
     if (ranks_count() > 1)
         printf("%zu processes of ", ranks_count());
     printf("%zu threads, %s\n", t->options->threads, capsnet_model_cpu_level(t->model));

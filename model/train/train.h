@@ -11,7 +11,7 @@ struct train_options {
     const char *init; /* a weights file to start from, or NULL */
     const char *data, *out, *checkpoint, *log, *name, *labels, *cpu_level;
     const char *command; /* how the program was called, for the file */
-    int resume, test, no_pictures;
+    int skip_misread, resume, test, no_pictures;
     size_t epochs, batch, holdout, limit, threads;
     uint64_t seed;
     float rate, final_rate; /* Adam's, cosine from the one to the other */

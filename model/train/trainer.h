@@ -19,8 +19,8 @@ struct epoch_sums {
 struct trainer {
     const struct train_options *options;
     struct dataset data, test; /* test: empty without --test */
-    uint32_t *split;          /* [data.n] training images, then held-out ones */
-    size_t n_train, n_holdout;
+    uint32_t *split;          /* [data.n] training images, skipped ones, held-out ones */
+    size_t n_train, n_skipped, n_holdout;
     uint32_t *order;          /* [n_train] this epoch's */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;

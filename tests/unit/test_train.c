@@ -312,8 +312,28 @@ static void test_init(void **state)
     expect(1, "none: ", "train " NETWORK "--epochs 1 --out x --init none");
 }
 
-/* Strokes and pairs are drawn from the seed like all else, on any number of
- * threads, and both change the run. */
+/* What the first weights misread is skipped, whatever is resumed; the held-out
+ * images stay the same. */
+static void test_skip_misread(void **state)
+{
+    (void)state;
+    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first --holdout 50");
+    expect(0, "skipped that --init misread, 50 held out",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --skip-misread");
+    expect(0, "wrote all", "train " NETWORK "--epochs 2 --out all --holdout 50 --init first");
+    assert_false(same_run("all", "skip"));
+    move("skip", "again");
+    expect(0, "skipped that --init misread",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --skip-misread --resume");
+    assert_true(same_run("skip", "again"));
+    expect(1, "other options",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --resume");
+    expect(0, "held-out", "calibrate skip --data .");
+    expect(2, "--skip-misread needs --init", "train " NETWORK "--epochs 1 --out x --skip-misread");
+}
+
+/* Strokes, erased squares and pairs are drawn from the seed like all else, on any number of
+ * threads, and all change the run. */
 static void test_pairs(void **state)
 {
     (void)state;
@@ -321,7 +341,9 @@ static void test_pairs(void **state)
     expect(0, "wrote pairs", "train " NETWORK "--epochs 2 --out pairs --pairs 0.5");
     expect(0, "wrote stroke", "train " NETWORK "--epochs 2 --out stroke --stroke 0.5");
     assert_false(same_run("plain", "pairs"));
+    expect(0, "wrote erase", "train " NETWORK "--epochs 2 --out erase --erase 6");
     assert_false(same_run("plain", "stroke"));
+    assert_false(same_run("plain", "erase"));
     for (unsigned threads = 1; threads <= 3; threads += 2) {
         expect(0, "wrote other",
                "train " NETWORK "--epochs 2 --out other --pairs 0.5 --threads %u", threads);
@@ -402,7 +424,7 @@ static void test_other_options(void **state)
     (void)state;
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
-                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--erase 3", "--pairs 0.1",
                                          "--distorted 0.5"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -575,7 +597,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns),      cmocka_unit_test(test_eval),
         cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
-        cmocka_unit_test(test_pairs),       cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_highest_rate),
