@@ -108,7 +108,8 @@ static void escape(char *escaped, const char *text)
 void log_request(const struct request *r, unsigned status, int is_complete)
 {
     char method[3 * sizeof r->method], target[3 * sizeof r->target], when[WHEN_SIZE];
-    enum log_level level = status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
+    /* 503 is said to too many clients at once, or while starting and ending: no fault. */
+    enum log_level level = status >= 500 && status != 503 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
     const struct job *job = &r->job;
     const double decode = (double)r->decode_us / 1e3, queue = (double)r->queue_us / 1e3,
                  infer = (double)(job->done_us - job->started_us) / 1e3,

@@ -154,17 +154,6 @@ void augment_overlay(float *out, const float *other, size_t n)
         out[p] = fminf(1, out[p] + other[p]);
 }
 
-void augment_erase(float *image, const struct dataset *data, int side, struct random r)
-{
-    const size_t size = random_below(&r, (uint64_t)side + 1);
-    const size_t top = random_below(&r, data->height), left = random_below(&r, data->width);
-    const size_t bottom = top + size < data->height ? top + size : data->height;
-    const size_t right = left + size < data->width ? left + size : data->width;
-    for (size_t y = top; y < bottom; y++)
-        memset(image + (y * data->width + left) * data->channels, 0,
-               (right - left) * data->channels * sizeof *image);
-}
-
 void augment_image(float *out, float *scratch, const struct dataset *data, size_t i,
                    const struct augmentation *g, struct random r)
 {

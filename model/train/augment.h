@@ -17,7 +17,6 @@ struct augmentation {
     float shear;        /* share of the height, each way */
     float elastic;      /* pixels: the size of smooth local displacements */
     float stroke;       /* 0 to 1: how far strokes grow or shrink by a pixel each side */
-    int erase;          /* pixels: side of the largest square that is blanked */
 };
 
 /* Image i of the data set, changed, as floats 0 to 1.
@@ -28,10 +27,5 @@ void augment_image(float *out, float *scratch, const struct dataset *data, size_
 /* A picture with another one on top: out = min(1, out + other), n floats (as
  * the paper's MultiMNIST, section 6). */
 void augment_overlay(float *out, const float *other, size_t n);
-
-/* Blanks a square of 0 to side pixels a side, anywhere in an image of the data
- * set (Zhong, Zheng, Kang, Li, Yang, "Random erasing data augmentation", AAAI
- * 2020).  image: [height][width][channels].  r is used up. */
-void augment_erase(float *image, const struct dataset *data, int side, struct random r);
 
 #endif

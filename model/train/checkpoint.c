@@ -20,12 +20,12 @@ static void options_text(const struct trainer *t, char *text, size_t size)
     snprintf(text, size,
              "images %zu, held out %zu, epochs %zu, batch %zu, seed %" PRIu64 ", rate %a to %a, "
              "warm-up %zu, ema %a, alpha %a, shift %d, distorted %a, rotate %a, zoom %a, shear %a, elastic %a, "
-             "stroke %a, erase %d, pairs %a, skip misread %d",
+             "stroke %a, pairs %a, skip misread %d",
              t->data.n, o->holdout, o->epochs, o->batch, o->seed, (double)o->rate,
              (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha, g->shift,
              (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
-             (double)g->elastic, (double)g->stroke, g->erase,
-             (double)o->pairs, o->skip_misread);
+             (double)g->elastic, (double)g->stroke, (double)o->pairs,
+             o->skip_misread);
 }
 
 /* The figures of every epoch done, three numbers each; malloc'd, NULL without

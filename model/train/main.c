@@ -88,7 +88,7 @@ static int train_command(int argc, char **argv)
                   .primary_stride = 2, .primary_types = 32, .primary_dims = 8, .pose_dims = 16,
                   .routing_iterations = 3, .decoder_hidden = {512, 1024}},
     };
-    size_t seed = 1, shift = 2, erase = 0;
+    size_t seed = 1, shift = 2;
     const char *dtype = "f16";
     const struct option_entry table[] = {
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
@@ -117,7 +117,6 @@ static int train_command(int argc, char **argv)
         {"shear", "X", OPTION_FLOAT, &o.augmentation.shear, 0, 1, "augmentation: share of the height each way"},
         {"elastic", "X", OPTION_FLOAT, &o.augmentation.elastic, 0, 16, "augmentation: local displacement in pixels"},
         {"stroke", "X", OPTION_FLOAT, &o.augmentation.stroke, 0, 1, "augmentation: strokes grow or shrink by up to that many pixels each side"},
-        {"erase", "N", OPTION_SIZE, &erase, 0, 64, "augmentation: a square of up to N x N pixels is blanked; the decoder learns to fill it"},
         {"pairs", "X", OPTION_FLOAT, &o.pairs, 0, 1, "share of images with a digit of another class on top"},
         {"conv1", "N", OPTION_SIZE, &o.shape.conv1_channels, 1, 1024, "channels of conv1"},
         {"types", "N", OPTION_SIZE, &o.shape.primary_types, 1, 256, "primary capsule types"},
@@ -141,7 +140,6 @@ static int train_command(int argc, char **argv)
     o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
     o.seed = seed;
     o.augmentation.shift = (int)shift;
-    o.augmentation.erase = (int)erase;
     if (o.skip_misread && !o.init) {
         fputs("capsnet-train: --skip-misread needs --init, the weights that read the images\n", stderr);
         return 2;

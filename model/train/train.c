@@ -377,8 +377,6 @@ static void fill_image(void *context, size_t i, size_t thread)
                       random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, from));
         augment_overlay(image, other, pixels);
     }
-    augment_erase(image, &t->data, augmentation.erase,
-                  random_stream(seed, RANDOM_ERASE, t->epoch, from));
     t->labels[i] = t->data.labels[from];
     t->others[i] = t->data.labels[partner];
 }

@@ -55,44 +55,6 @@ static void test_shift(void **state)
         assert_in_range(seen[i / 5][i % 5], 15, 80); /* 40 each, give or take */
 }
 
-/* One square of up to so many pixels a side is blanked, in all channels, the
- * rest stays; the picture's border cuts some. */
-static void test_erase(void **state)
-{
-    (void)state;
-    uint8_t pixels[PIXELS];
-    struct dataset data = dot(pixels, 4, 4);
-    unsigned sizes[SIDE + 1] = {0}, corner = 0;
-    for (uint64_t i = 0; i < 2000; i++) {
-        float image[PIXELS];
-        for (size_t p = 0; p < PIXELS; p++)
-            image[p] = 0.5f;
-        augment_erase(image, &data, 3, random_stream(1, RANDOM_ERASE, 0, i));
-        size_t blank = 0, top = SIDE, left = SIDE, bottom = 0, right = 0;
-        for (size_t p = 0; p < PIXELS; p++)
-            if (image[p] == 0) {
-                const size_t y = p / CHANNELS / SIDE, x = p / CHANNELS % SIDE;
-                blank++;
-                top = y < top ? y : top;
-                left = x < left ? x : left;
-                bottom = y + 1 > bottom ? y + 1 : bottom;
-                right = x + 1 > right ? x + 1 : right;
-            } else {
-                assert_true(image[p] == 0.5f);
-            }
-        const size_t height = blank ? bottom - top : 0, width = blank ? right - left : 0;
-        assert_int_equal(blank, height * width * CHANNELS);
-        assert_true(height == width || bottom == SIDE || right == SIDE);
-        assert_in_range(height, 0, 3);
-        assert_in_range(width, 0, 3);
-        sizes[height > width ? height : width]++;
-        corner += blank && image[PIXELS - 1] == 0;
-    }
-    for (size_t size = 0; size <= 3; size++)
-        assert_in_range(sizes[size], 400, 600); /* about 500 each */
-    assert_in_range(corner, 20, 150);           /* the last pixel too */
-}
-
 /* A growing dot lights its four neighbours, a shrinking one fades; at the
  * border nothing is read from outside. */
 static void test_stroke(void **state)
@@ -191,7 +153,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shift),
-        cmocka_unit_test(test_erase),
         cmocka_unit_test(test_stroke),
         cmocka_unit_test(test_share_distorted),
         cmocka_unit_test(test_sharp),

@@ -332,8 +332,8 @@ static void test_skip_misread(void **state)
     expect(2, "--skip-misread needs --init", "train " NETWORK "--epochs 1 --out x --skip-misread");
 }
 
-/* Strokes, erased squares and pairs are drawn from the seed like all else, on any number of
- * threads, and all change the run. */
+/* Strokes and pairs are drawn from the seed like all else, on any number of
+ * threads, and both change the run. */
 static void test_pairs(void **state)
 {
     (void)state;
@@ -341,9 +341,7 @@ static void test_pairs(void **state)
     expect(0, "wrote pairs", "train " NETWORK "--epochs 2 --out pairs --pairs 0.5");
     expect(0, "wrote stroke", "train " NETWORK "--epochs 2 --out stroke --stroke 0.5");
     assert_false(same_run("plain", "pairs"));
-    expect(0, "wrote erase", "train " NETWORK "--epochs 2 --out erase --erase 6");
     assert_false(same_run("plain", "stroke"));
-    assert_false(same_run("plain", "erase"));
     for (unsigned threads = 1; threads <= 3; threads += 2) {
         expect(0, "wrote other",
                "train " NETWORK "--epochs 2 --out other --pairs 0.5 --threads %u", threads);
@@ -424,7 +422,7 @@ static void test_other_options(void **state)
     (void)state;
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
-                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--erase 3", "--pairs 0.1",
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
                                          "--distorted 0.5"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
