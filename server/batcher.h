@@ -36,8 +36,11 @@ struct job {
     int is_expired;
 
     /* Called once, on the batcher's thread, when all is filled; from then on
-     * the batcher no longer touches the job.  Must be quick. */
+     * the batcher no longer touches the job.  Must be quick, but need not be when
+     * is_alone says that the job had a batch of one image to itself, and that
+     * nobody waits for the next. */
     void (*done)(struct job *job);
+    int is_alone;
 
     /* Filled: when it was submitted, first computed on, and done; clock_us(). */
     int64_t queued_us, started_us, done_us;

@@ -4,16 +4,20 @@
  * and an end lose a request.
  *
  * In `make test` with a small network and loose bounds, for a machine that does
- * other things meanwhile.  `make bench-http` runs the same at full size:
+ * other things meanwhile.  `make bench-http` runs the same at full size, with the
+ * clients beside the server, whose processors they take a share of, and then, as
+ * mostly in life, on one of their own:
  *
  * OVERLOAD_WEIGHTS  weights to serve, with the bounds that the service promises
  * argv[1]           only the tests that fit this pattern
  */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixtures.h"
 #include "harness.h"
@@ -26,9 +30,10 @@ static const struct size {
     double seconds;
     size_t best_connections;  /* as many as fill the batches */
     size_t flood_connections; /* more than a full queue and two batches */
-    double delivered;         /* under overload, of the best */
+    double delivered;         /* under overload, of the best: clients beside the server */
+    double delivered_apart;   /* and on a processor of their own */
     double probe_ms;          /* /healthz's 99th percentile */
-} SMALL = {1, 8, 128, 0.4, 100}, FULL = {5, 64, 480, 0.9, 10};
+} SMALL = {1, 8, 128, 0.4, 0.4, 100}, FULL = {5, 64, 480, 0.8, 0.9, 10};
 
 enum { DEADLINE_MS = 500 };
 
@@ -76,11 +81,9 @@ static long metric(struct server *server, const char *sample)
 
 /* ---- Overload --------------------------------------------------------------- */
 
-static void the_rest_is_refused_at_once(void **state)
+static void expect_refusals_at_once(struct server *server, const struct size *size,
+                                    double delivered)
 {
-    (void)state;
-    const struct size *size = full_weights ? &FULL : &SMALL;
-    struct server *server = start();
     struct load_result best, flood;
     struct load_plan plan = make_plan(server, size->best_connections, size->seconds);
     run_plan(&plan, &best);
@@ -106,10 +109,47 @@ static void the_rest_is_refused_at_once(void **state)
                   flood.probe_max_ms, flood.cpu_seconds / flood.seconds);
     assert_true(flood.answered > 0 && flood.refused > 0 && flood.probes > 10);
     assert_true(flood.answered_p99_ms < (double)stretch_ms(2 * DEADLINE_MS));
-    assert_true(rate > size->delivered * best_rate);
+    assert_true(rate > delivered * best_rate);
     assert_true(flood.probe_p99_ms < size->probe_ms * (double)stretch_ms(1));
     expect_well(server);
+}
+
+static void the_rest_is_refused_at_once(void **state)
+{
+    (void)state;
+    const struct size *size = full_weights ? &FULL : &SMALL;
+    struct server *server = start();
+    expect_refusals_at_once(server, size, size->delivered);
     server_stop(server);
+}
+
+/* This thread, and the threads and processes that it makes, on CPUs first to last. */
+static void stay_on(int first, int last)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int cpu = first; cpu <= last; cpu++)
+        CPU_SET((size_t)cpu, &set);
+    assert_int_equal(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+static void the_rest_is_refused_with_clients_apart(void **state)
+{
+    (void)state;
+    const struct size *size = full_weights ? &FULL : &SMALL;
+    const int last = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+    cpu_set_t all;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    if (last < 1 || CPU_COUNT(&all) <= last) {
+        print_message("SKIPPED: clients on a CPU of their own need a second one\n");
+        skip();
+    }
+    stay_on(0, last - 1);
+    struct server *server = start();
+    stay_on(last, last);
+    expect_refusals_at_once(server, size, size->delivered_apart);
+    server_stop(server);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 /* ---- Reloads and the end ---------------------------------------------------- */
@@ -166,6 +206,7 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
     const struct CMUnitTest tests[] = {
         TEST(the_rest_is_refused_at_once),
+        TEST(the_rest_is_refused_with_clients_apart),
         TEST(no_request_is_lost_by_reloads_or_the_end),
     };
     full_weights = getenv("OVERLOAD_WEIGHTS");

@@ -254,6 +254,9 @@ static int company_is_waited_for(struct batcher *batcher)
     int is_one = again->started_us == waiting->started_us &&
                  waiting->started_us - first->done_us < 2 * longest_us &&
                  alone->started_us - alone->queued_us < longest_us;
+    assert_true(alone->is_alone);
+    assert_false(first->is_alone);
+    assert_false(is_one && (waiting->is_alone || again->is_alone));
     free_job(first);
     free_job(waiting);
     free_job(again);
