@@ -181,7 +181,8 @@ static size_t finish_jobs(struct batcher *b)
     int64_t now = clock_us();
     size_t n = 0;
     pthread_mutex_lock(&b->lock);
-    const int is_alone = b->n_slices == 1 && b->slices[0].count <= 1 && !b->head;
+    const int is_alone = b->n_slices == 1 && b->slices[0].count <= 1 &&
+                         b->slices[0].job->n_pictures <= 1 && !b->head;
     pthread_mutex_unlock(&b->lock);
     for (size_t i = 0; i < b->n_slices; i++) {
         struct job *job = b->slices[i].job;

@@ -37,8 +37,8 @@ struct job {
 
     /* Called once, on the batcher's thread, when all is filled; from then on
      * the batcher no longer touches the job.  Must be quick, but need not be when
-     * is_alone says that the job had a batch of one image to itself, and that
-     * nobody waits for the next. */
+     * is_alone says that the job, of one image and picture at most, had the
+     * batch to itself, and that nobody waits for the next. */
     void (*done)(struct job *job);
     int is_alone;
 
