@@ -443,7 +443,7 @@ $(BUILD)/%.fuzzer: $(BUILD)/%.o $(FUZZ_COMMON) $(FUZZ_LIBS)
 $(BUILD)/tests/bench/%.o: private CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
 # The yardstick of speed, and the same in double precision, that of answers.
 # Its plain loops may use all that the products beside them use.
-YARDSTICK_FLAGS := -O3 -ffast-math
+YARDSTICK_FLAGS := $(KERNEL_FLAGS) -fopenmp-simd
 $(BUILD)/tests/bench/yardstick.o $(BUILD)/tests/bench/yardstick_double.o: private CFLAGS += $(YARDSTICK_FLAGS)
 $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)

@@ -35,6 +35,14 @@ typedef float real;
 #define NAME "im2col + OpenBLAS sgemm"
 #endif
 
+/* Sums in any order and glibc's vector exp(), said loop by loop: compiled with unsafe maths they would
+ * be no safer yardstick of answers. */
+#define PRAGMA(text) _Pragma(#text)
+#define SUM(x) PRAGMA(omp simd reduction(+ : x))
+#if defined __x86_64__ && defined __GLIBC__ && !defined __clang__
+__attribute__((simd("notinbranch"))) real EXP(real);
+#endif
+
 /* The loops beside the products deserve the CPU's vectors, as those have. */
 #ifdef __x86_64__
 #define VECTORS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -250,10 +258,12 @@ static void conv1(const struct yardstick_network *y, struct room *r, const float
 static inline void squash(real *v, const real *s, size_t dims)
 {
     real q = 0;
+    SUM(q)
     for (size_t d = 0; d < dims; d++)
         q += s[d] * s[d];
+    const real scale = SQRT(q) / (1 + q);
     for (size_t d = 0; d < dims; d++)
-        v[d] = s[d] * SQRT(q) / (1 + q);
+        v[d] = s[d] * scale;
 }
 
 /* Prediction vectors of n images, u_hat [n][capsules][outputs], and the sums
@@ -290,11 +300,13 @@ VECTORS static void route(const struct yardstick_network *y, const real *u_hat, 
         real c[256], sum = 0, top = 0; /* any shift will do; 0 is harmless */
         for (size_t j = 0; j < classes; j++) {
             real dot = 0;
+            SUM(dot)
             for (size_t e = 0; e < pose; e++)
                 dot += u_hat[j * pose + e] * vsum[j * pose + e];
             c[j] = dot;
             top = dot > top ? dot : top;
         }
+        SUM(sum)
         for (size_t j = 0; j < classes; j++) {
             c[j] = EXP(c[j] - top);
             sum += c[j];
