@@ -35,8 +35,7 @@ typedef float real;
 #define NAME "im2col + OpenBLAS sgemm"
 #endif
 
-/* Sums in any order and glibc's vector exp(), said loop by loop: compiled with unsafe maths they would
- * be no safer yardstick of answers. */
+/* Sums in any order and glibc's vector exp(), loop by loop and nowhere else. */
 #define PRAGMA(text) _Pragma(#text)
 #define SUM(x) PRAGMA(omp simd reduction(+ : x))
 #if defined __x86_64__ && defined __GLIBC__ && !defined __clang__
