@@ -16,14 +16,18 @@ enum { BATCH = 128 };
 
 /* ---- Measuring ----------------------------------------------------------- */
 
-/* What the numbers are made of; of each image its error, divided by what its
- * ink allows, and its length. */
+/* What the numbers are made of, image by image; and of those whose picture errs
+ * less than an empty one would, the only ones that thresholds decide on, the
+ * error divided by what the ink allows, and the length, both sorted. */
 struct measured {
-    size_t n;
-    float *inks, *ratios;
+    size_t n, n_sorted;
+    float *inks;
     const float *lengths, *errors;
     float *sorted_ratios, *sorted_lengths;
 };
+
+/* The largest threshold that a weights file may have. */
+#define MAX_RATIO 1000.0f
 
 static int compare(const void *a, const void *b)
 {
@@ -53,7 +57,7 @@ static void fit_ink(struct capsnet_known *known, const struct measured *m)
  * beyond the image next to them, so that no rounding refuses that too. */
 static void set_thresholds(struct capsnet_known *known, const struct measured *m, size_t k)
 {
-    known->error_threshold = m->sorted_ratios[m->n - 1 - k] * (1 + 1e-6f);
+    known->error_threshold = m->sorted_ratios[m->n_sorted - 1 - k] * (1 + 1e-6f);
     known->length_threshold = m->sorted_lengths[k] * (1 - 1e-6f);
 }
 
@@ -61,21 +65,33 @@ static size_t count_refused(const struct capsnet_known *known, const struct meas
 {
     size_t refused = 0;
     for (size_t i = 0; i < m->n; i++)
-        refused += m->ratios[i] > known->error_threshold || m->lengths[i] < known->length_threshold;
+        refused += !capsnet_is_known(known, m->errors[i], m->lengths[i], m->inks[i]);
     return refused;
 }
 
-static void find_thresholds(struct capsnet_known *known, const struct measured *m)
+static void sort_measured(struct measured *m, const struct capsnet_known *known)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        if (!(m->errors[i] < m->inks[i]))
+            continue;
+        const float allowed = powf(m->inks[i] / known->typical_ink, known->ink_power);
+        m->sorted_ratios[m->n_sorted] = fminf(m->errors[i] / allowed, MAX_RATIO / 2);
+        m->sorted_lengths[m->n_sorted++] = m->lengths[i];
+    }
+    qsort(m->sorted_ratios, m->n_sorted, sizeof(float), compare);
+    qsort(m->sorted_lengths, m->n_sorted, sizeof(float), compare);
+}
+
+static void find_thresholds(struct capsnet_known *known, struct measured *m)
 {
     const size_t most = (size_t)(CALIBRATE_REFUSED * (double)m->n);
-    size_t low = 0, high = most; /* the largest k that refuses at most that many */
-    for (size_t i = 0; i < m->n; i++)
-        m->ratios[i] = m->errors[i] / powf(fmaxf(m->inks[i], 1e-6f) / known->typical_ink,
-                                           known->ink_power);
-    memcpy(m->sorted_ratios, m->ratios, m->n * sizeof(float));
-    memcpy(m->sorted_lengths, m->lengths, m->n * sizeof(float));
-    qsort(m->sorted_ratios, m->n, sizeof(float), compare);
-    qsort(m->sorted_lengths, m->n, sizeof(float), compare);
+    sort_measured(m, known);
+    if (!m->n_sorted) { /* nothing that the model draws is like its image */
+        known->error_threshold = known->length_threshold = 0;
+        return;
+    }
+    /* The largest k that refuses at most that many. */
+    size_t low = 0, high = most < m->n_sorted ? most : m->n_sorted - 1;
     while (low < high) {
         const size_t middle = (low + high + 1) / 2;
         set_thresholds(known, m, middle);
@@ -95,10 +111,9 @@ enum capsnet_status calibrate(struct capsnet_known *known, struct capsnet_worksp
     enum capsnet_status status = evaluate(&e, ws, data, index, n, error);
     if (status != CAPSNET_OK)
         return status;
-    float *memory = malloc((4 * n + 1) * sizeof *memory);
+    float *memory = malloc((3 * n + 1) * sizeof *memory);
     if (memory && n > 0) {
-        const struct measured m = {n, memory, memory + n, e.lengths, e.errors, memory + 2 * n,
-                                   memory + 3 * n};
+        struct measured m = {n, 0, memory, e.lengths, e.errors, memory + n, memory + 2 * n};
         for (size_t i = 0; i < n; i++)
             m.inks[i] = dataset_ink(data, index[i]);
         struct capsnet_known found;
@@ -174,9 +189,9 @@ static enum capsnet_status measure_file(struct capsnet_model *model, const char 
     struct dataset data = {0};
     struct capsnet_workspace *ws = NULL;
     uint32_t *split = NULL;
-    size_t n_train, n_holdout;
+    size_t n_shown, n_holdout;
     enum capsnet_status status = CAPSNET_ERR_FORMAT;
-    if (!split_parse(metadata_of(model, "train.images"), &n_train, &n_holdout)) {
+    if (!split_parse(metadata_of(model, "train.images"), &n_shown, &n_holdout)) {
         snprintf(error->text, sizeof error->text,
                  "%.200s does not say which images were held out: its metadata lacks a "
                  "\"train.images\" of capsnet-train", path);
@@ -187,16 +202,16 @@ static enum capsnet_status measure_file(struct capsnet_model *model, const char 
         status = capsnet_workspace_create(&ws, model, BATCH, threads, error);
     if (status != CAPSNET_OK)
         goto out;
-    if (n_train + n_holdout > data.n || !(split = split_images(n_train + n_holdout, n_holdout))) {
+    if (n_shown + n_holdout > data.n || !(split = split_images(n_shown + n_holdout, n_holdout))) {
         snprintf(error->text, sizeof error->text,
-                 "%.150s was trained on %zu images; %.150s has %zu, or there is no memory", path,
-                 n_train + n_holdout, folder, data.n);
+                 "%.150s was made from %zu images; %.150s has %zu, or there is no memory", path,
+                 n_shown + n_holdout, folder, data.n);
         status = CAPSNET_ERR_FORMAT;
         goto out;
     }
     *source = calibrate_source(n_holdout);
-    status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_train : 0),
-                       n_holdout ? n_holdout : n_train, error);
+    status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_shown : 0),
+                       n_holdout ? n_holdout : n_shown, error);
 out:
     free(split);
     capsnet_workspace_free(ws);

@@ -2,30 +2,46 @@
  * checkpoint.c - a run's state in a safetensors file: the weights under their
  * own names, Adam's moments and the moving average beside them, counters and
  * options as metadata.  Floats that must come back bit for bit are written as
- * hexadecimal.
+ * hexadecimal, the options with digits enough to tell any two apart.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "trainer.h"
 
-/* What decides the numbers of a run.  Paths, threads and the like do not. */
+/* What decides the numbers of a run, as "name value, name value".  Paths, threads
+ * and the like do not. */
 static void options_text(const struct trainer *t, char *text, size_t size)
 {
     const struct train_options *o = t->options;
     const struct augmentation *g = &o->augmentation;
     snprintf(text, size,
-             "images %zu, held out %zu, epochs %zu, batch %zu, seed %" PRIu64 ", rate %a to %a, "
-             "warm-up %zu, ema %a, alpha %a, shift %d, distorted %a, rotate %a, zoom %a, shear %a, elastic %a, "
-             "stroke %a, pairs %a, skip misread %d",
-             t->data.n, o->holdout, o->epochs, o->batch, o->seed, (double)o->rate,
-             (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha, g->shift,
-             (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
-             (double)g->elastic, (double)g->stroke, (double)o->pairs,
-             o->skip_misread);
+             "images %zu, their checksum %08" PRIx32 ", held out %zu, epochs %zu, batch %zu, "
+             "seed %" PRIu64 ", rate %.9g, final rate %.9g, warm-up %zu, ema %.9g, alpha %.9g, "
+             "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
+             "stroke %.9g, pairs %.9g, skip misread %d, routing %zu",
+             t->data.n, t->data_checksum, o->holdout, o->epochs, o->batch, o->seed,
+             (double)o->rate, (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha,
+             g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
+             (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,
+             o->shape.routing_iterations);
+}
+
+/* Says of two such texts, theirs and ours, what differs first. */
+static void name_difference(char *text, size_t size, const char *theirs, const char *ours)
+{
+    size_t item = 0, i = 0;
+    for (; theirs[i] && theirs[i] == ours[i]; i++)
+        if (theirs[i] == ',')
+            item = i + 2;
+    theirs += item;
+    ours += item;
+    const int their_length = (int)strcspn(theirs, ","), our_length = (int)strcspn(ours, ",");
+    snprintf(text, size, "\"%.*s\", not \"%.*s\"", their_length, theirs, our_length, ours);
 }
 
 /* The figures of every epoch done, three numbers each; malloc'd, NULL without
@@ -106,7 +122,9 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
         goto out;
     }
     if (strcmp(theirs, options) != 0) {
-        status = refuse(t, error, "the checkpoint is of a run with other options: ", theirs);
+        char difference[200];
+        name_difference(difference, sizeof difference, theirs, options);
+        status = refuse(t, error, "the checkpoint is of a run with other options: ", difference);
         goto out;
     }
     if (sscanf(state, "%zu %zu %zu %zu %zu %la %la %la", &t->epoch, &t->step, &t->adam.updates,
@@ -133,16 +151,44 @@ out:
     return status;
 }
 
+enum capsnet_status checkpoint_check_free(const char *path, struct capsnet_error *error)
+{
+    struct safetensors *file;
+    size_t epoch = 0, epochs = 0;
+    if (access(path, F_OK) != 0 || safetensors_open(&file, path, error) != CAPSNET_OK)
+        return CAPSNET_OK;
+    const char *options = safetensors_get_metadata(file, "train.options");
+    const char *state = safetensors_get_metadata(file, "train.state");
+    const char *at = options ? strstr(options, ", epochs ") : NULL;
+    const int unfinished = at && state && sscanf(at, ", epochs %zu", &epochs) == 1 &&
+                           sscanf(state, "%zu", &epoch) == 1 && epoch < epochs;
+    safetensors_close(file);
+    if (!unfinished)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "%.300s holds a run that was stopped after %zu of %zu epochs: --resume goes on with "
+             "it; to begin anew, remove it",
+             path, epoch, epochs);
+    return CAPSNET_ERR_ARGUMENT;
+}
+
+void trainer_sum_data(struct trainer *t)
+{
+    const size_t pixels = t->data.height * t->data.width * t->data.channels;
+    uLong sum = crc32_z(0, t->data.pixels, t->data.n * pixels);
+    sum = crc32_z(sum, t->data.labels, t->data.n);
+    sum = crc32_z(sum, (const Bytef *)t->split, t->data.n * sizeof *t->split);
+    t->data_checksum = (uint32_t)sum;
+}
+
 uint32_t trainer_fingerprint(const struct trainer *t)
 {
     char text[640];
     options_text(t, text, 512);
-    const size_t used = strlen(text), pixels = t->data.height * t->data.width * t->data.channels;
+    const size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, " %s %zu %zu %zu", capsnet_model_cpu_level(t->model),
              t->epoch, t->step, t->adam.updates);
     uLong sum = crc32(0, (const Bytef *)text, (uInt)strlen(text));
-    sum = crc32_z(sum, t->data.pixels, t->data.n * pixels);
-    sum = crc32_z(sum, t->data.labels, t->data.n);
     sum = crc32_z(sum, (const Bytef *)t->model->parameters,
                   t->model->at.total * sizeof *t->model->parameters);
     return (uint32_t)sum;

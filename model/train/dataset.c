@@ -52,6 +52,37 @@ static int has_idx(const char *folder, const char *set)
     return found;
 }
 
+/* IDX labels 1 .. n, as EMNIST Letters has them, to 0 .. n-1, called "1" .. "n". */
+static enum capsnet_status shift_labels(struct dataset *d, struct capsnet_error *error)
+{
+    d->classes--;
+    for (size_t i = 0; i < d->n; i++)
+        d->labels[i]--;
+    d->names = calloc(d->classes, sizeof *d->names);
+    for (size_t j = 0; d->names && j < d->classes; j++)
+        if (asprintf(&d->names[j], "%zu", j + 1) < 0) {
+            d->names[j] = NULL;
+            free_names(d);
+        }
+    if (d->names)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text, "out of memory for the classes' names");
+    return CAPSNET_ERR_MEMORY;
+}
+
+/* Whether an IDX set's labels are 1 .. n, each of them there; n must be classes,
+ * the model's, if that is not 0. */
+static int begins_at_1(const struct dataset *d, size_t classes)
+{
+    size_t count[DATASET_MAX_CLASSES] = {0};
+    int whole = !d->names && d->classes > 1 && (!classes || d->classes == classes + 1);
+    for (size_t i = 0; i < d->n; i++)
+        count[d->labels[i]]++;
+    for (size_t j = 0; whole && j < d->classes; j++)
+        whole = (count[j] > 0) == (j > 0);
+    return whole;
+}
+
 /* A capsule without images would learn nothing but to be silent. */
 static enum capsnet_status check_no_gap(const struct dataset *d, const char *folder,
                                         struct capsnet_error *error)
@@ -63,7 +94,7 @@ static enum capsnet_status check_no_gap(const struct dataset *d, const char *fol
         if (!count[j]) {
             snprintf(error->text, sizeof error->text,
                      "%.300s: no training image has label %zu, but the labels go up to %zu; they "
-                     "must be 0, 1, 2, ... without a gap",
+                     "must be 0, 1, 2, ... or 1, 2, ... without a gap",
                      folder, j, d->classes - 1);
             return CAPSNET_ERR_FORMAT;
         }
@@ -135,7 +166,10 @@ enum capsnet_status dataset_load(struct dataset *dataset, const char *folder, co
     enum capsnet_status status = load_files(&made, folder, set, channels, error);
     if (status != CAPSNET_OK)
         return status;
-    status = model ? match_classes(&made, model, folder, error)
+    if (begins_at_1(&made, model ? capsnet_model_shape(model)->classes : 0))
+        status = shift_labels(&made, error);
+    if (status == CAPSNET_OK)
+        status = model ? match_classes(&made, model, folder, error)
                    : check_no_gap(&made, folder, error);
     if (status == CAPSNET_OK)
         *dataset = made;

@@ -24,6 +24,9 @@ struct dataset {
  *   SET-images-idx3-ubyte and SET-labels-idx1-ubyte, plain or .gz (idx.h), or
  *   SET/LABEL/NAME.png, or for "train" LABEL/NAME.png (png_folder.h).
  *
+ * IDX labels that are 1 .. n, as EMNIST Letters', are shifted to 0 .. n-1, called
+ * "1" .. "n".
+ *
  * model  NULL: this set is trained on; every class up to the largest must have
  *        images, and the pictures decide on gray or colour.
  *        Else the set is for that model: labels become its classes (by the

@@ -53,13 +53,29 @@ static int is_incidental(const char *word, size_t *values)
     return 0;
 }
 
+/* Appends a word as a POSIX shell would read it; returns the new end. */
+static char *put_word(char *end, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./,=:+@%";
+    if (*word && word[strspn(word, plain)] == 0)
+        return stpcpy(end, word);
+    *end++ = '\'';
+    for (; *word; word++)
+        if (*word == '\'')
+            end = stpcpy(end, "'\\''");
+        else
+            *end++ = *word;
+    return stpcpy(end, "'");
+}
+
 /* The command as it was typed, with the program's plain name and without what
  * concerns this machine or this attempt only. */
 static char *command_line(int argc, char **argv)
 {
     size_t length = 64, values;
     for (int i = 1; i < argc; i++)
-        length += strlen(argv[i]) + 1;
+        length += 4 * strlen(argv[i]) + 3;
     char *text = malloc(length), *end = text;
     if (!text)
         return NULL;
@@ -70,7 +86,7 @@ static char *command_line(int argc, char **argv)
             continue;
         }
         *end++ = ' ';
-        end = stpcpy(end, argv[i]);
+        end = put_word(end, argv[i]);
     }
     return text;
 }

@@ -29,8 +29,10 @@ double progress_rate(const struct progress *p, size_t done)
 
 const char *duration(char text[32], double seconds)
 {
-    unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
-    if (s < 90)
+    unsigned long s = seconds > 0 && seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 0;
+    if (!(seconds < 1e9))
+        snprintf(text, 32, "?");
+    else if (s < 90)
         snprintf(text, 32, "%lu s", s);
     else if (s < 5400)
         snprintf(text, 32, "%lu min", (s + 30) / 60);

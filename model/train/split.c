@@ -26,14 +26,30 @@ uint32_t *split_images(size_t n, size_t n_holdout)
     return index;
 }
 
-void split_describe(char *text, size_t size, size_t n_train, size_t n_holdout)
+void split_describe(char *text, size_t size, size_t n_train, size_t n_skipped, size_t n_holdout)
 {
-    snprintf(text, size, "%zu trained on, %zu held out", n_train, n_holdout);
+    if (n_skipped)
+        snprintf(text, size, "%zu trained on, %zu skipped, %zu held out", n_train, n_skipped,
+                 n_holdout);
+    else
+        snprintf(text, size, "%zu trained on, %zu held out", n_train, n_holdout);
 }
 
-int split_parse(const char *text, size_t *n_train, size_t *n_holdout)
+int split_parse(const char *text, size_t *n_shown, size_t *n_holdout)
 {
-    int length = 0;
-    return text && sscanf(text, "%9zu trained on, %9zu held out%n", n_train, n_holdout, &length) == 2 &&
-           length > 0 && !text[length];
+    size_t n_train, n_skipped = 0, n_held;
+    int used = 0, end = 0;
+    if (!text || sscanf(text, "%9zu trained on, %n", &n_train, &used) != 1 || !used)
+        return 0;
+    text += used;
+    if (sscanf(text, "%9zu skipped, %n", &n_skipped, &end) == 1 && end)
+        text += end;
+    else
+        n_skipped = 0;
+    end = 0;
+    if (sscanf(text, "%9zu held out%n", &n_held, &end) != 1 || !end || text[end])
+        return 0;
+    *n_shown = n_train + n_skipped;
+    *n_holdout = n_held;
+    return 1;
 }

@@ -18,9 +18,10 @@ void shuffle(uint32_t *index, size_t n, struct random r);
 uint32_t *split_images(size_t n, size_t n_holdout);
 
 /* A split in words, as the weights file's "train.images" has it. */
-void split_describe(char *text, size_t size, size_t n_train, size_t n_holdout);
+void split_describe(char *text, size_t size, size_t n_train, size_t n_skipped, size_t n_holdout);
 
-/* Reads them back; returns 0 when text is NULL or says something else. */
-int split_parse(const char *text, size_t *n_train, size_t *n_holdout);
+/* Reads it back, n_shown being the images that were not held out, skipped ones
+ * among them; returns 0 when text is NULL or says something else. */
+int split_parse(const char *text, size_t *n_shown, size_t *n_holdout);
 
 #endif

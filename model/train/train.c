@@ -127,6 +127,28 @@ static enum capsnet_status set_labels(struct capsnet_model *model, const char *l
     return CAPSNET_OK;
 }
 
+/* By the folders' names a later set's classes are told, or by their order when the
+ * model has none of them (dataset.c): labels that are names of other folders would
+ * be taken for those. */
+static enum capsnet_status check_labels(const struct trainer *t, struct capsnet_error *error)
+{
+    const char *reused = NULL;
+    size_t kept = 0;
+    for (size_t j = 0; t->data.names && j < t->data.classes; j++) {
+        const char *label = capsnet_model_label(t->model, j);
+        kept += strcmp(label, t->data.names[j]) == 0;
+        for (size_t k = 0; k < t->data.classes; k++)
+            reused = strcmp(label, t->data.names[k]) == 0 ? label : reused;
+    }
+    if (!reused || kept == t->data.classes)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "--labels: \"%.100s\" is the name of a folder of images already; call all classes "
+             "otherwise, or rename the folders",
+             reused);
+    return CAPSNET_ERR_ARGUMENT;
+}
+
 /* The weights file holds these texts, and must be UTF-8. */
 static enum capsnet_status check_text(const struct trainer *t, struct capsnet_error *error)
 {
@@ -164,6 +186,8 @@ static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *er
         status = evaluate_check(&model->shape, &t->test, error);
     if (status == CAPSNET_OK && o->labels)
         status = set_labels(model, o->labels, error);
+    if (status == CAPSNET_OK && o->labels)
+        status = check_labels(t, error);
     return status == CAPSNET_OK ? check_text(t, error) : status;
 }
 
@@ -204,6 +228,8 @@ static enum capsnet_status check_outputs(const struct train_options *o,
     status = check_writable(o->out, 1, error);
     if (status == CAPSNET_OK)
         status = check_writable(o->checkpoint, 1, error);
+    if (status == CAPSNET_OK && !o->resume)
+        status = checkpoint_check_free(o->checkpoint, error);
     if (status == CAPSNET_OK && o->log)
         status = check_writable(o->log, 0, error);
     return status;
@@ -266,6 +292,24 @@ static enum capsnet_status skip_misread(struct trainer *t, struct capsnet_error 
     return CAPSNET_ERR_ARGUMENT;
 }
 
+/* A capsule without images would learn nothing but to be silent; the data set
+ * has some of every class, but these may not be trained on. */
+static enum capsnet_status check_classes(const struct trainer *t, struct capsnet_error *error)
+{
+    size_t count[DATASET_MAX_CLASSES] = {0};
+    for (size_t i = 0; i < t->n_train; i++)
+        count[t->data.labels[t->split[i]]]++;
+    for (size_t j = 0; j < t->data.classes; j++)
+        if (!count[j]) {
+            snprintf(error->text, sizeof error->text,
+                     "of the %zu images that --limit, --holdout and --skip-misread leave to train "
+                     "on, none is of class \"%.100s\"",
+                     t->n_train, capsnet_model_label(t->model, j));
+            return CAPSNET_ERR_ARGUMENT;
+        }
+    return CAPSNET_OK;
+}
+
 static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -312,7 +356,12 @@ static enum capsnet_status set_up(struct trainer *t, struct capsnet_error *error
         status = set_parameters(t, error);
     if (status == CAPSNET_OK && o->skip_misread)
         status = skip_misread(t, error);
-    return status == CAPSNET_OK && o->resume ? checkpoint_load(t, error) : status;
+    if (status == CAPSNET_OK)
+        status = check_classes(t, error);
+    if (status != CAPSNET_OK)
+        return status;
+    trainer_sum_data(t);
+    return o->resume ? checkpoint_load(t, error) : CAPSNET_OK;
 }
 
 static void tear_down(struct trainer *t)
@@ -546,6 +595,25 @@ static enum capsnet_status save_state(const struct trainer *t, struct capsnet_er
     return ranks_rank() == 0 ? checkpoint_save(t, error) : CAPSNET_OK;
 }
 
+/* Squash and the sigmoid keep every loss finite, so a run that diverges ends up
+ * with capsules of length 0 or 1 whatever the image: a margin loss of 0.81 an
+ * image where there are two classes or more, 0.9^2 for a silent network
+ * (equation 4).  What learns anything is far below; past the warm-up, an epoch
+ * within 1 % of it is the end of the run, and not saved. */
+static enum capsnet_status check_learning(const struct trainer *t, struct capsnet_error *error)
+{
+    const double margin = t->sums.margin / (double)t->sums.images;
+    const size_t began = t->adam.updates - steps_per_epoch(t);
+    const double silent = 0.81 * (1 + (double)t->options->pairs);
+    if (t->epoch == 0 || began < t->options->warmup || margin < 0.99 * silent)
+        return CAPSNET_OK;
+    snprintf(error->text, sizeof error->text,
+             "the margin loss of epoch %zu, %.4f, is no better than a silent network's: the run "
+             "has diverged, or learns nothing; try a lower --rate; %.200s holds the last good state",
+             t->epoch + 1, margin, t->options->checkpoint);
+    return CAPSNET_ERR_FORMAT;
+}
+
 static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_OK;
@@ -572,6 +640,9 @@ static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *e
                 return save_state(t, error);
             }
         }
+        status = check_learning(t, error);
+        if (status != CAPSNET_OK)
+            return status;
         double seconds = (double)(phase_clock() - start) * 1e-9;
         if (ranks_rank() == 0)
             status = report_epoch(t, &progress, (double)(t->sums.images - before) / seconds,
@@ -579,8 +650,10 @@ static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *e
         t->epoch++;
         t->step = 0;
         t->sums = (struct epoch_sums){0};
-        if (status == CAPSNET_OK)
-            status = save_state(t, error);
+        /* A log that cannot be written, say, does not cost the epoch. */
+        struct capsnet_error second;
+        enum capsnet_status saved = save_state(t, status == CAPSNET_OK ? error : &second);
+        status = status == CAPSNET_OK ? saved : status;
     }
     return status;
 }
@@ -605,7 +678,7 @@ static enum capsnet_status measure_known(struct trainer *t, struct capsnet_error
     if (!isnan(t->options->error_threshold))
         return CAPSNET_OK;
     return calibrate(&t->model->known, t->ws, &t->data, t->split + first,
-                     t->n_holdout ? t->n_holdout : t->n_train, error);
+                     t->n_holdout ? t->n_holdout : t->data.n, error);
 }
 
 /* Measures the test set, before and after rounding; wrong: after. */
@@ -638,7 +711,7 @@ out:
 static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    char epochs[32], seed[32], images[64], test[64];
+    char epochs[32], seed[32], images[96], test[64];
     size_t wrong = 0, n = 0, extras = 5;
     swap_average(t);
     enum capsnet_status status = CAPSNET_OK;
@@ -654,7 +727,7 @@ static enum capsnet_status finish(struct trainer *t, struct capsnet_error *error
         return status;
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    split_describe(images, sizeof images, t->n_train + t->n_skipped, t->n_holdout);
+    split_describe(images, sizeof images, t->n_train, t->n_skipped, t->n_holdout);
     const char *source = isnan(o->error_threshold) ? calibrate_source(t->n_holdout) : "given";
     snprintf(test, sizeof test, "%zu of %zu", wrong, n);
     struct safetensors_metadata extra[6] = {

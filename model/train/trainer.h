@@ -21,6 +21,7 @@ struct trainer {
     struct dataset data, test; /* test: empty without --test */
     uint32_t *split;          /* [data.n] training images, skipped ones, held-out ones */
     size_t n_train, n_skipped, n_holdout;
+    uint32_t data_checksum; /* of the images, their labels and the split */
     uint32_t *order;          /* [n_train] this epoch's */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;
@@ -41,9 +42,18 @@ CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
                                                        struct capsnet_error *error);
 
 /* Reads it back into a trainer whose model and arrays stand.  A checkpoint of
- * other options is refused with a sentence that says which differ. */
+ * other options or images is refused with a sentence that says what differs
+ * first. */
 CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
                                                        struct capsnet_error *error);
+
+/* Refuses a path that holds the checkpoint of a run which has not ended: hours
+ * of work are not overwritten because --resume was forgotten. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_check_free(const char *path,
+                                                             struct capsnet_error *error);
+
+/* Sets data_checksum. */
+void trainer_sum_data(struct trainer *t);
 
 /* A checksum of all that the ranks of a run must have in common: the data, the
  * options that decide the numbers, the state. */

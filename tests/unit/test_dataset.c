@@ -234,11 +234,26 @@ static void test_idx(void **state)
     labels[2] = 0;
     put_idx("train", 4, 2, 3, pixels, labels);
     refuse(CAPSNET_ERR_FORMAT, "no training image has label 1, but the labels go up to 2");
-    labels[0] = labels[2] = 1;
+    labels[0] = labels[2] = 4;
     put_idx("train", 4, 2, 3, pixels, labels);
     refuse(CAPSNET_ERR_FORMAT, "no training image has label 0");
     unlink(in_folder("train-labels-idx1-ubyte"));
     refuse(CAPSNET_ERR_IO, "train-labels-idx1-ubyte.gz: there is no such file");
+}
+
+/* EMNIST Letters' labels are 1 to 26. */
+static void test_idx_from_1(void **state)
+{
+    (void)state;
+    const uint8_t pixels[3 * 4] = {0}, labels[] = {3, 1, 2}, gap[] = {3, 1, 3};
+    folder_clear();
+    put_idx("train", 3, 2, 2, pixels, labels);
+    struct dataset d = load("train", NULL);
+    check_names(&d, "1 2 3");
+    assert_memory_equal(d.labels, ((uint8_t[]){2, 0, 1}), 3);
+    dataset_free(&d);
+    put_idx("train", 3, 2, 2, pixels, gap);
+    refuse(CAPSNET_ERR_FORMAT, "no training image has label 0, but the labels go up to 3");
 }
 
 /* A model of three classes, called a, b, c or 0, 1, 2. */
@@ -296,6 +311,11 @@ static void test_for_a_model(void **state)
     labels[1] = 3;
     put_idx("set", 3, 2, 2, pixels, labels);
     refuse_for("set", letters, CAPSNET_ERR_SHAPE, "have 4 classes, but the model knows 3");
+    labels[0] = 2; /* 2, 3, 1: all that there are, from 1 */
+    put_idx("set", 3, 2, 2, pixels, labels);
+    d = load("set", letters);
+    assert_memory_equal(d.labels, ((uint8_t[]){1, 2, 0}), 3);
+    dataset_free(&d);
     capsnet_model_free(letters);
     capsnet_model_free(numbers);
 }
@@ -320,7 +340,8 @@ int main(void)
         cmocka_unit_test(test_order),      cmocka_unit_test(test_turns),
         cmocka_unit_test(test_flat),       cmocka_unit_test(test_colour),
         cmocka_unit_test(test_bad_files),  cmocka_unit_test(test_bad_folders),
-        cmocka_unit_test(test_idx),        cmocka_unit_test(test_for_a_model),
+        cmocka_unit_test(test_idx),        cmocka_unit_test(test_idx_from_1),
+        cmocka_unit_test(test_for_a_model),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -317,7 +317,7 @@ static void test_init(void **state)
 static void test_skip_misread(void **state)
 {
     (void)state;
-    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first --holdout 50");
+    expect(0, "wrote first", "train " NETWORK "--epochs 10 --out first --holdout 50 --ema 0.9");
     expect(0, "skipped that --init misread, 50 held out",
            "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --skip-misread");
     expect(0, "wrote all", "train " NETWORK "--epochs 2 --out all --holdout 50 --init first");
@@ -382,6 +382,7 @@ static void test_interrupted(void **state)
         free(said);
         struct stat info;
         assert_int_not_equal(stat(in_folder("broken"), &info), 0); /* no half result */
+        expect(1, "of 60 epochs: --resume goes on with it", LONG "--out broken");
         struct safetensors *file = open_weights("broken.checkpoint");
         print_message("  stopped at epoch, step, ...: %s\n",
                       safetensors_get_metadata(file, "train.state"));
@@ -423,11 +424,14 @@ static void test_other_options(void **state)
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
                                          "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
-                                         "--distorted 0.5"};
+                                         "--distorted 0.5", "--routing 1"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         expect(1, "other options", "train " NETWORK "--epochs 2 --out done --resume %s",
                others[i]);
+    says("\"routing 3\", not \"routing 1\"");
+    put_shapes("more/train", TRAIN); /* other pictures, as many */
+    expect(1, "\"their checksum ", "train " NETWORK "--epochs 2 --out done --resume --data more");
     expect(1, "shape", "train " NETWORK "--epochs 2 --out done --resume --conv1 17");
     expect(1, "none.checkpoint", "train " NETWORK "--epochs 2 --out none --resume");
     expect(1, "no checkpoint", "train " NETWORK "--epochs 2 --checkpoint done --out x --resume");
@@ -488,6 +492,7 @@ static void test_failures(void **state)
     expect(1, "nowhere", "train " NETWORK "--data nowhere");
     expect(1, "--holdout 240 leaves none", "train " NETWORK "--holdout 240");
     expect(1, "--holdout 50 leaves none", "train " NETWORK "--holdout 50 --limit 50");
+    expect(1, "none is of class \"2\"", "train " NETWORK "--limit 2");
     expect(1, "3 classes", "train " NETWORK "--labels a,b");
     expect(1, "3 classes", "train " NETWORK "--labels a,b,c,d");
     expect(1, "3 classes", "train " NETWORK "--labels a,,c");
@@ -552,13 +557,17 @@ static void poison(const char *name, const char *tensor, float value)
 }
 
 /* Squash and the sigmoid keep the loss finite at the highest --rate: such a run
- * learns nothing, and its file is sound. */
+ * learns nothing, and is stopped before it ends. */
 static void test_highest_rate(void **state)
 {
     (void)state;
-    expect(0, "wrote wild",
+    struct stat info;
+    expect(1, "no better than a silent network's",
            "train " NETWORK "--epochs 20 --out wild --rate 1 --final-rate 1 --warmup 0");
-    expect(0, "wrong", "eval wild --data .");
+    says("wild.checkpoint holds the last good state");
+    assert_null(strstr(output, "epoch 20/20"));
+    assert_int_not_equal(stat(in_folder("wild"), &info), 0);
+    expect(0, "train.state", "info wild.checkpoint");
 }
 
 /* Should numbers explode all the same - here a moment of Adam's in the

@@ -168,6 +168,11 @@ static void test_folders(void **state)
            0, "wrote n\n");
     assert_false(exists("n.curve.png") || exists("n.sheet.png"));
     expect(run_trainer(output, sizeof output, "info n"), 0, "[\"A\",\"B\",\"C\",\"D\"]");
+    expect(run_trainer(output, sizeof output, "eval n --data . --set train --threads 1"), 0,
+           " of 36 wrong)"); /* by their order */
+    expect(run_trainer(output, sizeof output,
+                       "train --data . --out o --labels A,bar,C,D " SMALL),
+           1, "--labels: \"bar\" is the name of a folder of images already");
 }
 
 static void test_colour(void **state)
