@@ -160,6 +160,8 @@ train: deps data ## train weights/capsnet-mnist.safetensors anew on MNIST
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/third.safetensors
 	$(call stage,$(WEIGHTS),--init $(BUILD)/third.safetensors --skip-misread --test $(STAGE4),fourth)
 
+# A stage needs no earlier one when its own file is there.
+.SECONDARY: $(addprefix $(BUILD)/,first.safetensors second.safetensors third.safetensors)
 $(BUILD)/first.safetensors:
 	$(call stage,$@,$(STAGE1),first)
 $(BUILD)/second.safetensors: $(BUILD)/first.safetensors
