@@ -337,8 +337,10 @@ pageTest('a server that wants a key gets one', async (page) => {
     await page.getByRole('button', { name: 'Sample: 7' }).click();
     await troubled(page);
     await page.getByLabel('API key').fill('open');
-    await page.keyboard.press('Enter');
-    await page.waitForResponse((r) => r.status() === 401);
+    await Promise.all([
+        page.waitForResponse((r) => r.status() === 401),
+        page.keyboard.press('Enter'),
+    ]);
     await page.getByLabel('API key').fill('sesame');
     await page.keyboard.press('Enter');
     await well(page);
