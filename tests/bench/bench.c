@@ -3,9 +3,12 @@
  */
 #include "bench.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "../../model/train/gradient.h"
 
@@ -43,6 +46,19 @@ void bench_die(const char *words)
 {
     fprintf(stderr, "bench: %s\n", words);
     exit(1);
+}
+
+void bench_openblas(char **argv)
+{
+    const char *type = __builtin_cpu_supports("avx512vl") ? "SkylakeX"
+                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "Haswell"
+                                                                                        : NULL;
+    openblas_set_num_threads(1);
+    if (!type || strcmp(openblas_get_corename(), "Prescott") || getenv("OPENBLAS_CORETYPE"))
+        return;
+    setenv("OPENBLAS_CORETYPE", type, 1);
+    execv("/proc/self/exe", argv);
+    bench_die("cannot start again with OpenBLAS's kernels for this CPU");
 }
 
 float *bench_noise(size_t count, float size)

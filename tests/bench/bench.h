@@ -53,6 +53,12 @@ float *bench_digits(size_t n, const struct capsnet_shape *shape);
 /* Multiply-adds of one image, forward and decoder, all multiplied out. */
 double bench_multiply_adds(const struct capsnet_model *model);
 
+/* One thread, and the fastest kernels that the CPU can run: OpenBLAS takes its
+ * oldest on a CPU newer than itself, so the program starts again with
+ * OPENBLAS_CORETYPE set, which the programs it starts inherit.  A setting of the
+ * user's stands. */
+void bench_openblas(char **argv);
+
 /* Says what went wrong and ends the program. */
 _Noreturn void bench_die(const char *words);
 

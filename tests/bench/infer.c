@@ -292,7 +292,7 @@ int main(int argc, char **argv)
 {
     struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    openblas_set_num_threads(1);
+    bench_openblas(argv);
     if (argc < 2 || argc > 2 + MAX_PEERS)
         bench_die("usage: infer WEIGHTS [COMMAND of another program]...");
     variants_open(&variants, argv[1]);

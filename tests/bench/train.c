@@ -174,7 +174,7 @@ int main(int argc, char **argv)
     struct turns own, theirs;
     const size_t threads = capsnet_cpu_count();
     setvbuf(stdout, NULL, _IOLBF, 0);
-    openblas_set_num_threads(1);
+    bench_openblas(argv);
     bench_open(&b);
     bench_workspace(&b, threads, 1);
     if (!im2col_open(b.ws))
