@@ -101,7 +101,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .PHONY: help all run data train test check test-mpi check-mpi answers bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test deps-bench
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 all: $(if $(MPI),,$(BUILD)/capsnetd) $(BUILD)/capsnet-train ## build build/capsnetd and build/capsnet-train
 
@@ -178,7 +178,7 @@ answers: deps-bench data ## count what each precision and plan changes of the an
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/answers
 	$(BUILD)/tests/bench/answers $(WEIGHTS) $(DATA)
 
-bench-train: deps-bench ## the same for a training step, and PyTorch's where it is installed
+bench-train: deps-bench ## what `make bench` is, for a training step; PyTorch's too where it is installed
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
 	$(BUILD)/tests/bench/train tests/bench/train_torch.py
 

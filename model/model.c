@@ -439,6 +439,17 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
 
 /* ---- Reading ------------------------------------------------------------- */
 
+/* "16 x 1 x 9 x 9" */
+static const char *dims_text(char *text, size_t size, const size_t *dims, size_t rank)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, i ? " x %zu" : "%zu", dims[i]);
+    if (rank == 0)
+        snprintf(text, size, "one number");
+    return text;
+}
+
 enum capsnet_status model_import(const struct capsnet_model *model,
                                  const struct safetensors *file, const char *prefix, float *flat,
                                  struct capsnet_error *error)
@@ -454,8 +465,10 @@ enum capsnet_status model_import(const struct capsnet_model *model,
             return CAPSNET_ERR_FORMAT;
         }
         if (tensor->rank != rank || memcmp(tensor->dims, dims, rank * sizeof *dims) != 0) {
-            snprintf(error->text, sizeof error->text,
-                     "tensor \"%s\" does not have the shape that the metadata says", name);
+            char is[64], should[64];
+            snprintf(error->text, sizeof error->text, "tensor \"%s\" is %s, not %s", name,
+                     dims_text(is, sizeof is, tensor->dims, tensor->rank),
+                     dims_text(should, sizeof should, dims, rank));
             return CAPSNET_ERR_SHAPE;
         }
         float *values = malloc(count * sizeof *values);
@@ -491,7 +504,8 @@ enum capsnet_status model_from_file(struct capsnet_model **out, const struct saf
         if (status == CAPSNET_ERR_ARGUMENT) /* the options', not the file's */
             *error = inner;
         else
-            (void)bad(error, path, inner.text);
+            snprintf(error->text, sizeof error->text, "%.150s: %.300s%s", path, inner.text,
+                     status == CAPSNET_ERR_SHAPE ? " as the metadata says" : "");
         goto out;
     }
     model->stored_dtype = safetensors_dtype_name(safetensors_find(file, "digit.weight")->dtype);

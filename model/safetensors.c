@@ -738,6 +738,12 @@ enum capsnet_status safetensors_write(const char *path, const struct safetensors
         status = source_fail(&source, CAPSNET_ERR_MEMORY, "out of memory for the header");
         goto out;
     }
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+        status = source_fail(&source, CAPSNET_ERR_IO,
+                             "this is a device or the like, which a file would replace");
+        goto out;
+    }
     folder = open_folder(path);
     if (folder < 0) {
         status =

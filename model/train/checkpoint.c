@@ -5,6 +5,7 @@
  * hexadecimal, the options with digits enough to tell any two apart.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +14,44 @@
 
 #include "trainer.h"
 
-/* What decides the numbers of a run, as "name value, name value".  Paths, threads
- * and the like do not. */
+/* Most of options_text(). */
+enum { OPTIONS_SIZE = 1024 };
+
+/* A text without the commas that options_text() puts between its items. */
+static const char *item_text(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text ? text : "none");
+    for (char *c = out; *c; c++)
+        if (*c == ',')
+            *c = ';';
+    return out;
+}
+
+/* What decides the numbers of a run and the names in its file, as "name value, name
+ * value".  Where things lie, threads and the like do not. */
 static void options_text(const struct trainer *t, char *text, size_t size)
 {
     const struct train_options *o = t->options;
     const struct augmentation *g = &o->augmentation;
+    char init[128], name[128];
+    uLong labels = crc32(0, NULL, 0);
+    for (size_t j = 0; j < t->model->shape.classes; j++) {
+        const char *label = capsnet_model_label(t->model, j);
+        labels = crc32_z(labels, (const Bytef *)label, strlen(label) + 1);
+    }
     snprintf(text, size,
              "images %zu, their checksum %08" PRIx32 ", held out %zu, epochs %zu, batch %zu, "
              "seed %" PRIu64 ", rate %.9g, final rate %.9g, warm-up %zu, ema %.9g, alpha %.9g, "
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
-             "stroke %.9g, pairs %.9g, skip misread %d, routing %zu",
+             "stroke %.9g, pairs %.9g, skip misread %d, routing %zu, "
+             "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g",
              t->data.n, t->data_checksum, o->holdout, o->epochs, o->batch, o->seed,
              (double)o->rate, (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha,
              g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
              (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,
-             o->shape.routing_iterations);
+             o->shape.routing_iterations, item_text(init, sizeof init, o->init),
+             item_text(name, sizeof name, o->name), (uint32_t)labels,
+             safetensors_dtype_name(o->dtype), (double)o->error_threshold);
 }
 
 /* Says of two such texts, theirs and ours, what differs first. */
@@ -60,6 +83,18 @@ static char *history_text(const struct trainer *t)
     return text;
 }
 
+/* Whether step, epoch and sums can be those of a run of these options. */
+static int counters_fit(const struct trainer *t)
+{
+    const struct train_options *o = t->options;
+    const struct epoch_sums *s = &t->sums;
+    if (t->epoch > o->epochs || t->step > t->n_train || (t->epoch == o->epochs && t->step))
+        return 0;
+    const size_t images = t->step * o->batch;
+    return s->images == (images < t->n_train ? images : t->n_train) && s->wrong <= s->images &&
+           isfinite(s->loss) && isfinite(s->margin) && isfinite(s->reconstruction);
+}
+
 /* Returns whether the text holds t->epoch epochs. */
 static int history_read(struct trainer *t, const char *text)
 {
@@ -76,7 +111,7 @@ static int history_read(struct trainer *t, const char *text)
 
 enum capsnet_status checkpoint_save(const struct trainer *t, struct capsnet_error *error)
 {
-    char options[512], state[256];
+    char options[OPTIONS_SIZE], state[256];
     options_text(t, options, sizeof options);
     snprintf(state, sizeof state, "%zu %zu %zu %zu %zu %a %a %a", t->epoch, t->step, t->adam.updates,
              t->sums.images, t->sums.wrong, t->sums.loss, t->sums.margin,
@@ -111,7 +146,7 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
     enum capsnet_status status = safetensors_open(&file, t->options->checkpoint, error);
     if (status != CAPSNET_OK)
         return status;
-    char options[512];
+    char options[OPTIONS_SIZE];
     options_text(t, options, sizeof options);
     const char *theirs = safetensors_get_metadata(file, "train.options");
     const char *state = safetensors_get_metadata(file, "train.state");
@@ -122,14 +157,14 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
         goto out;
     }
     if (strcmp(theirs, options) != 0) {
-        char difference[200];
+        char difference[256];
         name_difference(difference, sizeof difference, theirs, options);
         status = refuse(t, error, "the checkpoint is of a run with other options: ", difference);
         goto out;
     }
     if (sscanf(state, "%zu %zu %zu %zu %zu %la %la %la", &t->epoch, &t->step, &t->adam.updates,
                &s->images, &s->wrong, &s->loss, &s->margin, &s->reconstruction) != 8 ||
-        t->epoch > t->options->epochs || !history || !history_read(t, history)) {
+        !counters_fit(t) || !history || !history_read(t, history)) {
         status = refuse(t, error, "the checkpoint's counters cannot be read", "");
         goto out;
     }
@@ -183,8 +218,8 @@ void trainer_sum_data(struct trainer *t)
 
 uint32_t trainer_fingerprint(const struct trainer *t)
 {
-    char text[640];
-    options_text(t, text, 512);
+    char text[OPTIONS_SIZE + 128];
+    options_text(t, text, OPTIONS_SIZE);
     const size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, " %s %zu %zu %zu", capsnet_model_cpu_level(t->model),
              t->epoch, t->step, t->adam.updates);

@@ -3,13 +3,17 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "calibrate.h"
 #include "evaluate.h"
+#include "label.h"
 #include "options.h"
+#include "outputs.h"
 #include "sheet.h"
 #include "train.h"
 
@@ -110,7 +114,7 @@ static int train_command(int argc, char **argv)
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
         {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
-        {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape [random]"},
+        {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape, or those of a checkpoint [random]"},
         {"skip-misread", "", OPTION_FLAG, &o.skip_misread, 0, 0, "leave out training images that the weights of --init read as another class"},
         {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},
         {"log", "FILE", OPTION_TEXT, &o.log, 0, 0, "append one line of JSON per epoch"},
@@ -206,6 +210,15 @@ static enum capsnet_status draw_mistakes(const char *path, struct capsnet_worksp
     return status;
 }
 
+/* A label at the right of a column so many characters wide. */
+static void print_label(const char *label, size_t width)
+{
+    const size_t length = label_length(label);
+    if (length < width)
+        printf("%*s", (int)(width - length), "");
+    fwrite(label, 1, label_nbytes(label, width), stdout);
+}
+
 /* Rows: what the images are; columns: what the model said. */
 static void print_confusion(const struct capsnet_model *model, const struct dataset *data,
                             const struct evaluation *e)
@@ -217,11 +230,13 @@ static void print_confusion(const struct capsnet_model *model, const struct data
     for (size_t i = 0; i < e->n; i++)
         count[data->labels[i] * classes + e->answers[i]]++;
     printf("\n%8s", "");
-    for (size_t j = 0; j < classes; j++)
-        printf(" %6.6s", capsnet_model_label(model, j));
+    for (size_t j = 0; j < classes; j++) {
+        putchar(' ');
+        print_label(capsnet_model_label(model, j), 6);
+    }
     putchar('\n');
     for (size_t i = 0; i < classes; i++) {
-        printf("%8.8s", capsnet_model_label(model, i));
+        print_label(capsnet_model_label(model, i), 8);
         for (size_t j = 0; j < classes; j++)
             if (count[i * classes + j])
                 printf(" %6zu", count[i * classes + j]);
@@ -264,6 +279,9 @@ static int eval_command(int argc, char **argv)
         fputs("capsnet-train: eval needs a weights file\n", stderr);
         return 2;
     }
+    const struct output outputs[] = {{"WEIGHTS", weights, OUTPUT_INPUT},
+                                     {"--answers", answers, OUTPUT_TRUNCATED},
+                                     {"--mistakes", mistakes, OUTPUT_TRUNCATED}};
     struct capsnet_error error;
     struct capsnet_model *model = NULL;
     struct capsnet_workspace *ws = NULL;
@@ -271,7 +289,8 @@ static int eval_command(int argc, char **argv)
     struct evaluation e = {0};
     int status = 1;
     uint64_t start;
-    if (capsnet_model_load(&model, weights, &(struct capsnet_options){.cpu_level = cpu_level()}, &error) != CAPSNET_OK ||
+    if (outputs_check(outputs, sizeof outputs / sizeof *outputs, &error) != CAPSNET_OK ||
+        capsnet_model_load(&model, weights, &(struct capsnet_options){.cpu_level = cpu_level()}, &error) != CAPSNET_OK ||
         capsnet_workspace_create(&ws, model, batch, threads, &error) != CAPSNET_OK ||
         dataset_load(&images, data, set, model, &error) != CAPSNET_OK)
         goto failed;
@@ -343,6 +362,15 @@ static int info_command(int argc, char **argv)
     return 0;
 }
 
+/* Whoever sends the figures to a full disk must not be told that all is well. */
+static void close_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    fprintf(stderr, "capsnet-train: the output cannot be written: %s\n", strerror(errno));
+    _exit(1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -351,6 +379,8 @@ int main(int argc, char **argv)
     } commands[] = {{"train", train_command}, {"eval", eval_command},
                     {"calibrate", calibrate_command}, {"info", info_command}};
     const char *word = argc > 1 ? argv[1] : "";
+    atexit(close_output);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error like a full disk */
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(word, commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

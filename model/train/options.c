@@ -55,8 +55,9 @@ static void set_number(const struct option_entry *option, const char *text)
     int whole = option->kind == OPTION_FLOAT ||
                 (strspn(text, "0123456789") == strlen(text) && *text);
     if (end == text || *end || errno || !whole || !(value >= option->low && value <= option->high))
-        complain("--%s takes a %snumber from %g to %g, not \"%s\"", option->name,
-                 option->kind == OPTION_SIZE ? "whole " : "", option->low, option->high, text);
+        complain(option->kind == OPTION_SIZE ? "--%s takes a whole number from %.0f to %.0f, not \"%s\""
+                                             : "--%s takes a number from %g to %g, not \"%s\"",
+                 option->name, option->low, option->high, text);
     if (option->kind == OPTION_SIZE)
         *(size_t *)option->target = (size_t)value;
     else
@@ -65,6 +66,8 @@ static void set_number(const struct option_entry *option, const char *text)
 
 static void set(const struct option_entry *option, const char *text)
 {
+    if (option->kind == OPTION_TEXT && !*text)
+        complain("--%s must not be empty", option->name);
     if (option->kind == OPTION_FLAG)
         *(int *)option->target = 1;
     else if (option->kind == OPTION_TEXT)
@@ -84,6 +87,8 @@ void options_parse(const struct option_entry *table, size_t n, const char *usage
         if (strncmp(word, "--", 2) != 0) {
             if (used == n_words)
                 complain("\"%s\" is one argument too many", word);
+            if (!*word)
+                complain("an argument is empty");
             words[used++] = word;
             continue;
         }

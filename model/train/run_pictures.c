@@ -9,8 +9,7 @@
 #include "sheet.h"
 #include "trainer.h"
 
-/* OUT without .safetensors, with that ending instead. */
-static char *beside(const char *out, const char *ending)
+char *run_picture_path(const char *out, const char *ending)
 {
     static const char own[] = ".safetensors";
     size_t length = strlen(out);
@@ -23,7 +22,7 @@ static char *beside(const char *out, const char *ending)
 static enum capsnet_status write_beside(const char *out, const char *ending,
                                         const struct image *picture, struct capsnet_error *error)
 {
-    char *path = beside(out, ending);
+    char *path = run_picture_path(out, ending);
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     if (path)
         status = picture_write(picture, path, error);
@@ -41,7 +40,7 @@ enum capsnet_status run_pictures(const struct trainer *t, struct capsnet_error *
     enum capsnet_status status = curve_draw(&picture, t->history, t->epoch, error);
     if (status != CAPSNET_OK)
         return status;
-    status = write_beside(t->options->out, ".curve.png", &picture, error);
+    status = write_beside(t->options->out, RUN_CURVE, &picture, error);
     image_free(&picture);
     if (status != CAPSNET_OK)
         return status;
@@ -55,7 +54,7 @@ enum capsnet_status run_pictures(const struct trainer *t, struct capsnet_error *
         status = sheet_of_classes(&picture, t->ws, &t->data, t->split, t->n_train, error);
     if (status != CAPSNET_OK)
         return status;
-    status = write_beside(t->options->out, ".sheet.png", &picture, error);
+    status = write_beside(t->options->out, RUN_SHEET, &picture, error);
     image_free(&picture);
     return status;
 }

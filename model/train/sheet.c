@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "label.h"
+
 enum { WHITE = 0xffffff, INK = 0x333333, CLASS_SIDE = 56, MISTAKE_SIDE = 84, LONGEST_LABEL = 12 };
 static const size_t max_pixels = (size_t)64 << 20;
 
@@ -16,13 +18,18 @@ size_t sheet_scale(const struct capsnet_shape *shape, size_t side)
     return longest < side ? side / longest : 1;
 }
 
-/* A text, cut to so many letters; whatever does not fit lies beneath what is
- * drawn later. */
-static void put_text(struct image *picture, size_t x, size_t y, size_t most, const char *text)
+/* A class as the sheets call it, in at most so many letters: its label, or its
+ * number where there are no letters to draw that with. */
+static const char *class_text(char text[64], const struct capsnet_model *model, size_t class_index,
+                              size_t most)
 {
-    char cut[64];
-    snprintf(cut, sizeof cut, "%.*s", (int)(most < 63 ? most : 63), text);
-    picture_text(picture, x, y, SHEET_LETTERS, INK, cut);
+    const char *label = capsnet_model_label(model, class_index);
+    const size_t length = strlen(label);
+    if (label_length(label) == length)
+        snprintf(text, 64, "%.*s", (int)(most < 63 ? most : 63), label);
+    else
+        snprintf(text, 64, "#%zu", class_index);
+    return text;
 }
 
 /* Where an image of the data goes. */
@@ -63,16 +70,35 @@ out:
     return status;
 }
 
-/* Width of the widest label, cut as it will be. */
+/* Width of the widest class_text(). */
 static size_t label_width(const struct capsnet_model *model)
 {
-    const size_t most = (LONGEST_LABEL * LETTER_STEP - 1) * SHEET_LETTERS;
     size_t widest = 0;
     for (size_t j = 0; j < model->shape.classes; j++) {
-        size_t width = picture_text_width(capsnet_model_label(model, j), SHEET_LETTERS);
+        char text[64];
+        size_t width =
+            picture_text_width(class_text(text, model, j, LONGEST_LABEL), SHEET_LETTERS);
         widest = width > widest ? width : widest;
     }
-    return widest < most ? widest : most;
+    return widest;
+}
+
+/* "true>said" in at most so many letters: what is too long is cut on both sides of
+ * the sign. */
+static void mistake_text(char text[160], const struct capsnet_model *model, size_t label,
+                         size_t answer, size_t most)
+{
+    char is[64], said[64];
+    const size_t room = most - 1, half = room / 2;
+    size_t left = strlen(class_text(is, model, label, 63));
+    size_t right = strlen(class_text(said, model, answer, 63));
+    if (left + right > room) {
+        const size_t both = left + right - room; /* too many */
+        const size_t from_left = right <= half ? both : left <= half ? 0 : left - half;
+        left -= from_left;
+        right -= both - from_left;
+    }
+    snprintf(text, 160, "%.*s>%.*s", (int)left, is, (int)right, said);
 }
 
 enum capsnet_status sheet_of_classes(struct image *picture, struct capsnet_workspace *ws,
@@ -106,10 +132,13 @@ enum capsnet_status sheet_of_classes(struct image *picture, struct capsnet_works
     status = picture_create(picture, sheet_width, SHEET_SPACE + rows * row, WHITE, error);
     if (status != CAPSNET_OK)
         goto out;
-    for (size_t j = 0; j < rows; j++)
-        put_text(picture, SHEET_SPACE,
-                 SHEET_SPACE + j * row + height + SHEET_GAP / 2 - LETTER_HEIGHT * SHEET_LETTERS / 2,
-                 LONGEST_LABEL, capsnet_model_label(ws->model, j));
+    for (size_t j = 0; j < rows; j++) {
+        char text[64];
+        picture_text(picture, SHEET_SPACE,
+                     SHEET_SPACE + j * row + height + SHEET_GAP / 2 -
+                         LETTER_HEIGHT * SHEET_LETTERS / 2,
+                     SHEET_LETTERS, INK, class_text(text, ws->model, j, LONGEST_LABEL));
+    }
     status = put_pairs(picture, ws, data, chosen, places, count, scale, 0, height + SHEET_GAP,
                        error);
     if (status != CAPSNET_OK)
@@ -145,18 +174,18 @@ enum capsnet_status sheet_of_mistakes(struct image *picture, size_t *shown,
     if (status != CAPSNET_OK)
         goto out;
     if (n == 0)
-        put_text(picture, SHEET_SPACE, SHEET_SPACE, 63, "no mistakes");
+        picture_text(picture, SHEET_SPACE, SHEET_SPACE, SHEET_LETTERS, INK, "no mistakes");
     for (size_t i = 0, count = 0; i < evaluation->n && count < n; i++) {
         const size_t label = data->labels[i], answer = evaluation->answers[i];
         if (label == answer)
             continue;
         places[count].x = SHEET_SPACE + count % SHEET_MISTAKES * cell_width;
         places[count].y = SHEET_SPACE + count / SHEET_MISTAKES * cell_height;
-        char text[64];
-        snprintf(text, sizeof text, "%.30s>%.30s", capsnet_model_label(ws->model, label),
-                 capsnet_model_label(ws->model, answer));
-        put_text(picture, places[count].x, places[count].y + height + 4,
-                 cell_width / (LETTER_STEP * SHEET_LETTERS), text);
+        char text[160];
+        mistake_text(text, ws->model, label, answer,
+                     (cell_width - SHEET_SPACE) / (LETTER_STEP * SHEET_LETTERS));
+        picture_text(picture, places[count].x, places[count].y + height + 4, SHEET_LETTERS, INK,
+                     text);
         chosen[count++] = (uint32_t)i;
     }
     status = put_pairs(picture, ws, data, chosen, places, n, scale, width + SHEET_GAP, 0, error);

@@ -1,7 +1,7 @@
 /*
  * sheet.h - sheets of images beside what the decoder makes of their poses.
  * Each image is enlarged by a whole number; the reconstruction is that of the
- * class the model chose.
+ * class the model chose.  A class whose label is not ASCII goes by its number, "#3".
  */
 #ifndef CAPSNET_SHEET_H
 #define CAPSNET_SHEET_H
@@ -31,7 +31,7 @@ CAPSNET_MUST_CHECK enum capsnet_status sheet_of_classes(struct image *picture,
 
 /* Every image that the evaluation (of all of the data) has wrong, in the
  * data's order, beside its reconstruction, enlarged to about 84 pixels, and
- * beneath it "true>said".  *shown: how many; fewer than wrong only where the
+ * beneath it "true>said", cut to fit.  *shown: how many; fewer than wrong only where the
  * picture would have more than 64 million pixels.  Returns as above. */
 CAPSNET_MUST_CHECK enum capsnet_status sheet_of_mistakes(struct image *picture, size_t *shown,
                                                          struct capsnet_workspace *ws,

@@ -9,17 +9,15 @@
 #include "train.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "calibrate.h"
 #include "evaluate.h"
+#include "outputs.h"
 #include "progress.h"
 #include "ranks.h"
 #include "split.h"
@@ -134,6 +132,13 @@ static enum capsnet_status check_labels(const struct trainer *t, struct capsnet_
 {
     const char *reused = NULL;
     size_t kept = 0;
+    for (size_t j = 0; j < t->data.classes; j++)
+        for (size_t k = 0; k < j; k++)
+            if (strcmp(capsnet_model_label(t->model, j), capsnet_model_label(t->model, k)) == 0) {
+                snprintf(error->text, sizeof error->text, "--labels: \"%.100s\" stands twice",
+                         capsnet_model_label(t->model, j));
+                return CAPSNET_ERR_ARGUMENT;
+            }
     for (size_t j = 0; t->data.names && j < t->data.classes; j++) {
         const char *label = capsnet_model_label(t->model, j);
         kept += strcmp(label, t->data.names[j]) == 0;
@@ -149,17 +154,34 @@ static enum capsnet_status check_labels(const struct trainer *t, struct capsnet_
     return CAPSNET_ERR_ARGUMENT;
 }
 
-/* The weights file holds these texts, and must be UTF-8. */
+static int has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return 1;
+    return 0;
+}
+
+/* The weights file holds these texts, and must be UTF-8; the names are printed,
+ * too. */
 static enum capsnet_status check_text(const struct trainer *t, struct capsnet_error *error)
 {
     const char *bad = safetensors_is_utf8(t->options->command) ? NULL : "the command line";
-    for (size_t j = 0; !bad && j < t->model->shape.classes; j++)
+    int control = has_control(t->options->name);
+    for (size_t j = 0; !bad && j < t->model->shape.classes; j++) {
+        control |= has_control(t->model->labels[j]);
         if (!safetensors_is_utf8(t->model->labels[j]))
             bad = t->model->labels[j];
-    if (!bad)
+    }
+    if (!bad && !control)
         return CAPSNET_OK;
-    snprintf(error->text, sizeof error->text,
-             "%.200s: this is not UTF-8, as all text in a weights file must be", bad);
+    if (bad)
+        snprintf(error->text, sizeof error->text,
+                 "%.200s: this is not UTF-8, as all text in a weights file must be", bad);
+    else
+        snprintf(error->text, sizeof error->text,
+                 "the name of the model or of a class holds a control character, such as a line "
+                 "break");
     return CAPSNET_ERR_ARGUMENT;
 }
 
@@ -191,47 +213,30 @@ static enum capsnet_status set_names(struct trainer *t, struct capsnet_error *er
     return status == CAPSNET_OK ? check_text(t, error) : status;
 }
 
-/* Tries to make a file: the path itself, to append to, or one beside it as
- * safetensors_write() does. */
-static enum capsnet_status check_writable(const char *path, int beside,
-                                          struct capsnet_error *error)
-{
-    struct stat info;
-    char *name = NULL;
-    int fd = -1;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        errno = EISDIR;
-    else if (!beside)
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    else if (asprintf(&name, "%s.tmp-%ld", path, (long)getpid()) >= 0)
-        fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    else
-        name = NULL; /* asprintf leaves it undefined */
-    if (fd < 0)
-        snprintf(error->text, sizeof error->text, "%.300s cannot be written: %s", path,
-                 strerror(errno));
-    else
-        close(fd);
-    if (fd >= 0 && name)
-        unlink(name);
-    free(name);
-    return fd < 0 ? CAPSNET_ERR_IO : CAPSNET_OK;
-}
-
 /* What cannot be written shows now, not after hours of training. */
 static enum capsnet_status check_outputs(const struct train_options *o,
                                          struct capsnet_error *error)
 {
-    enum capsnet_status status = CAPSNET_OK;
     if (ranks_rank() != 0) /* the first process alone writes */
-        return status;
-    status = check_writable(o->out, 1, error);
+        return CAPSNET_OK;
+    char *curve = run_picture_path(o->out, RUN_CURVE), *sheet = run_picture_path(o->out, RUN_SHEET);
+    const struct output outputs[] = {
+        {"--init", o->init, OUTPUT_INPUT},
+        {"--out", o->out, OUTPUT_REPLACED},
+        {"--checkpoint", o->checkpoint, OUTPUT_REPLACED},
+        {"--log", o->log, OUTPUT_APPENDED},
+        {"the curve of --out", o->no_pictures ? NULL : curve, OUTPUT_TRUNCATED},
+        {"the sheet of --out", o->no_pictures ? NULL : sheet, OUTPUT_TRUNCATED},
+    };
+    enum capsnet_status status = CAPSNET_OK;
+    if (!curve || !sheet)
+        status = no_memory(error);
     if (status == CAPSNET_OK)
-        status = check_writable(o->checkpoint, 1, error);
+        status = outputs_check(outputs, sizeof outputs / sizeof *outputs, error);
     if (status == CAPSNET_OK && !o->resume)
         status = checkpoint_check_free(o->checkpoint, error);
-    if (status == CAPSNET_OK && o->log)
-        status = check_writable(o->log, 0, error);
+    free(curve);
+    free(sheet);
     return status;
 }
 
@@ -249,7 +254,8 @@ static enum capsnet_status set_parameters(struct trainer *t, struct capsnet_erro
         status = model_import(model, file, "", model->parameters, &inner);
         safetensors_close(file);
         if (status != CAPSNET_OK) {
-            snprintf(error->text, sizeof error->text, "%.150s: %.300s", o->init, inner.text);
+            snprintf(error->text, sizeof error->text, "%.150s: %.250s%s", o->init, inner.text,
+                     status == CAPSNET_ERR_SHAPE ? " as the options and the images ask" : "");
             return status;
         }
     } else {
@@ -609,7 +615,8 @@ static enum capsnet_status check_learning(const struct trainer *t, struct capsne
         return CAPSNET_OK;
     snprintf(error->text, sizeof error->text,
              "the margin loss of epoch %zu, %.4f, is no better than a silent network's: the run "
-             "has diverged, or learns nothing; try a lower --rate; %.200s holds the last good state",
+             "has diverged, or learns nothing; try a lower --rate; %.200s holds the state before, which "
+             "--init takes, with another --checkpoint",
              t->epoch + 1, margin, t->options->checkpoint);
     return CAPSNET_ERR_FORMAT;
 }

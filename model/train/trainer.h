@@ -59,6 +59,12 @@ void trainer_sum_data(struct trainer *t);
  * options that decide the numbers, the state. */
 uint32_t trainer_fingerprint(const struct trainer *t);
 
+/* Where the pictures of a run go that writes out: its name without .safetensors,
+ * with that ending; to be freed, NULL without memory. */
+#define RUN_CURVE ".curve.png"
+#define RUN_SHEET ".sheet.png"
+char *run_picture_path(const char *out, const char *ending);
+
 /* Draws OUT's .curve.png and .sheet.png at the end of a run, whose model is
  * that of the file, ready to run.  Returns OK, ERR_IO or ERR_MEMORY. */
 CAPSNET_MUST_CHECK enum capsnet_status run_pictures(const struct trainer *t,

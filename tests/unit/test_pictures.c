@@ -239,6 +239,13 @@ static void test_classes(void **state)
     check_classes(3);
 }
 
+static void rename_class(struct capsnet_model *model, size_t class_index, const char *label)
+{
+    free(model->labels[class_index]);
+    model->labels[class_index] = strdup(label);
+    assert_non_null(model->labels[class_index]);
+}
+
 static void test_mistakes(void **state)
 {
     (void)state;
@@ -264,6 +271,23 @@ static void test_mistakes(void **state)
         check_image(&p, &w, x + 82, y, 4, wrong[i], 1);
         check_pixel(&p, x + 12 + 8, y + 76 + 6, 0x333333); /* the tip of > */
     }
+    image_free(&p);
+
+    /* Long labels are cut on both sides of the sign: "aaaaaa>bbbbbb", 13 letters of
+     * 12 pixels in the 174 of a pair less its space.  What is not ASCII goes by its
+     * number: "#0>bbbbbbbbbb". */
+    const size_t first = w.data.labels[wrong[0]], said = w.answers.answers[wrong[0]];
+    rename_class(w.net.model, first, "aaaaaaaaaaaaaaaa");
+    rename_class(w.net.model, said, "bbbbbbbbbbbbbbbb");
+    assert_int_equal(sheet_of_mistakes(&p, &shown, w.ws, &w.data, &w.answers, &error),
+                     CAPSNET_OK);
+    check_pixel(&p, 12 + 6 * 12 + 8, 12 + 76 + 6, 0x333333);
+    check_pixel(&p, 12 + 13 * 12 + 2, 12 + 76 + 6, WHITE);
+    image_free(&p);
+    rename_class(w.net.model, first, "\xe6\x97\xa5\xe6\x9c\xac");
+    assert_int_equal(sheet_of_mistakes(&p, &shown, w.ws, &w.data, &w.answers, &error),
+                     CAPSNET_OK);
+    check_pixel(&p, 12 + 2 * 12 + 8, 12 + 76 + 6, 0x333333);
     image_free(&p);
 
     memcpy(w.answers.answers, w.data.labels, 50);

@@ -308,7 +308,9 @@ static void test_init(void **state)
     assert_true(same_run("first", "same"));
     expect(0, "wrote other", "train " NETWORK "--epochs 1 --out other --dtype f32 --init first");
     assert_false(same_run("first", "other"));
-    expect(1, "first: ", "train " NETWORK "--epochs 1 --out x --init first --conv1 17");
+    expect(1, "first: tensor \"conv1.weight\" is 16 x 1 x 9 x 9, not 17 x 1 x 9 x 9 as the options",
+           "train " NETWORK "--epochs 1 --out x --init first --conv1 17");
+    expect(0, "wrote onward", "train " NETWORK "--epochs 1 --out onward --init first.checkpoint");
     expect(1, "none: ", "train " NETWORK "--epochs 1 --out x --init none");
 }
 
@@ -424,7 +426,9 @@ static void test_other_options(void **state)
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
                                          "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
-                                         "--distorted 0.5", "--routing 1"};
+                                         "--distorted 0.5", "--init first", "--name else",
+                                         "--labels -,|,+", "--dtype f32", "--error-threshold 0.1",
+                                         "--routing 1"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         expect(1, "other options", "train " NETWORK "--epochs 2 --out done --resume %s",
@@ -432,7 +436,8 @@ static void test_other_options(void **state)
     says("\"routing 3\", not \"routing 1\"");
     put_shapes("more/train", TRAIN); /* other pictures, as many */
     expect(1, "\"their checksum ", "train " NETWORK "--epochs 2 --out done --resume --data more");
-    expect(1, "shape", "train " NETWORK "--epochs 2 --out done --resume --conv1 17");
+    expect(1, "done.checkpoint: tensor \"conv1.weight\" is ",
+           "train " NETWORK "--epochs 2 --out done --resume --conv1 17");
     expect(1, "none.checkpoint", "train " NETWORK "--epochs 2 --out none --resume");
     expect(1, "no checkpoint", "train " NETWORK "--epochs 2 --checkpoint done --out x --resume");
     put_file("junk", "not a checkpoint", 16);
@@ -473,6 +478,8 @@ static void test_usage(void **state)
         {"train --dtype f8", "f16 or f32"},
         {"train --resume=1", "--resume takes no value"},
         {"train more", "one argument too many"},
+        {"train --out=", "--out must not be empty"},
+        {"train --seed 4294967296", "from 0 to 4294967295"},
         {"eval", "needs a weights file"},
         {"eval a b", "one argument too many"},
         {"eval a --rate 1", "--rate"},
@@ -496,6 +503,8 @@ static void test_failures(void **state)
     expect(1, "3 classes", "train " NETWORK "--labels a,b");
     expect(1, "3 classes", "train " NETWORK "--labels a,b,c,d");
     expect(1, "3 classes", "train " NETWORK "--labels a,,c");
+    expect(1, "\"a\" stands twice", "train " NETWORK "--labels a,b,a");
+    expect(1, "a control character", "train " NETWORK "--labels a,b,c\x1b");
     expect(1, "none.safetensors", "eval none.safetensors --data .");
     expect(1, "none.safetensors", "info none.safetensors");
     put_file("junk", "no weights at all", 17);
@@ -521,6 +530,52 @@ static void test_unwritable(void **state)
         if (strstr(output, "epoch 1/1"))
             fail_msg("%s was found after the training only: %s", places[i], output);
     }
+}
+
+/* Nor does an output take the place of another file that the command names, or of
+ * a device. */
+static void test_taken_outputs(void **state)
+{
+    (void)state;
+    struct stat info;
+    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first");
+    assert_int_equal(symlink("first", in_folder("first-too")), 0);
+    expect(1, "--init and --log name the same file, first",
+           "train " NETWORK "--epochs 1 --out x --init first --log first-too");
+    expect(1, "--init and --checkpoint name",
+           "train " NETWORK "--epochs 1 --out x --init first --checkpoint first");
+    expect(1, "--checkpoint and --log name",
+           "train " NETWORK "--epochs 1 --out x --checkpoint y --log y");
+    expect(1, "WEIGHTS and --mistakes name", "eval first --data . --mistakes first");
+    expect(1, "WEIGHTS and --answers name", "eval first --data . --answers first-too");
+    expect(0, "error ", "eval first --data .");
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    expect(1, "pipe cannot be written: this is a device", "train " NETWORK "--out pipe");
+    expect(1, "pipe cannot be written: this is a device", "train " NETWORK "--checkpoint pipe");
+    expect(1, "pipe: this is a device", "calibrate first --data . --out pipe");
+    assert_int_equal(lstat(in_folder("pipe"), &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    put_folder("drawn.sheet.png");
+    expect(1, "drawn.sheet.png cannot be written: Is a directory",
+           "train --data . --epochs 1 --out drawn.safetensors");
+}
+
+/* Figures that were lost on the way out are an error. */
+static void test_full_output(void **state)
+{
+    (void)state;
+    char command[PATH_MAX + 64];
+    const char *build = getenv("BUILD");
+    snprintf(command, sizeof command, "exec \"%s\"/capsnet-train --help >/dev/full 2>\"%s\"",
+             build ? build : "build", in_folder("said"));
+    const int status = system(command);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    FILE *said = fopen(in_folder("said"), "r");
+    assert_non_null(said);
+    assert_non_null(fgets(output, sizeof output, said));
+    fclose(said);
+    says("the output cannot be written: No space left");
 }
 
 /* Puts a value into one element of a checkpoint's tensor. */
@@ -564,7 +619,7 @@ static void test_highest_rate(void **state)
     struct stat info;
     expect(1, "no better than a silent network's",
            "train " NETWORK "--epochs 20 --out wild --rate 1 --final-rate 1 --warmup 0");
-    says("wild.checkpoint holds the last good state");
+    says("wild.checkpoint holds the state before, which --init takes");
     assert_null(strstr(output, "epoch 20/20"));
     assert_int_not_equal(stat(in_folder("wild"), &info), 0);
     expect(0, "train.state", "info wild.checkpoint");
@@ -608,7 +663,8 @@ int main(void)
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_highest_rate),
+        cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_taken_outputs),
+        cmocka_unit_test(test_full_output), cmocka_unit_test(test_highest_rate),
         cmocka_unit_test(test_diverges),
     };
     const char *wanted = getenv("SEED");

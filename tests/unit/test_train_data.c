@@ -110,7 +110,7 @@ static void test_clothes(void **state)
                   12 + (n ? (n + 5) / 6 : 1) * (84 + 18 + 4 + 12));
     expect(run_trainer(output, sizeof output,
                        "eval f.safetensors --data . --threads 1 --mistakes no/wrong.png"),
-           1, "no/wrong.png: cannot write the picture");
+           1, "no/wrong.png cannot be written: No such file");
     expect(run_trainer(output, sizeof output,
                        "train --data . --out g.safetensors --labels a,b --test " SMALL),
            1, "--labels must name 10 classes");
@@ -246,7 +246,7 @@ static void test_refusals(void **state)
     unlink(in_folder("train/\xff/1.png"));
     rmdir(in_folder("train/\xff"));
     put_png("t10k/circle/1.png", 20, 21, 1, 0, 0);
-    refuse_to_train("", "the images are 21 x 20 x 1, but the model takes 20 x 20 x 1");
+    refuse_to_train("", "the images are 21 x 20 x 1 (height, width, channels), but the model takes 20 x 20 x 1");
     folder_clear();
     put_png("train/only/1.png", 20, 20, 1, 0, 0);
     refuse_to_train("", "classes is 1, but must be 2 to 256");
