@@ -28,6 +28,7 @@ struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_u
         return NULL;
     client->fd = fd;
     client->due_us = due_us;
+    client->silent_us = INT64_MAX;
     pthread_mutex_lock(&deadlines->lock);
     client->next = deadlines->clients;
     if (client->next)
@@ -60,11 +61,19 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     if (!expired) {
         client->phase = phase;
         client->due_us = due_us;
+        client->silent_us = INT64_MAX;
         if (request_id)
             snprintf(client->request_id, sizeof client->request_id, "%s", request_id);
     }
     pthread_mutex_unlock(&deadlines->lock);
     return expired ? -1 : 0;
+}
+
+void deadlines_hear(struct deadlines *deadlines, struct client *client, int64_t silent_us)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    client->silent_us = silent_us;
+    pthread_mutex_unlock(&deadlines->lock);
 }
 
 void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip)
@@ -116,7 +125,8 @@ void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
     pthread_mutex_lock(&deadlines->lock);
     show_ends(deadlines, now_us);
     for (struct client *client = deadlines->clients; client; client = client->next) {
-        if (client->due_us > now_us || client->phase == CLIENT_EXPIRED)
+        if ((client->due_us > now_us && client->silent_us > now_us) ||
+            client->phase == CLIENT_EXPIRED)
             continue;
         /* The socket is libmicrohttpd's to close.  Shut down, it reads as ended
          * there, and is closed at once. */

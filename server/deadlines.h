@@ -1,10 +1,11 @@
 /*
  * deadlines.h - a time limit for every phase of every connection.
  *
- * libmicrohttpd closes a connection that is silent for too long, but a client
- * that sends (or reads) one byte at a time is never silent.  So each
- * connection also has a moment by which its present phase must be over, and
- * somebody calls deadlines_sweep() several times a second.
+ * libmicrohttpd closes a connection that is silent for too long, but says nothing,
+ * and a client that sends (or reads) one byte at a time is never silent.  So each
+ * connection also has a moment by which its present phase must be over, and another
+ * by which more of its request must have come; somebody calls deadlines_sweep()
+ * several times a second.
  */
 #ifndef CAPSNETD_DEADLINES_H
 #define CAPSNETD_DEADLINES_H
@@ -25,6 +26,7 @@ struct client {
     int fd;
     enum client_phase phase;
     int64_t due_us;
+    int64_t silent_us;   /* when it will have been silent for too long */
     char request_id[65]; /* of the request that is arriving */
     int is_oip;          /* its errors have the Open Inference Protocol's form */
     struct client *previous, *next;
@@ -51,6 +53,9 @@ void deadlines_close(struct deadlines *deadlines, struct client *client);
  * had already expired: then the connection must be closed. */
 int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
                     int64_t due_us, const char *request_id);
+
+/* Something of the request has come: it may be silent until then. */
+void deadlines_hear(struct deadlines *deadlines, struct client *client, int64_t silent_us);
 
 /* Says in which form the request that arrives is told of its 408. */
 void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip);

@@ -78,9 +78,7 @@ unsigned web_answer(struct request *request)
     make_etag(answer->etag, FILES[i].bytes, nbytes);
     answer->body = (char *)FILES[i].bytes; /* constant: nobody writes to it */
     answer->nbytes = nbytes;
-    if (request->if_none_match && strstr(request->if_none_match, answer->etag)) {
-        answer->status = 304;
-        answer->nbytes = 0;
-    }
+    if (request->if_none_match && strstr(request->if_none_match, answer->etag))
+        answer->status = 304; /* libmicrohttpd sends the length, but not the body */
     return answer->status;
 }

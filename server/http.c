@@ -46,6 +46,9 @@ enum { NETWORK_THREADS = 4 };
 /* A refused body up to this size is read and dropped to keep the connection. */
 enum { SWALLOW_BYTES = 65536 };
 
+/* libmicrohttpd may close in silence only who was not told 408 by then. */
+enum { TIMEOUT_SLACK_S = 2 };
+
 /* How soon the deadlines, and sockets that linger, are looked at again. */
 enum { SWEEP_MS = 100, FAREWELL_SWEEP_MS = 2 };
 
@@ -107,6 +110,13 @@ static int is_sane_id(const char *id)
     return n > 0 && n < REQUEST_ID_SIZE && id[n] == 0;
 }
 
+/* Bytes of the request have come. */
+static void hear(struct http *http, const struct request *r)
+{
+    deadlines_hear(&http->deadlines, client_of(r->connection),
+                   seconds_from_now(http->service->options->timeout_s));
+}
+
 /* ---- The answer (net) ------------------------------------------------------ */
 
 /* For pages of other origins, when the options allow any. */
@@ -162,7 +172,7 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
     }
     if (refusal_is_temporary(r->answer.refusal))
         MHD_add_response_header(response, "Retry-After", "1");
-    if (atomic_load(&r->service->state) == SERVICE_DRAINING)
+    if (atomic_load(&r->service->state) == SERVICE_DRAINING || r->is_misframed)
         MHD_add_response_header(response, "Connection", "close");
 }
 
@@ -291,18 +301,49 @@ static int needs_key(const struct request *r, const char *path)
     return r->service->options->api_key_file != NULL;
 }
 
+/* What the Content-Lengths of a request say. */
+struct framing {
+    const char *length;
+    int differ;
+};
+
+static enum MHD_Result take_length(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    struct framing *framing = context;
+    if (strcasecmp(name, "Content-Length") != 0 || !value)
+        return MHD_YES;
+    framing->differ |= framing->length && strcmp(framing->length, value) != 0;
+    framing->length = value;
+    return MHD_YES;
+}
+
+/* Another program before this one may see another end of the body, and take what
+ * follows for a request of its own or not (RFC 9112, sections 6.3 and 11.2). */
+static int is_misframed(const struct request *r)
+{
+    struct framing framing = {0};
+    const char *coding = header(r, "Transfer-Encoding");
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, take_length, &framing);
+    return framing.differ || (coding && (framing.length || strcasecmp(coding, "chunked") != 0));
+}
+
 /* Refuses what the request line and the headers are enough to refuse.  Returns
  * the status, 0 to go on. */
 static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
 {
     const struct service *service = r->service;
     const char *allow = NULL;
-    char quoted[48];
+    char quoted[48], quoted_path[48];
     r->route = r->path_is_cut ? NULL : route_find(path, r->method, &allow, r->segments);
     if (header_nbytes(r->connection) > service->options->max_header_bytes)
         return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
                               "the request line and headers have more than %zu bytes",
                               service->options->max_header_bytes);
+    if (r->is_misframed)
+        return request_refuse(r, REFUSED_INVALID_PARAMETER,
+                              "the body must have one Content-Length or Transfer-Encoding: chunked");
     if (strcmp(r->method, "OPTIONS") == 0 && !r->path_is_cut && allow) {
         r->answer = (struct answer){.status = 204, .allow = allow, .is_constant = 1};
         return 204;
@@ -314,8 +355,8 @@ static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
         return request_refuse(r, REFUSED_NOT_FOUND, "there is nothing at \"%s\"",
                               quote_client(quoted, path));
     if (!r->route) {
-        request_refuse(r, REFUSED_METHOD_NOT_ALLOWED, "%s takes %s, not %s", path, allow,
-                       quote_client(quoted, r->method));
+        request_refuse(r, REFUSED_METHOD_NOT_ALLOWED, "%s takes %s, not %s",
+                       quote_client(quoted_path, path), allow, quote_client(quoted, r->method));
         r->answer.allow = allow;
         return r->answer.status;
     }
@@ -361,13 +402,16 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_RECEIVING,
                         seconds_from_now(http->service->options->request_deadline_s), r->id) != 0)
         return MHD_NO;
+    hear(http, r);
 
+    r->is_misframed = is_misframed(r);
     unsigned status = judge(r, path, body_nbytes);
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
      * the next request. */
     int closes = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
-    int is_small = !is_chunked && body_nbytes <= SWALLOW_BYTES && !header(r, "Expect");
+    int is_small = !is_chunked && !r->is_misframed && body_nbytes <= SWALLOW_BYTES &&
+                   !header(r, "Expect");
     if (!status || !closes || is_small)
         return MHD_YES;
     farewell_add(&http->farewell, client_of(r->connection)->fd, seconds_from_now(FAREWELL_S));
@@ -375,10 +419,11 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
 }
 
 /* Adds to the body, or, once the request is refused, drops. */
-static enum MHD_Result on_body(struct request *r, const char *bytes, size_t n)
+static enum MHD_Result on_body(struct http *http, struct request *r, const char *bytes, size_t n)
 {
     struct service *service = r->service;
     const size_t max = service->options->max_body_bytes;
+    hear(http, r);
     r->received_bytes += n;
     if (r->answer.status)
         return MHD_YES; /* dropped, until it ends or its deadline comes */
@@ -443,7 +488,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return send_answer(http, r);
     if (*n == 0)
         return on_complete(http, r);
-    enum MHD_Result result = on_body(r, bytes, *n);
+    enum MHD_Result result = on_body(http, r, bytes, *n);
     *n = 0;
     return result;
 }
@@ -472,6 +517,7 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_enter(&http->deadlines, client, CLIENT_RECEIVING,
                     seconds_from_now(o->request_deadline_s), r->id);
+    hear(http, r);
     return r;
 }
 
@@ -567,7 +613,7 @@ struct http *http_start(struct service *service, int listen_fd)
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)o->max_connections_per_ip,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * o->max_header_bytes + CONNECTION_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s + TIMEOUT_SLACK_S,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_request_over, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,

@@ -3,13 +3,16 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_DEPTH = 16 }; /* no request of ours nests deeper than 5 */
 
 /* Counts what lies outside strings.  A value more costs a comma or an opening
- * bracket, so that their sum + 1 bounds the number of values from above. */
-static void count(const char *bytes, size_t nbytes, size_t *values, size_t *depth)
+ * bracket, so that their sum + 1 bounds the number of values from above.  Returns
+ * whether a string holds a character 0, which for cJSON would be its end. */
+static int count(const char *bytes, size_t nbytes, size_t *values, size_t *depth)
 {
+    int has_zero = 0;
     size_t open = 0;
     int in_string = 0;
     *values = 1;
@@ -18,7 +21,7 @@ static void count(const char *bytes, size_t nbytes, size_t *values, size_t *dept
         char c = bytes[i];
         if (in_string) {
             if (c == '\\')
-                i++;
+                has_zero |= ++i + 5 <= nbytes && memcmp(bytes + i, "u0000", 5) == 0;
             else if (c == '"')
                 in_string = 0;
         } else if (c == '"') {
@@ -33,13 +36,14 @@ static void count(const char *bytes, size_t nbytes, size_t *values, size_t *dept
             open--;
         }
     }
+    return has_zero;
 }
 
 enum json_status json_parse(cJSON **root, const char *bytes, size_t nbytes, size_t max_values,
                             char *message, size_t message_nbytes)
 {
     size_t values, depth;
-    count(bytes, nbytes, &values, &depth);
+    const int has_zero = count(bytes, nbytes, &values, &depth);
     if (depth > MAX_DEPTH) {
         snprintf(message, message_nbytes, "the JSON is nested more than %d deep", MAX_DEPTH);
         return JSON_MALFORMED;
@@ -47,6 +51,11 @@ enum json_status json_parse(cJSON **root, const char *bytes, size_t nbytes, size
     if (values > max_values) {
         snprintf(message, message_nbytes, "the JSON holds more than %zu values", max_values);
         return JSON_TOO_MANY;
+    }
+
+    if (has_zero) {
+        snprintf(message, message_nbytes, "a string in the JSON holds the character \\u0000");
+        return JSON_MALFORMED;
     }
 
     const char *end = bytes;

@@ -13,7 +13,7 @@
 
 enum json_status {
     JSON_OK = 0,
-    JSON_MALFORMED, /* not JSON, nested too deep, or more than one value */
+    JSON_MALFORMED, /* not JSON, nested too deep, more than one value, or \u0000 in a string */
     JSON_TOO_MANY,  /* more values than allowed */
 };
 

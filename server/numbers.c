@@ -53,27 +53,65 @@ static size_t pass(const char *bytes, size_t nbytes, size_t at, char c)
     return next < nbytes && bytes[next] == c ? next + 1 : at;
 }
 
-size_t numbers_find(const char *bytes, size_t nbytes, size_t *at)
+/* Behind the string that begins at `at`; nbytes when it does not end. */
+static size_t string_end(const char *bytes, size_t nbytes, size_t at)
 {
-    static const char KEY[] = {'"', 'd', 'a', 't', 'a', '"'};
-    size_t i = *at;
-    while (i < nbytes) {
-        size_t string = i;
-        if (bytes[i++] != '"')
-            continue;
-        while (i < nbytes && bytes[i] != '"')
-            i += bytes[i] == '\\' ? 2 : 1;
-        if (i >= nbytes)
-            return 0;
-        i++;
-        if (i - string != sizeof KEY || memcmp(bytes + string, KEY, sizeof KEY) != 0)
-            continue;
-        size_t colon = pass(bytes, nbytes, i, ':');
-        size_t bracket = colon == i ? i : pass(bytes, nbytes, colon, '[');
-        size_t end = bracket == i || bracket == colon ? 0 : array_end(bytes, nbytes, bracket - 1);
-        if (end) {
-            *at = bracket - 1;
-            return end - *at;
+    for (at++; at < nbytes && bytes[at] != '"'; at++)
+        at += bytes[at] == '\\';
+    return at < nbytes ? at + 1 : nbytes;
+}
+
+/* A string has been read: at its level, the key of what comes next, or no key. */
+static void see_string(struct numbers_scan *scan, const char *string, size_t n)
+{
+    static const char INPUTS[] = "\"inputs\"", DATA[] = "\"data\"";
+    const int is_key = pass(scan->bytes, scan->nbytes, scan->at, ':') != scan->at;
+    if (scan->depth == NUMBERS_ROOT)
+        scan->is_inputs = is_key && n == sizeof INPUTS - 1 && memcmp(string, INPUTS, n) == 0;
+    else if (scan->depth == NUMBERS_TENSOR)
+        scan->is_data = is_key && n == sizeof DATA - 1 && memcmp(string, DATA, n) == 0;
+}
+
+/* Does the bracket that comes next open inputs[i].data? */
+static int is_at_data(const struct numbers_scan *scan)
+{
+    return scan->depth == NUMBERS_TENSOR && scan->is_inputs && scan->is_data &&
+           memcmp(scan->open + NUMBERS_ROOT, "{[{", NUMBERS_TENSOR) == 0;
+}
+
+size_t numbers_next(struct numbers_scan *scan, size_t *found)
+{
+    while (scan->at < scan->nbytes) {
+        const size_t at = scan->at++;
+        const char c = scan->bytes[at];
+        size_t end;
+        switch (c) {
+        case '"':
+            scan->at = string_end(scan->bytes, scan->nbytes, at);
+            see_string(scan, scan->bytes + at, scan->at - at);
+            break;
+        case '[':
+        case '{':
+            end = c == '[' && is_at_data(scan) ? array_end(scan->bytes, scan->nbytes, at) : 0;
+            scan->is_data &= scan->depth != NUMBERS_TENSOR;
+            if (end) {
+                scan->at = end;
+                *found = at;
+                return end - at;
+            }
+            if (++scan->depth <= NUMBERS_TENSOR)
+                scan->open[scan->depth] = c;
+            break;
+        case ']':
+        case '}':
+            scan->depth -= scan->depth > 0;
+            break;
+        case ',':
+            scan->is_inputs &= scan->depth != NUMBERS_ROOT;
+            scan->is_data &= scan->depth != NUMBERS_TENSOR;
+            break;
+        default:
+            break;
         }
     }
     return 0;

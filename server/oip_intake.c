@@ -219,7 +219,8 @@ static unsigned find_values(struct request *r, struct input *input, const cJSON 
     if (parameter(item, "shared_memory_region"))
         return bad(r, "inputs[0].parameters: shared memory is not supported");
     if (!size == !input->data)
-        return bad(r, "inputs[0]: must have either data or the parameter binary_data_size");
+        return bad(r, size ? "inputs[0]: must have data or the parameter binary_data_size, not both"
+                           : "inputs[0]: must have data or the parameter binary_data_size");
     if (size && !json_get_index(&nbytes, size, SIZE_MAX))
         return bad(r, "inputs[0].parameters.binary_data_size: must be a whole number");
     if (nbytes != rest)
@@ -383,27 +384,31 @@ static unsigned take_json_length(struct request *r, size_t *nbytes)
     if (*nbytes <= r->body.n)
         return 0;
     return request_refuse(r, REFUSED_INVALID_PARAMETER,
-                          "Inference-Header-Content-Length: \"%s\" is no number of bytes that the "
-                          "body of %zu has", quote_client(quoted, length), r->body.n);
+                          "Inference-Header-Content-Length: must be a whole number up to %zu, the "
+                          "body's length, not \"%s\"", r->body.n, quote_client(quoted, length));
 }
 
 unsigned oip_take(struct request *r)
 {
-    size_t json_nbytes, at = 0;
+    size_t json_nbytes, first = 0;
     unsigned status = take_json_length(r, &json_nbytes);
     if (status)
         return status;
     if (r->body.n == 0)
         return request_refuse(r, REFUSED_NO_IMAGE, "the body is empty");
 
-    /* cJSON gets a copy in which the numbers of the tensor are blank. */
-    size_t n = numbers_find(r->body.bytes, json_nbytes, &at);
+    /* cJSON gets a copy in which the numbers are blank; those of the first tensor
+     * are used. */
+    struct numbers_scan scan = {.bytes = r->body.bytes, .nbytes = json_nbytes};
     char *blanked = NULL;
-    if (n) {
-        blanked = malloc(json_nbytes);
-        if (!blanked)
-            return no_memory(r);
-        memcpy(blanked, r->body.bytes, json_nbytes);
+    for (size_t at, n; (n = numbers_next(&scan, &at));) {
+        if (!blanked) {
+            first = at;
+            blanked = malloc(json_nbytes);
+            if (!blanked)
+                return no_memory(r);
+            memcpy(blanked, r->body.bytes, json_nbytes);
+        }
         memset(blanked + at + 1, ' ', n - 2);
     }
     cJSON *root;
@@ -411,12 +416,13 @@ unsigned oip_take(struct request *r)
     enum json_status parsed =
         json_parse(&root, blanked ? blanked : r->body.bytes, json_nbytes,
                    r->service->options->max_images + REQUEST_VALUES, message, sizeof message);
+    const char *numbers = blanked ? r->body.bytes + first : NULL;
     free(blanked);
     if (parsed != JSON_OK)
         return request_refuse(r,
                               parsed == JSON_TOO_MANY ? REFUSED_TOO_LARGE : REFUSED_INVALID_JSON,
                               "%s", message);
-    status = take_root(r, root, n ? r->body.bytes + at : NULL, json_nbytes);
+    status = take_root(r, root, numbers, json_nbytes);
     cJSON_Delete(root);
     return status;
 }

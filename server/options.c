@@ -120,13 +120,26 @@ static int set(struct options *options, const struct option *option, const char 
     return 0;
 }
 
-static int from_environment(struct options *options, char *message, size_t message_nbytes)
+/* Is --flag or --flag=value among the arguments? */
+static int is_flagged(const struct option *option, int argc, char **argv)
+{
+    const size_t n = strlen(option->flag);
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], "--", 2) == 0 && strncmp(argv[i] + 2, option->flag, n) == 0 &&
+            (argv[i][2 + n] == 0 || argv[i][2 + n] == '='))
+            return 1;
+    return 0;
+}
+
+/* What no flag says, and its defaults. */
+static int from_environment(struct options *options, int argc, char **argv, char *message,
+                            size_t message_nbytes)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const struct option *option = &OPTIONS[i];
         char name[64];
         variable_name(name, option);
-        const char *value = getenv(name);
+        const char *value = is_flagged(option, argc, argv) ? NULL : getenv(name);
         int given = value && *value;
         if ((given || option->fallback) && set(options, option, name,
                                                given ? value : option->fallback, message,
@@ -156,7 +169,7 @@ enum options_status options_parse(struct options *options, int argc, char **argv
         if (strcmp(argv[i], "--version") == 0)
             return OPTIONS_VERSION;
     }
-    if (from_environment(options, message, message_nbytes) != 0)
+    if (from_environment(options, argc, argv, message, message_nbytes) != 0)
         return OPTIONS_BAD;
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i];

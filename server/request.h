@@ -117,6 +117,7 @@ struct request {
     /* http.c's own. */
     int path_is_cut; /* the path holds a 0 byte */
     int headers_seen, is_done;
+    int is_misframed; /* where its body ends is not known for sure */
 };
 
 /* Refuses a request with one sentence, and returns the HTTP status.  An

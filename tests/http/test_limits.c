@@ -171,6 +171,34 @@ static void a_stalled_upload_is_cut_off(void **state)
     server_stop(server);
 }
 
+/* Silence is told 408 too, whichever limit is reached first. */
+static void silence_within_a_request_is_told(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    static const char *const texts[] = {
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhello",
+        "GET /model HTTP/1.1\r\nHost: x\r\nX-Long: "};
+    static const char *const deadlines[] = {"--request-deadline-s=1", "--request-deadline-s=20"};
+    for (size_t d = 0; d < 2; d++) {
+        struct server *server = server_start(ARGS("--timeout-s=1", deadlines[d]), NO_ARGS);
+        int fds[N];
+        for (int i = 0; i < N; i++) {
+            fds[i] = raw_connect(server, 8000);
+            assert_int_equal(raw_send(fds[i], texts[i % 2], strlen(texts[i % 2])), 0);
+        }
+        for (int i = 0; i < N; i++) {
+            char answer[4000] = "";
+            assert_true(raw_read_all(fds[i], answer, sizeof answer) >= 0);
+            if (strncmp(answer, "HTTP/1.1 408", 12) != 0)
+                fail_msg("connection %d, %s: not a 408 but \"%s\"", i, deadlines[d], answer);
+            close(fds[i]);
+        }
+        expect_well(server);
+        server_stop(server);
+    }
+}
+
 /* The value of a gauge or counter. */
 static double metric(struct server *server, const char *sample)
 {
@@ -491,6 +519,7 @@ int main(void)
         TEST(too_many_pixels),
         TEST(a_dripping_upload_is_cut_off),
         TEST(a_stalled_upload_is_cut_off),
+        TEST(silence_within_a_request_is_told),
         TEST(a_hangup_in_the_middle_frees_the_connection),
         TEST(a_silent_connection_is_closed),
         TEST(a_full_queue_refuses),

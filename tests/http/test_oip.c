@@ -404,7 +404,9 @@ static void every_form_gives_the_same_answer(void **state)
     for (int form = 0; form < 4; form++) {
         char *data = numbers_json(form < 2 ? floats : bytes, N, form % 2);
         n = sprintf(json, HEAD, form < 2 ? "FP32" : "UINT8");
-        sprintf(json + n, "\"data\": %s}], \"parameters\": {\"binary_data_output\": %s}}", data,
+        /* Other arrays called data, of many numbers too, are not the tensor's. */
+        sprintf(json + n, "\"parameters\": {\"data\": [7]}, \"data\": %s}], \"parameters\": "
+                "{\"data\": [1, 2], \"binary_data_output\": %s}}", data,
                 form % 2 ? "true" : "false");
         free(data);
         read_answer(other, infer(MODEL "/infer", json, NULL, 0), N);
@@ -575,12 +577,13 @@ static void bad_json_is_refused(void **state)
         {TENSOR("FP32", "[1,28,28]") ",\"parameters\":{\"shared_memory_region\":\"x\"}}]}",
          "shared memory", 400},
         {TENSOR("FP32", "[1,28,28]") ",\"data\":[1],\"parameters\":{\"binary_data_size\":4}}]}",
-         "either", 400},
+         "not both", 400},
         {TENSOR("FP32", "[1,28,28]") BINARY("3136"), "0 bytes follow", 400},
         {TENSOR("FP32", "[1,28,28]") BINARY("-1"), "whole number", 400},
         {TENSOR("FP32", "[1,28,28]") BINARY("\"0\""), "whole number", 400},
         {TENSOR("FP32", "[1,28,28]") BINARY("1e300"), "whole number", 400},
         {"{\"id\":7}", "id", 400},
+        {"{\"id\":\"a\\u0000b\"}", "character \\u0000", 400},
         {"{\"id\":\"\xc3(\"}", "UTF-8", 400},
         {"{\"outputs\":{}}", "outputs", 400},
         {"{\"outputs\":[1]}", "outputs[0].name", 400},
@@ -595,6 +598,18 @@ static void bad_json_is_refused(void **state)
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
         assert_refused(infer(MODEL "/infer", CASES[i].json, NULL, 0), CASES[i].status,
                        CASES[i].fragment);
+    /* Two tensors of many numbers are too many tensors, not too many values. */
+    char *two = malloc(20000), *end = stpcpy(two, "{\"inputs\":[{\"data\":[0");
+    assert_non_null(two);
+    for (int t = 0; t < 2; t++) {
+        for (int i = 0; i < 2000; i++)
+            end = stpcpy(end, ",0");
+        end = stpcpy(end, t ? "]}]}" : "]},{\"data\":[0");
+    }
+    assert_refused(infer(MODEL "/infer", two, NULL, 0), 400, "an array of one tensor");
+    free(two);
+    assert_refused(http_send(server, &(struct request){.method = "DELETE", .path = MODEL "%ff"}), 405,
+                   "takes GET, HEAD, not DELETE");
     /* More values than any request has need of. */
     char *json = malloc(20000), *to = stpcpy(json, "{\"x\":[0");
     assert_non_null(json);

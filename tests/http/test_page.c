@@ -52,6 +52,8 @@ static void check_file(const char *path, const char *content_type)
     struct reply *same = get(path, header);
     assert_int_equal(same->status, 304);
     assert_int_equal(same->nbytes, 0);
+    snprintf(header, sizeof header, "%zu", reply->nbytes); /* no other may stand there */
+    assert_header(same, "Content-Length", header);
     assert_header(same, "ETag", etag);
     reply_free(same);
 

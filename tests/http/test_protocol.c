@@ -354,6 +354,34 @@ static void pipelined_requests_get_their_answers_in_order(void **state)
     assert_non_null(strstr(third, "capsnet-test"));
 }
 
+/* Where a body ends must be beyond doubt, or a balancer's next request could begin
+ * within it: 400 and the end of the connection, at once. */
+static void doubtful_bodies_are_refused(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        "Content-Length: 5\r\n\r\n0\r\n\r\n",
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "GET /model HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        char answer[4000];
+        raw_exchange(server, heads[i], answer, sizeof answer);
+        if (strncmp(answer, "HTTP/1.1 400 ", 13) != 0 || !strstr(answer, "one Content-Length") ||
+            strstr(answer + 1, "HTTP/1.1"))
+            fail_msg("%s got %s", heads[i], answer);
+    }
+    char answer[8000];
+    raw_exchange(server,
+                 "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n"
+                 "Connection: close\r\n\r\nhi",
+                 answer, sizeof answer);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    expect_well(server);
+}
+
 static void expect_continue_is_answered(void **state)
 {
     (void)state;
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test(what_is_no_http_does_no_harm),
         cmocka_unit_test(clients_that_hang_up_do_no_harm),
         cmocka_unit_test(pipelined_requests_get_their_answers_in_order),
+        cmocka_unit_test(doubtful_bodies_are_refused),
         cmocka_unit_test(expect_continue_is_answered),
     };
     int failed = cmocka_run_group_tests_name("protocol", tests, start, stop);

@@ -32,25 +32,33 @@ static void arrays_are_found(void **state)
     static const struct {
         const char *json, *found; /* NULL: nothing */
     } CASES[] = {
-        {"{\"data\":[1,2]}", "[1,2]"},
-        {"{\"data\" :\n\t[ [1], [2] ] }", "[ [1], [2] ]"},
-        {"{\"data\":[]}", "[]"},
-        {"{\"data\":[NaN,true]}", "[NaN,true]"},
-        {"{\"x\":\"\\\"data\\\":[1]\",\"data\":[2]}", "[2]"},
-        {"{\"x\":\"\\\\\",\"data\":[2]}", "[2]"},
-        {"{\"a\":\"data\",\"data\":[3]}", "[3]"},
-        {"{\"data\":[\"x\"],\"data\":[4]}", "[4]"},
-        {"{\"data\":[{}],\"data\":[5]}", "[5]"},
-        {"{\"data\":[\"aGk=\"]}", NULL},
-        {"{\"data\":[1,2}", NULL},
-        {"{\"data\":[1,2", NULL},
-        {"{\"data\":1}", NULL},
-        {"{\"data\"[1]}", NULL},
-        {"[\"data\",[1]]", NULL},
-        {"{\"mydata\":[1],\"data2\":[1]}", NULL},
-        {"data:[1]", NULL},
-        {"\"data", NULL},
-        {"\"data\\", NULL},
+        {"{\"inputs\":[{\"data\":[1,2]}]}", "[1,2]"},
+        {"{\"inputs\":[{\"data\" :\n\t[ [1], [2] ] }]}", "[ [1], [2] ]"},
+        {"{\"inputs\":[{\"data\":[]}]}", "[]"},
+        {"{\"inputs\":[{\"data\":[NaN,true]}]}", "[NaN,true]"},
+        {"{\"inputs\":[{\"x\":\"\\\"data\\\":[1]\",\"data\":[2]}]}", "[2]"},
+        {"{\"inputs\":[{\"x\":\"\\\\\",\"data\":[2]}]}", "[2]"},
+        {"{\"inputs\":[{\"a\":\"data\",\"data\":[3]}]}", "[3]"},
+        {"{\"inputs\":[{\"data\":[\"x\"],\"data\":[4]}]}", "[4]"},
+        {"{\"inputs\":[{\"data\":[{}],\"data\":[5]}]}", "[5]"},
+        {"{\"inputs\":[{\"shape\":[1,2],\"parameters\":{\"data\":[1]},\"data\":[6]}]}", "[6]"},
+        {"{\"parameters\":{\"data\":[1]},\"inputs\":[{\"data\":[7]}]}", "[7]"},
+        {"{\"inputs\":[{},{\"data\":[8]}]}", "[8]"},
+        {"{\"inputs\":[{\"data\":[\"aGk=\"]}]}", NULL},
+        {"{\"inputs\":[{\"data\":1,\"x\":[1]}]}", NULL},
+        {"{\"inputs\":[{\"data\":{\"data\":[1]}}]}", NULL},
+        {"{\"inputs\":[{\"data\":[1,2}", NULL},
+        {"{\"inputs\":[{\"data\":[1,2", NULL},
+        {"{\"inputs\":[{\"data\"[1]", NULL},
+        {"{\"inputs\":[{\"mydata\":[1],\"data2\":[1]", NULL},
+        {"{\"inputs\":[{\"data", NULL},
+        {"{\"inputs\":[{\"data\\", NULL},
+        {"{\"data\":[1]}", NULL},
+        {"{\"inputs\":{\"x\":{\"data\":[1]}}}", NULL},
+        {"{\"inputs\":[[\"data\",[1]]]}", NULL},
+        {"{\"inputs\":[],\"outputs\":[{\"data\":[1]}]}", NULL},
+        {"[\"inputs\",[{\"data\":[1]}]]", NULL},
+        {"]]}\"inputs\":[{\"data\":[1]", NULL},
         {"", NULL},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
@@ -59,7 +67,8 @@ static void arrays_are_found(void **state)
         char *bytes = malloc(nbytes + !nbytes);
         assert_non_null(bytes);
         memcpy(bytes, CASES[i].json, nbytes);
-        size_t n = numbers_find(bytes, nbytes, &at);
+        struct numbers_scan scan = {.bytes = bytes, .nbytes = nbytes};
+        size_t n = numbers_next(&scan, &at);
         if (!CASES[i].found && n)
             fail_msg("case %zu: found %zu bytes at %zu", i, n, at);
         if (CASES[i].found) {
@@ -68,6 +77,21 @@ static void arrays_are_found(void **state)
         }
         free(bytes);
     }
+}
+
+static void all_arrays_are_found(void **state)
+{
+    (void)state;
+    static const char JSON[] = "{\"inputs\":[{\"data\":[1],\"shape\":[1]},{\"data\":[[2],[3]]}],"
+                               "\"inputs\":[{\"data\":[4]}]}";
+    struct numbers_scan scan = {.bytes = JSON, .nbytes = sizeof JSON - 1};
+    size_t at;
+    static const char *const FOUND[] = {"[1]", "[[2],[3]]", "[4]"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(numbers_next(&scan, &at), strlen(FOUND[i]));
+        assert_memory_equal(JSON + at, FOUND[i], strlen(FOUND[i]));
+    }
+    assert_int_equal(numbers_next(&scan, &at), 0);
 }
 
 /* ---- Reading ------------------------------------------------------------------ */
@@ -176,7 +200,9 @@ static void brackets_follow_the_shape(void **state)
 static void damaged_arrays_stay_in_bounds(void **state)
 {
     (void)state;
-    static const char GOOD[] = "\"data\":[[0.25,1e-2],[-3,44.5e1]]";
+    #define BEFORE "{\"inputs\":[{\"data\":"
+    static const char GOOD[] = BEFORE "[[0.25,1e-2],[-3,44.5e1]]}]}";
+    enum { FIRST = sizeof BEFORE - 1 };
     static const char BYTES[] = "[],.-+eE0123456789 \"{}x";
     const size_t dims[] = {2, 2};
     size_t whole = 0;
@@ -184,8 +210,9 @@ static void damaged_arrays_stay_in_bounds(void **state)
         char text[sizeof GOOD];
         memcpy(text, GOOD, sizeof GOOD);
         for (size_t k = next_random() % 4; k < 4; k++)
-            text[7 + next_random() % (sizeof GOOD - 8)] = BYTES[next_random() % (sizeof BYTES - 1)];
-        size_t at = 0, n = 0, nbytes = numbers_find(text, sizeof GOOD - 1, &at);
+            text[FIRST + next_random() % (sizeof GOOD - 1 - FIRST)] = BYTES[next_random() % (sizeof BYTES - 1)];
+        struct numbers_scan scan = {.bytes = text, .nbytes = sizeof GOOD - 1};
+        size_t at = 0, n = 0, nbytes = numbers_next(&scan, &at);
         if (!nbytes)
             continue;
         char *copy = malloc(nbytes);
@@ -212,7 +239,7 @@ static void many_numbers_are_read_fast(void **state)
     assert_non_null(text);
     assert_non_null(values);
     assert_non_null(expected);
-    to += sprintf(to, "{\"data\":");
+    to += sprintf(to, "{\"inputs\":[{\"data\":");
     for (size_t i = 0; i < count; i++) {
         expected[i] = (float)(next_random() % 256) / 255.0f;
         to += sprintf(to, "%s%.17g%s",
@@ -225,7 +252,8 @@ static void many_numbers_are_read_fast(void **state)
     struct timespec start, end;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
     size_t at = 0, n = 0;
-    assert_true(numbers_find(text, strlen(text), &at) > count);
+    struct numbers_scan scan = {.bytes = text, .nbytes = strlen(text)};
+    assert_true(numbers_next(&scan, &at) > count);
     assert_int_equal(numbers_read(values, dims, 3, text + at, &n), NUMBERS_OK);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     double ms = (double)(end.tv_sec - start.tv_sec) * 1e3 +
@@ -245,6 +273,7 @@ int main(void)
     printf("SEED=%llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_are_found),
+        cmocka_unit_test(all_arrays_are_found),
         cmocka_unit_test(numbers_are_rounded_as_strtof_rounds),
         cmocka_unit_test(brackets_follow_the_shape),
         cmocka_unit_test(damaged_arrays_stay_in_bounds),

@@ -56,9 +56,12 @@ static void flag_beats_variable_beats_default(void **state)
     assert_string_equal(o.listen, "127.0.0.1:8080");
 
     setenv("CAPSNETD_QUEUE", "many", 1);
-    assert_int_equal(PARSE(&o, "--queue", "7"), OPTIONS_BAD);
+    assert_int_equal(PARSE(&o, "--max-side", "7"), OPTIONS_BAD);
     assert_non_null(strstr(message, "CAPSNETD_QUEUE"));
-    assert_int_equal(PARSE(&o, "--queue", "7", "--help"), OPTIONS_HELP);
+    assert_int_equal(PARSE(&o, "--queue", "7"), OPTIONS_RUN);
+    assert_int_equal(PARSE(&o, "--queue=8"), OPTIONS_RUN);
+    assert_int_equal(o.queue, 8);
+    assert_int_equal(PARSE(&o, "--max-side", "7", "--help"), OPTIONS_HELP);
     assert_int_equal(PARSE(&o, "--version"), OPTIONS_VERSION);
     unsetenv("CAPSNETD_MAX_SIDE");
     unsetenv("CAPSNETD_QUEUE");
