@@ -114,7 +114,7 @@ static int train_command(int argc, char **argv)
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
         {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
-        {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape, or those of a checkpoint [random]"},
+        {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape, or with a checkpoint's average [random]"},
         {"skip-misread", "", OPTION_FLAG, &o.skip_misread, 0, 0, "leave out training images that the weights of --init read as another class"},
         {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},
         {"log", "FILE", OPTION_TEXT, &o.log, 0, 0, "append one line of JSON per epoch"},

@@ -240,7 +240,8 @@ static enum capsnet_status check_outputs(const struct train_options *o,
     return status;
 }
 
-/* The weights that a run begins with: random, or those of a file. */
+/* The weights that a run begins with: random, or those of a file; of a checkpoint
+ * their moving average, where it has one. */
 static enum capsnet_status set_parameters(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -251,7 +252,8 @@ static enum capsnet_status set_parameters(struct trainer *t, struct capsnet_erro
         if (status != CAPSNET_OK)
             return status;
         struct capsnet_error inner;
-        status = model_import(model, file, "", model->parameters, &inner);
+        const char *prefix = safetensors_find(file, "ema.conv1.weight") ? "ema." : "";
+        status = model_import(model, file, prefix, model->parameters, &inner);
         safetensors_close(file);
         if (status != CAPSNET_OK) {
             snprintf(error->text, sizeof error->text, "%.150s: %.250s%s", o->init, inner.text,

@@ -310,7 +310,10 @@ static void test_init(void **state)
     assert_false(same_run("first", "other"));
     expect(1, "first: tensor \"conv1.weight\" is 16 x 1 x 9 x 9, not 17 x 1 x 9 x 9 as the options",
            "train " NETWORK "--epochs 1 --out x --init first --conv1 17");
-    expect(0, "wrote onward", "train " NETWORK "--epochs 1 --out onward --init first.checkpoint");
+    /* A finished run's file is its checkpoint's average. */
+    expect(0, "wrote onward",
+           "train " NETWORK "--epochs 1 --out onward --dtype f32 --init first.checkpoint --rate 0");
+    assert_true(same_run("first", "onward"));
     expect(1, "none: ", "train " NETWORK "--epochs 1 --out x --init none");
 }
 
