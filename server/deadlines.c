@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "clock.h"
 #include "request.h"
 
 /* How often it is looked who has hung up. */
 enum { LOOK_US = 90000 };
 
-void deadlines_init(struct deadlines *deadlines)
+void deadlines_init(struct deadlines *deadlines, int64_t silence_us)
 {
-    *deadlines = (struct deadlines){0};
+    *deadlines = (struct deadlines){.silence_us = silence_us};
     pthread_mutex_init(&deadlines->lock, NULL);
 }
 
@@ -61,7 +62,8 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     if (!expired) {
         client->phase = phase;
         client->due_us = due_us;
-        client->silent_us = INT64_MAX;
+        client->silent_us =
+            phase == CLIENT_RECEIVING ? clock_us() + deadlines->silence_us : INT64_MAX;
         if (request_id)
             snprintf(client->request_id, sizeof client->request_id, "%s", request_id);
     }
@@ -69,8 +71,9 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     return expired ? -1 : 0;
 }
 
-void deadlines_hear(struct deadlines *deadlines, struct client *client, int64_t silent_us)
+void deadlines_hear(struct deadlines *deadlines, struct client *client)
 {
+    const int64_t silent_us = clock_us() + deadlines->silence_us;
     pthread_mutex_lock(&deadlines->lock);
     client->silent_us = silent_us;
     pthread_mutex_unlock(&deadlines->lock);

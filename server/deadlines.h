@@ -36,10 +36,11 @@ struct deadlines {
     pthread_mutex_t lock;
     struct client *clients;
     int is_tls; /* then nothing may be written past libmicrohttpd */
-    int64_t looked_us; /* deadlines_sweep()'s own */
+    int64_t silence_us; /* how long a request that is arriving may be silent */
+    int64_t looked_us;  /* deadlines_sweep()'s own */
 };
 
-void deadlines_init(struct deadlines *deadlines);
+void deadlines_init(struct deadlines *deadlines, int64_t silence_us);
 void deadlines_destroy(struct deadlines *deadlines);
 
 /* Watches a new connection.  NULL when memory is short. */
@@ -54,8 +55,8 @@ void deadlines_close(struct deadlines *deadlines, struct client *client);
 int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
                     int64_t due_us, const char *request_id);
 
-/* Something of the request has come: it may be silent until then. */
-void deadlines_hear(struct deadlines *deadlines, struct client *client, int64_t silent_us);
+/* More of the request that is arriving has come. */
+void deadlines_hear(struct deadlines *deadlines, struct client *client);
 
 /* Says in which form the request that arrives is told of its 408. */
 void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip);

@@ -110,13 +110,6 @@ static int is_sane_id(const char *id)
     return n > 0 && n < REQUEST_ID_SIZE && id[n] == 0;
 }
 
-/* Bytes of the request have come. */
-static void hear(struct http *http, const struct request *r)
-{
-    deadlines_hear(&http->deadlines, client_of(r->connection),
-                   seconds_from_now(http->service->options->timeout_s));
-}
-
 /* ---- The answer (net) ------------------------------------------------------ */
 
 /* For pages of other origins, when the options allow any. */
@@ -402,7 +395,6 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     if (deadlines_enter(&http->deadlines, client_of(r->connection), CLIENT_RECEIVING,
                         seconds_from_now(http->service->options->request_deadline_s), r->id) != 0)
         return MHD_NO;
-    hear(http, r);
 
     r->is_misframed = is_misframed(r);
     unsigned status = judge(r, path, body_nbytes);
@@ -423,7 +415,7 @@ static enum MHD_Result on_body(struct http *http, struct request *r, const char 
 {
     struct service *service = r->service;
     const size_t max = service->options->max_body_bytes;
-    hear(http, r);
+    deadlines_hear(&http->deadlines, client_of(r->connection));
     r->received_bytes += n;
     if (r->answer.status)
         return MHD_YES; /* dropped, until it ends or its deadline comes */
@@ -517,7 +509,6 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_enter(&http->deadlines, client, CLIENT_RECEIVING,
                     seconds_from_now(o->request_deadline_s), r->id);
-    hear(http, r);
     return r;
 }
 
@@ -595,7 +586,7 @@ struct http *http_start(struct service *service, int listen_fd)
     if (getrandom(&first, sizeof first, GRND_NONBLOCK) < 0)
         first = (unsigned long long)clock_us();
     atomic_init(&http->next_id, first);
-    deadlines_init(&http->deadlines);
+    deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000);
     http->deadlines.is_tls = o->tls_cert != NULL;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},

@@ -120,13 +120,23 @@ static int set(struct options *options, const struct option *option, const char 
     return 0;
 }
 
-/* Is --flag or --flag=value among the arguments? */
+/* The option that an argument --flag or --flag=value names, or NULL. */
+static const struct option *find(const char *argument)
+{
+    if (strncmp(argument, "--", 2) != 0)
+        return NULL;
+    const char *flag = argument + 2;
+    const size_t n = strcspn(flag, "=");
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (strlen(OPTIONS[i].flag) == n && strncmp(OPTIONS[i].flag, flag, n) == 0)
+            return &OPTIONS[i];
+    return NULL;
+}
+
 static int is_flagged(const struct option *option, int argc, char **argv)
 {
-    const size_t n = strlen(option->flag);
     for (int i = 1; i < argc; i++)
-        if (strncmp(argv[i], "--", 2) == 0 && strncmp(argv[i] + 2, option->flag, n) == 0 &&
-            (argv[i][2 + n] == 0 || argv[i][2 + n] == '='))
+        if (find(argv[i]) == option)
             return 1;
     return 0;
 }
@@ -149,15 +159,6 @@ static int from_environment(struct options *options, int argc, char **argv, char
     return 0;
 }
 
-/* The option that --flag or --flag=value names, or NULL. */
-static const struct option *find(const char *flag, size_t n)
-{
-    for (size_t i = 0; i < N_OPTIONS; i++)
-        if (strlen(OPTIONS[i].flag) == n && strncmp(OPTIONS[i].flag, flag, n) == 0)
-            return &OPTIONS[i];
-    return NULL;
-}
-
 enum options_status options_parse(struct options *options, int argc, char **argv, char *message,
                                   size_t message_nbytes)
 {
@@ -174,8 +175,7 @@ enum options_status options_parse(struct options *options, int argc, char **argv
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i];
         size_t n = strcspn(argument, "=");
-        const struct option *option =
-            strncmp(argument, "--", 2) == 0 ? find(argument + 2, n - 2) : NULL;
+        const struct option *option = find(argument);
         if (!option) {
             snprintf(message, message_nbytes, "unknown argument \"%.64s\"; see --help", argument);
             return OPTIONS_BAD;

@@ -48,8 +48,10 @@ enum capsnet_status evaluate_check(const struct capsnet_shape *shape, const stru
         data->channels == shape->channels)
         return CAPSNET_OK;
     snprintf(error->text, sizeof error->text,
-             "the images are %zu x %zu x %zu (height, width, channels), but the model takes %zu x %zu "
-             "x %zu", data->height, data->width, data->channels, shape->height, shape->width, shape->channels);
+             "the images are %zu x %zu x %zu (height, width, channels), but the model takes "
+             "%zu x %zu x %zu",
+             data->height, data->width, data->channels, shape->height, shape->width,
+             shape->channels);
     return CAPSNET_ERR_SHAPE;
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../../server/batcher.h"
+#include "../../server/clock.h"
 #include "../../server/deadlines.h"
 #include "../../server/workers.h"
 
@@ -314,6 +315,35 @@ static void every_task_runs_once(void **state)
 
 /* ---- Deadlines ------------------------------------------------------------- */
 
+static void only_the_silent_are_cut_off(void **state)
+{
+    (void)state;
+    struct deadlines deadlines;
+    int pair[2];
+    char text[1000] = "";
+    deadlines_init(&deadlines, 1000000);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    struct client *client = deadlines_open(&deadlines, pair[0], INT64_MAX);
+    assert_non_null(client);
+    assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_WORKING, INT64_MAX, NULL), 0);
+    deadlines_sweep(&deadlines, clock_us() + 2000000);
+    assert_int_equal(recv(pair[1], text, sizeof text, 0), -1); /* it is not its turn */
+    assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_RECEIVING, INT64_MAX, NULL), 0);
+    const int64_t late = clock_us() + 1000000;
+    while (clock_us() <= late - 1000000)
+        continue;
+    deadlines_hear(&deadlines, client);
+    deadlines_sweep(&deadlines, late);
+    assert_int_equal(recv(pair[1], text, sizeof text, 0), -1);
+    deadlines_sweep(&deadlines, clock_us() + 1000000);
+    assert_true(recv(pair[1], text, sizeof text - 1, 0) > 0);
+    assert_int_equal(strncmp(text, "HTTP/1.1 408 ", 13), 0);
+    deadlines_close(&deadlines, client);
+    deadlines_destroy(&deadlines);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void only_the_late_are_cut_off(void **state)
 {
     (void)state;
@@ -323,7 +353,7 @@ static void only_the_late_are_cut_off(void **state)
     struct deadlines deadlines;
     struct client *clients[4];
     int pairs[4][2];
-    deadlines_init(&deadlines);
+    deadlines_init(&deadlines, 1000000);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pairs[i]), 0);
         clients[i] = deadlines_open(&deadlines, pairs[i][0], INT64_MAX);
@@ -402,6 +432,7 @@ int main(void)
         cmocka_unit_test(clients_who_come_again_share_a_batch),
         cmocka_unit_test(late_jobs_are_not_computed),
         cmocka_unit_test(every_task_runs_once),
+        cmocka_unit_test(only_the_silent_are_cut_off),
         cmocka_unit_test(only_the_late_are_cut_off),
     };
     return cmocka_run_group_tests_name("server batcher", tests, load, unload);
