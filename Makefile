@@ -35,7 +35,7 @@ endif
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes $(if $(WERROR),-Werror)
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -Imodel $(CPPFLAGS) \
+CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -I. $(CPPFLAGS) \
                 $(if $(MPI),-DCAPSNET_MPI $(shell pkg-config --cflags-only-I ompi-c))
 CFLAGS_ALL = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDEN) -pthread \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
@@ -59,22 +59,26 @@ ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
-MODEL_SRC  := $(wildcard model/*.c) model/kernels/dispatch.c
+# The rooms of each library; tests/rooms.txt says what may know of what.
+PICTURE_SRC := $(wildcard model/picture/*.c)
+MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers weights_file)) model/kernels/dispatch.c
 KERNEL_SRC := $(filter-out model/kernels/dispatch.c,$(wildcard model/kernels/*.c))
-TRAIN_SRC  := $(wildcard model/train/*.c)
-SERVER_SRC := $(wildcard server/*.c)
+TRAIN_SRC  := $(wildcard model/train/*.c model/train/*/*.c)
+SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 MODEL_OBJ  := $(call object,$(MODEL_SRC)) \
               $(foreach level,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%_$(level).o))
+PICTURE_OBJ := $(call object,$(PICTURE_SRC))
 TRAIN_OBJ  := $(call object,$(filter-out model/train/main.c,$(TRAIN_SRC)))
 SERVER_OBJ := $(call object,$(filter-out server/main.c,$(SERVER_SRC)))
 
-# tests/unit/test_NAME.c and tests/http/test_NAME.c: one program each; every
-# other .c file beside them is linked into all programs of that folder.
-UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+# tests/unit/ROOM/test_NAME.c, tests/trainer/ and tests/http/test_NAME.c: one program
+# each; tests/common/ is linked into the first two, the other .c files of tests/http/
+# into the last.
+UNIT_SRC   := $(wildcard tests/unit/*/test_*.c tests/trainer/test_*.c)
 HTTP_SRC   := $(wildcard tests/http/test_*.c)
-UNIT_COMMON := $(call object,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
+UNIT_COMMON := $(call object,$(wildcard tests/common/*.c))
 HTTP_COMMON := $(call object,$(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c)))
 UNIT_BIN   := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 HTTP_BIN   := $(patsubst %.c,$(BUILD)/%,$(HTTP_SRC))
@@ -116,10 +120,10 @@ check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests 
 	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
 	@[ -n "$(FAULTS_BIN)" ] || echo "tests/faults: SKIPPED: the sanitizer has an allocator of its own"
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
-	@if [ -n "$(SANITIZE)" ]; then echo "tests/mpi.sh: SKIPPED: not made for sanitizer builds"; \
+	@if [ -n "$(SANITIZE)" ]; then echo "tests/trainer/mpi.sh: SKIPPED: not made for sanitizer builds"; \
 	elif command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
 	then $(MAKE) --no-print-directory check-mpi; \
-	else echo "tests/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
+	else echo "tests/trainer/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
 
 # The oldest x86-64 CPU that QEMU knows, less the one thing it has beyond the
 # baseline that Debian is built for.
@@ -141,7 +145,7 @@ test-mpi: ## install OpenMPI if missing, then test the trainer as several proces
 check-mpi:
 	$(QUIET)$(MAKE) --no-print-directory MPI= all
 	$(QUIET)$(MAKE) --no-print-directory MPI=1 all
-	@tests/mpi.sh build/capsnet-train build/mpi/capsnet-train
+	@tests/trainer/mpi.sh build/capsnet-train build/mpi/capsnet-train
 
 # The recipe of the shipped file, in three stages; weights/README.md tells how it was
 # chosen.  Broken off, `make train` goes on where it was; build/STAGE.safetensors of
@@ -212,13 +216,13 @@ soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (
 fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
 
 .PHONY: accuracy
-ACCURACY_FLAGS ?=# e.g. --only ruled; tests/normalize/accuracy.c tells all
+ACCURACY_FLAGS ?=# e.g. --only ruled; tests/accuracy/accuracy.c tells all
 accuracy: deps data ## measure what is read right, by kind of picture
-	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/normalize/accuracy
-	$(BUILD)/tests/normalize/accuracy --data $(DATA) --weights $(WEIGHTS) $(ACCURACY_FLAGS)
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/accuracy/accuracy
+	$(BUILD)/tests/accuracy/accuracy --data $(DATA) --weights $(WEIGHTS) $(ACCURACY_FLAGS)
 
 data: ## bring MNIST into data/ and check it
-	@tests/data.sh $(DATA)
+	@model/train/fetch_mnist.sh $(DATA)
 
 clean: ## remove build/
 	rm -rf build
@@ -397,8 +401,7 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # The page's files, which the compiler does not see through .incbin.
-$(BUILD)/server/handle_web.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js) \
-                              server/openapi.json
+$(BUILD)/server/answers/web_page.o: $(wildcard server/web/*)
 
 define kernel_rule
 $(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)
@@ -410,26 +413,27 @@ endef
 $(foreach level,$(LEVELS),$(eval $(call kernel_rule,$(level))))
 
 $(BUILD)/libcapsnet.a: $(MODEL_OBJ)
-$(BUILD)/libtrain.a: $(TRAIN_OBJ) $(BUILD)/server/png.o # PNGs are the server's craft; this file stands alone
+$(BUILD)/libpicture.a: $(PICTURE_OBJ)
+$(BUILD)/libtrain.a: $(TRAIN_OBJ)
 $(BUILD)/libserver.a: $(SERVER_OBJ)
 $(BUILD)/%.a:
 	$(call say,AR)
 	$(QUIET)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/capsnetd: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libcapsnet.a
+$(BUILD)/capsnetd: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
 
-$(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TRAIN) $(LIBS_MODEL)
 
-$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka)
 
-$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
@@ -440,7 +444,7 @@ $(BUILD)/tests/faults/fail_alloc.so: tests/faults/fail_alloc.c $(FLAGS_STAMP)
 	$(call say,LD)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -shared -fPIC -o $@ $<
 
-FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libcapsnet.a
+FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell pkg-config --libs zlib)
@@ -471,12 +475,12 @@ $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
 
-$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs openblas)
 
-$(BUILD)/tests/normalize/accuracy: $(call object,$(wildcard tests/normalize/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libcapsnet.a
+$(BUILD)/tests/accuracy/accuracy: $(call object,$(wildcard tests/accuracy/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL)
 

@@ -13,17 +13,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fence.h"
-#include "healthcheck.h"
-#include "http.h"
-#include "listen.h"
-#include "log.h"
-#include "notify.h"
-#include "options.h"
-#include "reload.h"
-#include "service.h"
-#include "tls.h"
+#include "server/basics/clock.h"
+#include "server/process/sandbox.h"
+#include "server/process/healthcheck_command.h"
+#include "server/connection/http.h"
+#include "server/basics/listen_socket.h"
+#include "server/basics/log.h"
+#include "server/process/systemd_notify.h"
+#include "server/basics/options.h"
+#include "server/process/reload.h"
+#include "server/service.h"
+#include "server/connection/tls_certificates.h"
 
 enum { EXIT_BAD_OPTION = 2 };
 

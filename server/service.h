@@ -7,12 +7,12 @@
 
 #include <stdatomic.h>
 
-#include "engine.h"
-#include "keys.h"
-#include "metrics.h"
-#include "options.h"
-#include "outbox.h"
-#include "workers.h"
+#include "server/compute/engine.h"
+#include "server/connection/api_keys.h"
+#include "server/basics/metrics.h"
+#include "server/basics/options.h"
+#include "server/connection/resume_queue.h"
+#include "server/compute/workers.h"
 
 enum service_state { SERVICE_LOADING, SERVICE_READY, SERVICE_DRAINING };
 

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "kernels.h"
+#include "model/kernels/kernels.h"
 
 extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512, kernels_avx512vnni,
     kernels_avx512bf16;

@@ -8,7 +8,7 @@
  * read where it lies, at any strides; nothing is packed here, because the
  * right operands are stored in panels by whoever makes them.
  */
-#include "vector.h"
+#include "model/kernels/vector.h"
 
 struct tile {
     vec acc[GEMM_ROWS][2];

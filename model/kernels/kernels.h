@@ -4,7 +4,7 @@
  * Every source file of this folder but dispatch.c is compiled once per level
  * with that level's own flags, as GCC vector code whose width is the level's.
  * Level `ref` is the same source with the compiler's baseline: it runs
- * everywhere.  tests/unit/test_kernels_*.c hold each kernel of each level
+ * everywhere.  tests/unit/kernels/ hold each kernel of each level
  * against a plain double-precision loop.
  *
  * Rows of matrices are padded to multiples of KERNEL_PAD floats and padding

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels.h"
+#include "model/kernels/kernels.h"
 
 #define KERNEL_PASTE2(name, level) name##_##level
 #define KERNEL_PASTE(name, level) KERNEL_PASTE2(name, level)

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "calibrate.h"
-#include "evaluate.h"
-#include "label.h"
-#include "options.h"
-#include "outputs.h"
-#include "sheet.h"
-#include "train.h"
+#include "model/train/measure/calibrate.h"
+#include "model/train/measure/evaluate.h"
+#include "model/train/draw/label.h"
+#include "model/train/options.h"
+#include "model/train/output_check.h"
+#include "model/train/draw/sheet.h"
+#include "model/train/learn/train.h"
 
 static const char usage[] =
     "usage: capsnet-train train [options]          train on IDX or PNG images, write a weights file\n"

@@ -1,7 +1,7 @@
 /*
  * options.c - see options.h.
  */
-#include "options.h"
+#include "model/train/options.h"
 
 #include <errno.h>
 #include <math.h>

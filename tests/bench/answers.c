@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../model/train/dataset.h"
-#include "bench.h"
-#include "variants.h"
-#include "yardstick.h"
+#include "model/train/data/dataset.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/variants.h"
+#include "tests/bench/yardstick.h"
 
 enum { BATCH = 64, MOST_CHANGED = 2 }; /* of 10,000 */
 static const double F32_TOLERANCE = 1e-4;

@@ -1,7 +1,7 @@
 /*
  * bench.c - see bench.h.
  */
-#include "bench.h"
+#include "tests/bench/bench.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../model/train/gradient.h"
+#include "model/train/learn/gradient.h"
 
 enum { REPEAT = 7 };
 

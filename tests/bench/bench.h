@@ -8,8 +8,8 @@
 #ifndef CAPSNET_BENCH_H
 #define CAPSNET_BENCH_H
 
-#include "../../model/model_file.h"
-#include "../../model/train/adam.h"
+#include "model/weights_file/model_file.h"
+#include "model/train/learn/adam.h"
 
 enum { BENCH_BATCH = 128 };
 

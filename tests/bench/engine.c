@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../../model/capsnet.h"
+#include "model/capsnet.h"
 
 enum { MAX_BATCH = 1024, MAX_PASSES = 100000 };
 

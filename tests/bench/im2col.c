@@ -7,12 +7,12 @@
  * Threads take CHUNK images at a time, each product single-threaded; each
  * thread sums its own dW, and the sums are added at the end.
  */
-#include "im2col.h"
+#include "tests/bench/im2col.h"
 
 #include <cblas.h>
 #include <string.h>
 
-#include "yardstick.h"
+#include "tests/bench/yardstick.h"
 
 /* Images per product.  Measured on an EPYC 9005 (1 MB of second-level cache)
  * with 2 threads: README.md. */
@@ -181,7 +181,7 @@ static void add_piece(void *context, size_t item, size_t thread)
     }
 }
 
-/* ---- In place of primary.c ----------------------------------------------- */
+/* ---- In place of primary_spectral.c ----------------------------------------------- */
 
 void __real_primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images);
 void __wrap_primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images);

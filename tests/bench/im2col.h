@@ -3,13 +3,13 @@
  * else computes it, im2col and OpenBLAS's SGEMM, forward and backward.
  *
  * The program is linked so that the three calls of the training step into
- * primary.c come here first (--wrap).  All the rest of the step is the same
+ * primary_spectral.c come here first (--wrap).  All the rest of the step is the same
  * code.
  */
 #ifndef CAPSNET_IM2COL_H
 #define CAPSNET_IM2COL_H
 
-#include "../../model/network.h"
+#include "model/network/network.h"
 
 /* Memory for a workspace of that many threads and its largest batch; from now
  * on im2col_on chooses.  The model's primary_weight, and its gradient, are

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
-#include "peaks.h"
-#include "peer.h"
-#include "phases.h"
-#include "variants.h"
-#include "yardstick.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/peaks.h"
+#include "tests/bench/peer.h"
+#include "tests/bench/phases.h"
+#include "tests/bench/variants.h"
+#include "tests/bench/yardstick.h"
 
 /* ---- Matrix kernels ------------------------------------------------------ */
 

@@ -4,9 +4,9 @@
  * A multiply-add takes about 4 cycles and two may start in each, so that 8
  * independent sums would do; there are 12, and no load or store.
  */
-#include "peaks.h"
+#include "tests/bench/peaks.h"
 
-#include "bench.h"
+#include "tests/bench/bench.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>

@@ -1,7 +1,7 @@
 /*
  * peer.c - see peer.h.
  */
-#include "peer.h"
+#include "tests/bench/peer.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "tests/bench/bench.h"
 
 struct peer {
     const struct capsnet_model *model;

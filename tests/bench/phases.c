@@ -1,12 +1,12 @@
 /*
  * phases.c - see phases.h.
  */
-#include "phases.h"
+#include "tests/bench/phases.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "tests/bench/bench.h"
 
 /* What a phase cannot do without: multiply-adds, and bytes read and written if
  * each weight and each value between two phases passes once. */

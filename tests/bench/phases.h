@@ -5,8 +5,8 @@
 #ifndef CAPSNET_PHASES_H
 #define CAPSNET_PHASES_H
 
-#include "peaks.h"
-#include "variants.h"
+#include "tests/bench/peaks.h"
+#include "tests/bench/variants.h"
 
 /* Prints the phases of each precision's plan for batches of n images (at
  * images, up to BENCH_BATCH) on one thread. */

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench.h"
-#include "im2col.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/im2col.h"
 
 enum { ROUNDS = 7 };
 

@@ -1,13 +1,13 @@
 /*
  * variants.c - see variants.h.
  */
-#include "variants.h"
+#include "tests/bench/variants.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "tests/bench/bench.h"
 
 static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
 static const char *const plan_names[PLANS] = {"direct", "spectral"};

@@ -5,7 +5,7 @@
 #ifndef CAPSNET_VARIANTS_H
 #define CAPSNET_VARIANTS_H
 
-#include "../../model/network.h"
+#include "model/network/network.h"
 
 enum { MAX_VARIANTS = PRECISIONS * PLANS };
 

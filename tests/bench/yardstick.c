@@ -5,7 +5,7 @@
  * a time, and decodes its share at the end.  Where there are fewer images than
  * threads, they share the columns of PrimaryCaps' product.
  */
-#include "yardstick.h"
+#include "tests/bench/yardstick.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../model/network.h"
-#include "../../model/safetensors.h"
-#include "bench.h"
+#include "model/network/network.h"
+#include "model/weights_file/safetensors.h"
+#include "tests/bench/bench.h"
 
 #ifdef YARDSTICK_DOUBLE
 typedef double real;

@@ -14,7 +14,7 @@
 #ifndef CAPSNET_YARDSTICK_H
 #define CAPSNET_YARDSTICK_H
 
-#include "../../model/capsnet.h"
+#include "model/capsnet.h"
 
 /* More images than this in one product never helped. */
 enum { YARDSTICK_MAX_CHUNK = 16 };

@@ -118,7 +118,7 @@ function checkRestricted(where, pod, container) {
     expect(Object.keys(source).every((kind) => kinds.includes(kind)), where, `volume ${name} is not allowed`);
 }
 
-const routes = Object.keys(JSON.parse(readFileSync(path.join(TOP, "server/openapi.json"), "utf8")).paths);
+const routes = Object.keys(JSON.parse(readFileSync(path.join(TOP, "server/web/openapi.json"), "utf8")).paths);
 
 function checkContainer(where, pod, container) {
   const env = Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]));

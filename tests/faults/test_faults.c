@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "../http/fixtures.h"
-#include "../http/harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 enum { POINTS = 60, START_MS = 30000, SLOW_MS = 3000, KINDS = 6 };
 

@@ -1,11 +1,11 @@
 /* common.c - see fuzz.h. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "../../model/model_file.h"
-#include "../../server/request.h"
+#include "model/weights_file/model_file.h"
+#include "server/request/request.h"
 
 char *fuzz_line(const uint8_t **bytes, size_t *nbytes)
 {

@@ -1,9 +1,9 @@
 /* fuzz_accept.c - an Accept header. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 
-#include "../../server/accept.h"
+#include "server/request/accept_header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
 {

@@ -2,9 +2,9 @@
  * fuzz_json.c - JSON bodies: {"images": [...]} and {"class": 3, "pose": [...]}.
  * The first byte chooses the route: odd for /reconstruct, else /classify.
  */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../server/intake.h"
+#include "server/input/body_images.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
 {

@@ -1,9 +1,9 @@
 /* fuzz_multipart.c - the first line is the Content-Type, the rest the body. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 
-#include "../../server/multipart.h"
+#include "server/input/multipart.h"
 
 enum { MAX_PARTS = 4 };
 

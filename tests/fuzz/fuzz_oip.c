@@ -3,9 +3,9 @@
  * line is the header Inference-Header-Content-Length, empty for none; the rest
  * is the body: JSON, and what follows it.
  */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../server/oip.h"
+#include "server/input/open_inference.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
 {

@@ -5,13 +5,13 @@
  * channels, bit 3 that the chunks' CRCs are put right first, without which
  * hardly a changed file would get past libpng's door.
  */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <math.h>
 #include <string.h>
 #include <zlib.h>
 
-#include "../../server/image.h"
+#include "model/picture/image.h"
 
 enum { MAX_SIDE = 64, SIDE = 28 };
 

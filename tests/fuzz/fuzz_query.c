@@ -1,9 +1,9 @@
 /* fuzz_query.c - a query string, cut at & and the first =. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 
-#include "../../server/params.h"
+#include "server/request/query_params.h"
 
 enum { CLASSES = 10 };
 

@@ -1,9 +1,9 @@
 /* fuzz_safetensors.c - a weights file, and the model made from it. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 
-#include "../../model/model_file.h"
+#include "model/weights_file/model_file.h"
 
 static void read_tensors(const struct safetensors *file, const uint8_t *bytes, size_t nbytes)
 {

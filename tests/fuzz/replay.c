@@ -4,7 +4,7 @@
  * The folder is corpus/NAME beside this file, after the program's name
  * fuzz_NAME, or the one named on the command line.
  */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
 #include <signal.h>

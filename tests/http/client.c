@@ -13,8 +13,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 enum { REQUEST_MS = 20000 };
 

@@ -1,7 +1,7 @@
 /*
  * fixtures.c - see fixtures.h.
  */
-#include "fixtures.h"
+#include "tests/http/fixtures.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,9 +11,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "../../model/safetensors.h"
-#include "../../server/image.h"
-#include "harness.h"
+#include "model/weights_file/safetensors.h"
+#include "model/picture/image.h"
+#include "tests/http/harness.h"
 
 /* ---- Weights ---------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
  * be killed with its parent, so that nothing is left running even when a test
  * program crashes.
  */
-#include "harness.h"
+#include "tests/http/harness.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fixtures.h"
+#include "tests/http/fixtures.h"
 
 enum { START_MS = 30000, STOP_MS = 20000, RUN_MS = 10000, WRAPPER_STRETCH = 15 };
 

@@ -1,5 +1,5 @@
 /* load.c - see load.h. */
-#include "load.h"
+#include "tests/http/load.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 /* ---- Helpers ---------------------------------------------------------- */
 

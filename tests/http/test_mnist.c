@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../model/train/idx.h"
-#include "fixtures.h"
-#include "harness.h"
+#include "model/train/data/idx.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 static struct server *server; /* NULL when there are no weights */
 static struct dataset mnist;  /* n == 0 when there is no MNIST */

@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../../server/image.h"
-#include "fixtures.h"
-#include "harness.h"
+#include "model/picture/image.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 #define MODEL "/v2/models/capsnet-test"
 enum { SIDE = 28, PIXELS = SIDE * SIDE, POSES = TEST_CLASSES * TEST_POSE_DIMS };

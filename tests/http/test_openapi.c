@@ -13,12 +13,12 @@
 
 /* The server's struct request is another than the harness's. */
 #define request server_request
-#include "../../server/params.h"
-#include "../../server/routes.h"
+#include "server/request/query_params.h"
+#include "server/answers/routes.h"
 #undef request
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 enum { MAX_BODY = 20000, MAX_OPERATIONS = 64 };
 

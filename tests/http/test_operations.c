@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 /* ---- capsnetd healthcheck --------------------------------------------- */
 

@@ -19,9 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fixtures.h"
-#include "harness.h"
-#include "load.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
+#include "tests/http/load.h"
 
 enum { RELOADS = 100, RELOADING_LIMIT_MS = 600000, OVERLOAD = 4 };
 

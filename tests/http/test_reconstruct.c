@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../server/image.h"
-#include "fixtures.h"
-#include "harness.h"
+#include "model/picture/image.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 static struct server *server;
 

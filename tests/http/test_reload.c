@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 /* A network of other sizes than the fixtures': see tests/golden/. */
 #define OTHER_WEIGHTS "tests/golden/small.safetensors"

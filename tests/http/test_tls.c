@@ -9,8 +9,8 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
-#include "fixtures.h"
-#include "harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 static char cert_path[300], key_path[300];
 

@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../http/fixtures.h"
-#include "../http/harness.h"
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
 
 enum { CLIENTS = 24, LEAVERS = 6, KINDS = 14, BATCH = 8, SAMPLE_MS = 500, RELOAD_MS = 1500 };
 

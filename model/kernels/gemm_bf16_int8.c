@@ -1,0 +1,223 @@
+/*
+ * gemm_bf16_int8.c - products of bf16 and of 8-bit operands.
+ *
+ * Both instructions work on 4-byte words: VDPBF16PS multiplies two pairs of
+ * bf16 and adds them to an fp32 sum, VPDPBUSD four u8 by four s8 and adds them
+ * to a 32-bit integer.  So one register tile serves both, of 12 rows x 2
+ * vectors: 24 sums, two vectors of B and one broadcast word of A.  At
+ * one such instruction a cycle that asks for 14 loads in 24 cycles, and for a
+ * panel of B at a rate that the third-level cache sustains.
+ *
+ * VDPBF16PS rounds each of its two additions to nearest and takes subnormal
+ * operands for zero; VPDPBUSD is exact.
+ */
+#include "model/kernels/vector.h"
+
+#if defined(__AVX512VNNI__)
+
+enum { ROWS = 12, STEP = 2 * VEC };
+
+_Static_assert((int)STEP == (int)KERNEL_PANEL, "a tile is a panel wide");
+
+enum kind { KIND_BF16, KIND_INT8 };
+
+/* Sums, of floats or of integers. */
+struct sums {
+    __m512i acc[ROWS][2];
+};
+
+ALWAYS_INLINE __m512i dot(enum kind kind, __m512i acc, __m512i a, __m512i b)
+{
+#if defined(__AVX512BF16__)
+    if (kind == KIND_BF16)
+        return _mm512_castps_si512(
+            _mm512_dpbf16_ps(_mm512_castsi512_ps(acc), (__m512bh)a, (__m512bh)b));
+#endif
+    (void)kind;
+    return _mm512_dpbusd_epi32(acc, a, b);
+}
+
+/* acc += A[rows] B[32 columns], over all runs, asking for a line of `ahead` at
+ * every step.  rows is a constant to the compiler. */
+ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
+                            const struct narrow *g, const struct window *a, size_t i0,
+                            const uint32_t *b, const uint32_t *ahead)
+{
+    const char *p[ROWS];
+    __m512i acc[ROWS][2];
+    size_t band = i0 / a->width, column = i0 % a->width;
+    for (size_t i = 0; i < rows; i++) {
+        p[i] = (const char *)a->data + band * a->band + column * a->row;
+        if (++column == a->width) {
+            column = 0;
+            band++;
+        }
+        acc[i][0] = t->acc[i][0];
+        acc[i][1] = t->acc[i][1];
+    }
+    size_t at = 0;
+    for (size_t run = 0; run < g->runs; run++, at += a->skip - 4 * g->words)
+        for (size_t w = 0; w < g->words; w++, at += 4, b += KERNEL_PANEL, ahead += VEC) {
+            __builtin_prefetch(ahead, 0, 2);
+            const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VEC);
+#pragma GCC unroll 12
+            for (size_t i = 0; i < rows; i++) {
+                int32_t word;
+                memcpy(&word, p[i] + at, sizeof word);
+                const __m512i x = _mm512_set1_epi32(word);
+                acc[i][0] = dot(kind, acc[i][0], x, b0);
+                acc[i][1] = dot(kind, acc[i][1], x, b1);
+            }
+        }
+    for (size_t i = 0; i < rows; i++) {
+        t->acc[i][0] = acc[i][0];
+        t->acc[i][1] = acc[i][1];
+    }
+}
+
+/* Expands f with the number of rows as a constant. */
+#define WITH_ROWS(f, rows, ...)              \
+    switch (rows) {                          \
+    case 1: f(1, __VA_ARGS__); break;        \
+    case 2: f(2, __VA_ARGS__); break;        \
+    case 3: f(3, __VA_ARGS__); break;        \
+    case 4: f(4, __VA_ARGS__); break;        \
+    case 5: f(5, __VA_ARGS__); break;        \
+    case 6: f(6, __VA_ARGS__); break;        \
+    case 7: f(7, __VA_ARGS__); break;        \
+    case 8: f(8, __VA_ARGS__); break;        \
+    case 9: f(9, __VA_ARGS__); break;        \
+    case 10: f(10, __VA_ARGS__); break;      \
+    case 11: f(11, __VA_ARGS__); break;      \
+    default: f(ROWS, __VA_ARGS__); break;    \
+    }
+
+/* 16 results of row i, column j. */
+ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t j, __m512i sum)
+{
+    __m512 x = kind == KIND_INT8
+                   ? _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
+                                   _mm512_mul_ps(_mm512_set1_ps(g->scale),
+                                                 _mm512_loadu_ps(g->scales + j)))
+                   : _mm512_castsi512_ps(sum);
+    if (g->bias)
+        x = _mm512_add_ps(x, _mm512_loadu_ps(g->bias + j));
+    if (g->relu)
+        x = _mm512_max_ps(x, _mm512_setzero_ps());
+#if defined(__AVX512BF16__)
+    if (g->c16) {
+        _mm256_storeu_si256((__m256i *)(void *)(g->c16 + i * g->c_stride + j),
+                            (__m256i)_mm512_cvtneps_pbh(x));
+        return;
+    }
+#endif
+    _mm512_storeu_ps(g->c + i * g->c_stride + j, x);
+}
+
+ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
+{
+    struct sums t;
+    for (size_t i = 0; i < rows; i++)
+        t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
+    const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
+    tile_run(kind, &t, rows, g, &g->a, i0, b, b);
+    for (size_t i = 0; i < rows; i++) {
+        put(kind, g, i0 + i, j, t.acc[i][0]);
+        if (g->n - j > VEC)
+            put(kind, g, i0 + i, j + VEC, t.acc[i][1]);
+    }
+}
+
+ALWAYS_INLINE void multiply(enum kind kind, const struct narrow *g)
+{
+    for (size_t j = 0; j < g->n; j += STEP)
+        for (size_t i = 0; i < g->m; i += ROWS)
+            WITH_ROWS(tile, g->m - i, kind, g, i, j)
+}
+
+void KERNEL(gemm_int8)(const struct narrow *g)
+{
+    multiply(KIND_INT8, g);
+}
+
+float KERNEL(largest)(const float *src, size_t n)
+{
+    __m512 top = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += VEC)
+        top = _mm512_max_ps(top, _mm512_loadu_ps(src + i));
+    return _mm512_reduce_max_ps(top);
+}
+
+void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor)
+{
+    const __m512 by = _mm512_set1_ps(factor);
+    for (size_t i = 0; i < n; i += VEC) {
+        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(src + i), by));
+        _mm_storeu_si128((__m128i *)(void *)(dst + i), _mm512_cvtusepi32_epi8(x));
+    }
+}
+
+#endif
+
+#if defined(__AVX512BF16__)
+
+void KERNEL(gemm_bf16)(const struct narrow *g)
+{
+    multiply(KIND_BF16, g);
+}
+
+ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narrow *one,
+                         size_t i0, size_t j)
+{
+    struct sums t, first;
+    const uint32_t *b[3], *ahead[3];
+    for (size_t q = 0; q < 3; q++) {
+        b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
+        /* B comes from memory, a panel once: while the last two tiles use one
+         * the next is fetched, half of it each. */
+        const size_t left = (g->m - i0 + ROWS - 1) / ROWS;
+        ahead[q] = b[q];
+        if (left <= 2 && g->m > ROWS && j + STEP < g->n)
+            ahead[q] += g->b_panel + (2 - left) * g->words * VEC;
+    }
+    for (size_t i = 0; i < rows; i++)
+        t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
+    tile_run(KIND_BF16, &t, rows, one, &g->a[0], i0, b[0], ahead[0]);
+    first = t;
+    tile_run(KIND_BF16, &t, rows, one, &g->a[1], i0, b[1], ahead[1]);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < 2; v++)
+            _mm512_storeu_si512(g->re + (i0 + i) * g->c_stride + j + v * VEC, t.acc[i][v]);
+    tile_run(KIND_BF16, &first, rows, one, &g->a[2], i0, b[2], ahead[2]);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < 2; v++)
+            _mm512_storeu_si512(g->im + (i0 + i) * g->c_stride + j + v * VEC, first.acc[i][v]);
+}
+
+void KERNEL(gemm3_bf16)(const struct narrow3 *g)
+{
+    const struct narrow one = {.words = g->words, .runs = 1};
+    for (size_t j = 0; j < g->n; j += STEP)
+        for (size_t i = 0; i < g->m; i += ROWS)
+            WITH_ROWS(tile3, g->m - i, g, &one, i, j)
+}
+
+void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += VEC)
+        _mm256_storeu_si256((__m256i *)(void *)(dst + i),
+                            (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(src + i)));
+}
+
+void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n)
+{
+    for (size_t i = 0; i < n; i += VEC) {
+        const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(lo + i));
+        const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(hi + i));
+        _mm512_storeu_si512(dst + i, _mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                                                     _mm512_slli_epi32(
+                                                         _mm512_cvtepu16_epi32(high), 16)));
+    }
+}
+
+#endif

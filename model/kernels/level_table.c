@@ -1,0 +1,43 @@
+/*
+ * level_table.c - the level's table.
+ */
+#include "model/kernels/vector.h"
+
+extern const struct kernels KERNEL(kernels);
+
+#define KERNEL_STRING2(x) #x
+#define KERNEL_STRING(x) KERNEL_STRING2(x)
+
+const struct kernels KERNEL(kernels) = {
+    .level = KERNEL_STRING(KERNEL_LEVEL),
+    .gemm = KERNEL(gemm),
+    .gemm3 = KERNEL(gemm3),
+    .transpose = KERNEL(transpose),
+    .dft_forward = KERNEL(dft_forward),
+    .dft_inverse = KERNEL(dft_inverse),
+    .dft_inverse_conj = KERNEL(dft_inverse_conj),
+    .route = KERNEL(route),
+    .route_backward = KERNEL(route_backward),
+    .predict_backward = KERNEL(predict_backward),
+    .combine = KERNEL(combine),
+    .predict_images = KERNEL(predict_images),
+    .route_image = KERNEL(route_image),
+    .squash = KERNEL(squash),
+    .squash_backward = KERNEL(squash_backward),
+    .adam = KERNEL(adam),
+    .relu_backward = KERNEL(relu_backward),
+    .sigmoid = KERNEL(sigmoid),
+#if defined(__AVX512VNNI__)
+    .gemm_int8 = KERNEL(gemm_int8),
+    .largest = KERNEL(largest),
+    .quantise = KERNEL(quantise),
+#endif
+#if defined(__AVX512BF16__)
+    .gemm_bf16 = KERNEL(gemm_bf16),
+    .gemm3_bf16 = KERNEL(gemm3_bf16),
+    .to_bf16 = KERNEL(to_bf16),
+    .pair_bf16 = KERNEL(pair_bf16),
+    .predict_images_bf16 = KERNEL(predict_images_bf16),
+    .dft_forward_bf16 = KERNEL(dft_forward_bf16),
+#endif
+};

@@ -1,0 +1,343 @@
+/*
+ * digit_capsules.c - the digit capsules: squash of the primary capsules, prediction
+ * vectors and routing by agreement (section 2 of the paper, procedure 1).
+ *
+ *   u_i = squash(primary capsule i);  u_hat_ij = W_ij u_i;  b_ij = 0
+ *   R times: c_i = softmax(b_i);  s_j = sum_i c_ij u_hat_ij;  v_j = squash(s_j);
+ *            b_ij += u_hat_ij . v_j
+ *
+ * b is never stored: before iteration r, b_ij = u_hat_ij . vsum_j with vsum
+ * the sum of the v so far.  The backward pass follows from that form.  With
+ * dv of the last iteration given, for r = R-1 .. 1:
+ *   ds = squash'(s_r) dv_r;  dc_ij = u_hat_ij . ds_j;
+ *   gb_ij = c_ij (dc_ij - sum_k c_ik dc_ik);
+ *   dvsum_j = sum_i gb_ij u_hat_ij, which goes to dv of every earlier iteration;
+ * and at the end, over all iterations,
+ *   du_hat_ij = sum_r c^r_ij ds^r_j + sum_{r>0} gb^r_ij vsum^r_j.
+ *
+ * Training takes images KERNEL_LANES at a time, one per vector lane; lanes past
+ * n hold zero capsules, whose gradients are zero.  Inference takes them one by
+ * one, KERNEL_LANES capsules side by side (kernels/routing.c).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "model/network/network.h"
+
+struct pass {
+    struct capsnet_workspace *ws;
+    size_t n;
+    const float *dposes;
+    float *grad;
+};
+
+static struct routing routing_of(const struct capsnet_model *model)
+{
+    return (struct routing){model->at.capsules, model->shape.classes, model->shape.pose_dims,
+                            model->shape.primary_dims,
+                            model->parameters + model->at.digit_weight};
+}
+
+/* Floats of one iteration's s or v, and of one group's capsules. */
+static size_t routed_size(const struct capsnet_model *model)
+{
+    return model->at.outputs * KERNEL_LANES;
+}
+static size_t capsules_size(const struct capsnet_model *model)
+{
+    return model->at.capsules * model->shape.primary_dims * KERNEL_LANES;
+}
+
+static size_t lanes_of(size_t n, size_t group)
+{
+    size_t left = n - group * KERNEL_LANES;
+    return left < KERNEL_LANES ? left : KERNEL_LANES;
+}
+
+/* Primary output [positions][primary_row] of a group's images to capsules
+ * [type][position][dim][lane]. */
+static void gather(const struct capsnet_workspace *ws, size_t n, size_t group, float *capsules)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t lanes = lanes_of(n, group), dims = ws->model->shape.primary_dims;
+    if (lanes < KERNEL_LANES)
+        memset(capsules, 0, capsules_size(ws->model) * sizeof *capsules);
+    for (size_t lane = 0; lane < lanes; lane++) {
+        const float *z = ws->primary +
+                         (group * KERNEL_LANES + lane) * at->positions * at->primary_row;
+        for (size_t p = 0; p < at->positions; p++, z += at->primary_row)
+            for (size_t k = 0; k < at->primary_channels; k++) {
+                size_t capsule = k / dims * at->positions + p;
+                capsules[(capsule * dims + k % dims) * KERNEL_LANES + lane] = z[k];
+            }
+    }
+}
+
+/* The way back. */
+static void scatter(struct capsnet_workspace *ws, size_t n, size_t group, const float *capsules)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t lanes = lanes_of(n, group), dims = ws->model->shape.primary_dims;
+    for (size_t lane = 0; lane < lanes; lane++) {
+        float *z = ws->primary + (group * KERNEL_LANES + lane) * at->positions * at->primary_row;
+        for (size_t p = 0; p < at->positions; p++, z += at->primary_row)
+            for (size_t k = 0; k < at->primary_channels; k++) {
+                size_t capsule = k / dims * at->positions + p;
+                z[k] = capsules[(capsule * dims + k % dims) * KERNEL_LANES + lane];
+            }
+    }
+}
+
+/* ---- Forward, inference -------------------------------------------------- */
+
+static size_t scratch_row(const struct layout *at)
+{
+    return (at->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+}
+
+/* z of one image [positions][primary_row] to u [group][dim][lane]. */
+static void gather_image(const struct capsnet_model *model, const float *z, float *u)
+{
+    const struct layout *at = &model->at;
+    const size_t dims = model->shape.primary_dims, types = model->shape.primary_types;
+    for (size_t t = 0, i = 0; t < types; t++)
+        for (size_t p = 0; p < at->positions; p++, i++) {
+            const float *from = z + p * at->primary_row + t * dims;
+            float *to = u + i / KERNEL_LANES * dims * KERNEL_LANES + i % KERNEL_LANES;
+            for (size_t d = 0; d < dims; d++)
+                to[d * KERNEL_LANES] = from[d];
+        }
+}
+
+/* v = squash(s) of every class, and vsum += v. */
+static void squash_poses(const struct capsnet_model *model, const float *s, float *v, float *vsum)
+{
+    const size_t pose = model->shape.pose_dims;
+    for (size_t j = 0; j < model->shape.classes; j++, s += pose, v += pose, vsum += pose) {
+        float sum = 0;
+        for (size_t e = 0; e < pose; e++)
+            sum += s[e] * s[e];
+        const float h = sqrtf(sum) / (1 + sum);
+        for (size_t e = 0; e < pose; e++) {
+            v[e] = h * s[e];
+            vsum[e] += v[e];
+        }
+    }
+}
+
+/* Images that share one reading of W: two, where that leaves every thread
+ * some. */
+static size_t images_at_once(const struct capsnet_workspace *ws, size_t n)
+{
+    return n >= 2 * pool_threads(ws->pool) ? 2 : 1;
+}
+
+/* Item: one image or two. */
+static void forward_images(void *context, size_t item, size_t thread)
+{
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct kernels *kernels = model->kernels;
+    const struct layout *at = &model->at;
+    const struct scratch *x = &ws->scratch[thread];
+    const struct image_routing routing = {at->groups, model->shape.classes, model->shape.pose_dims,
+                                          model->shape.primary_dims, model->packed.digit};
+    const size_t at_once = images_at_once(ws, pass->n), first = item * at_once;
+    const size_t images = pass->n - first < at_once ? pass->n - first : at_once;
+    const size_t row = scratch_row(at), u_size = at->groups * routing.dims * KERNEL_LANES;
+    for (size_t b = 0; b < images; b++)
+        gather_image(model, ws->primary + (first + b) * at->positions * at->primary_row,
+                     x->u + b * u_size);
+    kernels->squash(x->u, x->u, images * at->groups, routing.dims);
+    if (model->packed.has_bf16_layers)
+        kernels->predict_images_bf16(&routing, images, x->u, x->u_hat, x->s, x->sums);
+    else
+        kernels->predict_images(&routing, images, x->u, x->u_hat, x->s, x->sums);
+    memset(x->vsum, 0, images * row * sizeof(float));
+    for (size_t b = 0; b < images; b++) {
+        float *s = x->s + b * row, *v = ws->v + (first + b) * at->outputs;
+        float *vsum = x->vsum + b * row;
+        squash_poses(model, s, v, vsum);
+        for (size_t r = 1; r < model->shape.routing_iterations; r++) {
+            kernels->route_image(&routing, x->u_hat + b * at->groups * at->outputs * KERNEL_LANES,
+                                 vsum, s, x->sums);
+            squash_poses(model, s, v, vsum);
+        }
+    }
+}
+
+/* ---- Forward, training --------------------------------------------------- */
+
+static void forward_group(void *context, size_t group, size_t thread)
+{
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct kernels *kernels = model->kernels;
+    const struct routing routing = routing_of(model);
+    const size_t iterations = model->shape.routing_iterations, routed = routed_size(model);
+    float *u = ws->capsules + group * capsules_size(model);
+    float *s = ws->s + group * iterations * routed, *v = ws->v + group * iterations * routed;
+    float *vsum = ws->vsum + group * iterations * routed;
+    float *raw = ws->raw + group * capsules_size(model);
+    gather(ws, pass->n, group, raw);
+    kernels->squash(u, raw, model->at.capsules, model->shape.primary_dims);
+    for (size_t r = 0; r < iterations; r++, s += routed, v += routed) {
+        float *sum = vsum + r * routed;
+        for (size_t k = 0; r > 0 && k < routed; k++)
+            sum[k] = v[k - routed] + (r > 1 ? sum[k - routed] : 0);
+        kernels->route(&routing, u, r > 0 ? sum : NULL, s, ws->scratch[thread].u_hat);
+        kernels->squash(v, s, model->shape.classes, model->shape.pose_dims);
+    }
+}
+
+void digit_forward(struct capsnet_workspace *ws, size_t n)
+{
+    uint64_t clock = phase_clock();
+    struct pass pass = {.ws = ws, .n = n};
+    if (ws->training)
+        pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
+    else
+        pool_run(ws->pool, (n + images_at_once(ws, n) - 1) / images_at_once(ws, n),
+                 forward_images, &pass);
+    phase_end(ws, PHASE_ROUTING, &clock);
+}
+
+/* The last v of image i, its values *step floats apart. */
+static const float *last_v(const struct capsnet_workspace *ws, size_t i, size_t *step)
+{
+    const size_t iterations = ws->model->shape.routing_iterations;
+    *step = ws->training ? KERNEL_LANES : 1;
+    if (!ws->training)
+        return ws->v + i * ws->model->at.outputs;
+    return ws->v + i % KERNEL_LANES +
+           (i / KERNEL_LANES * iterations + iterations - 1) * routed_size(ws->model);
+}
+
+void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses)
+{
+    const struct capsnet_model *model = ws->model;
+    const size_t pose = model->shape.pose_dims;
+    for (size_t i = 0; i < n; i++) {
+        size_t step;
+        const float *v = last_v(ws, i, &step);
+        for (size_t j = 0; j < model->shape.classes; j++) {
+            float sum = 0;
+            for (size_t e = 0; e < pose; e++) {
+                float x = v[(j * pose + e) * step];
+                sum += x * x;
+                if (poses)
+                    poses[i * model->at.outputs + j * pose + e] = x;
+            }
+            /* The squares of a long capsule may round to a sum above 1.  Not
+             * fminf, which would make 1 of a NaN. */
+            if (lengths)
+                lengths[i * model->shape.classes + j] = sum > 1 ? 1 : sqrtf(sum);
+        }
+    }
+}
+
+/* ---- Backward ------------------------------------------------------------ */
+
+/* Floats of coef for one capsule: c and gb of iterations 1 .. R-1. */
+static size_t coef_size(const struct capsnet_model *model)
+{
+    return 2 * (model->shape.routing_iterations - 1) * model->shape.classes * KERNEL_LANES;
+}
+
+/* Item: one group back through its iterations, to ds and coef. */
+static void backward_group(void *context, size_t group, size_t thread)
+{
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct kernels *kernels = model->kernels;
+    const struct routing routing = routing_of(model);
+    const size_t classes = model->shape.classes, pose = model->shape.pose_dims;
+    const size_t iterations = model->shape.routing_iterations, routed = routed_size(model);
+    const size_t first = group * iterations * routed;
+    const float *u = ws->capsules + group * capsules_size(model);
+    float *dv = ws->dv + first, *ds = ws->ds + first;
+    float *coef = ws->coef + group * model->at.capsules * coef_size(model);
+
+    float *last = dv + (iterations - 1) * routed;
+    memset(last, 0, routed * sizeof *last);
+    for (size_t lane = 0; lane < lanes_of(pass->n, group); lane++)
+        for (size_t je = 0; je < model->at.outputs; je++)
+            last[je * KERNEL_LANES + lane] =
+                pass->dposes[(group * KERNEL_LANES + lane) * model->at.outputs + je];
+
+    for (size_t r = iterations - 1;; r--) {
+        const size_t now = r * routed;
+        kernels->squash_backward(ds + now, ws->s + first + now, dv + now, classes, pose);
+        if (r == 0)
+            return;
+        float *c = coef + 2 * (r - 1) * classes * KERNEL_LANES;
+        float *before = dv + now - routed;
+        kernels->route_backward(&routing, u, ws->vsum + first + now, ds + now, before, c,
+                                c + classes * KERNEL_LANES, coef_size(model),
+                                ws->scratch[thread].u_hat);
+        /* dv[r-1] collects the dvsum of every later iteration; the last
+         * iteration's own dv came from the loss and goes nowhere else. */
+        for (size_t k = 0; r + 1 < iterations && k < routed; k++)
+            before[k] += dv[now + k];
+    }
+}
+
+/* Item: one capsule of all images: du and its W's gradient. */
+static void backward_capsule(void *context, size_t capsule, size_t thread)
+{
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct routing routing = routing_of(model);
+    const size_t iterations = model->shape.routing_iterations, routed = routed_size(model);
+    const size_t class_lanes = model->shape.classes * KERNEL_LANES;
+    const size_t groups = (pass->n + KERNEL_LANES - 1) / KERNEL_LANES;
+    float *du_hat = ws->scratch[thread].du_hat;
+    for (size_t g = 0; g < groups; g++) {
+        const float *coef[2 * 10], *vectors[2 * 10];
+        const float *own = ws->coef + (g * model->at.capsules + capsule) * coef_size(model);
+        const size_t first = g * iterations * routed;
+        size_t terms = 0;
+        coef[terms] = ws->uniform;
+        vectors[terms++] = ws->ds + first;
+        for (size_t r = 1; r < iterations; r++) {
+            coef[terms] = own + 2 * (r - 1) * class_lanes;
+            vectors[terms++] = ws->ds + first + r * routed;
+            coef[terms] = own + (2 * (r - 1) + 1) * class_lanes;
+            vectors[terms++] = ws->vsum + first + r * routed;
+        }
+        model->kernels->combine(&routing, du_hat + g * routed, terms, coef, vectors);
+    }
+    const size_t offset = capsule * model->shape.primary_dims * KERNEL_LANES;
+    model->kernels->predict_backward(
+        &routing, capsule, groups, du_hat, ws->capsules + offset, ws->du + offset,
+        capsules_size(model),
+        pass->grad + model->at.digit_weight + capsule * model->at.outputs * routing.dims);
+}
+
+/* Item: one group's capsules back through their squash. */
+static void backward_squash(void *context, size_t group, size_t thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    struct capsnet_workspace *ws = pass->ws;
+    const size_t size = capsules_size(ws->model);
+    float *du = ws->du + group * size;
+    ws->model->kernels->squash_backward(du, ws->raw + group * size, du, ws->model->at.capsules,
+                                        ws->model->shape.primary_dims);
+    scatter(ws, pass->n, group, du);
+}
+
+void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes, float *grad)
+{
+    const size_t groups = (n + KERNEL_LANES - 1) / KERNEL_LANES;
+    uint64_t clock = phase_clock();
+    struct pass pass = {ws, n, dposes, grad};
+    pool_run(ws->pool, groups, backward_group, &pass);
+    pool_run(ws->pool, ws->model->at.capsules, backward_capsule, &pass);
+    pool_run(ws->pool, groups, backward_squash, &pass);
+    phase_end(ws, PHASE_ROUTING_BACK, &clock);
+}

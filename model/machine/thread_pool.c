@@ -1,0 +1,130 @@
+/*
+ * thread_pool.c - see thread_pool.h.
+ *
+ * A loop is announced by raising `round` under the lock.  Every thread takes
+ * items from one atomic counter until none is left; the caller takes its share
+ * and then waits until the others have left the loop, so that the next loop
+ * finds them all idle.  Items are milliseconds or large parts of one: a mutex
+ * and two condition variables cost nothing beside them.
+ */
+#include "model/machine/thread_pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t start, done;
+    size_t round;  /* which loop is on; under lock */
+    size_t active; /* helpers still inside it; under lock */
+    int stop;      /* under lock */
+    pool_function function;
+    void *context;
+    size_t items;
+    atomic_size_t next;
+    size_t threads; /* with the caller */
+    struct helper {
+        struct pool *pool;
+        size_t index;
+        pthread_t thread;
+    } helpers[];
+};
+
+static void take_items(struct pool *pool, size_t thread)
+{
+    for (;;) {
+        size_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (i >= pool->items)
+            return;
+        pool->function(pool->context, i, thread);
+    }
+}
+
+static void *helper_main(void *argument)
+{
+    struct helper *helper = argument;
+    struct pool *pool = helper->pool;
+    size_t seen = 0;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        while (pool->round == seen && !pool->stop)
+            pthread_cond_wait(&pool->start, &pool->lock);
+        if (pool->stop)
+            break;
+        seen = pool->round;
+        pthread_mutex_unlock(&pool->lock);
+        take_items(pool, helper->index);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->active == 0)
+            pthread_cond_signal(&pool->done);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+struct pool *pool_create(size_t threads)
+{
+    struct pool *pool = calloc(1, sizeof *pool + (threads - 1) * sizeof pool->helpers[0]);
+    if (!pool)
+        return NULL;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->start, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    for (pool->threads = 1; pool->threads < threads; pool->threads++) {
+        struct helper *helper = &pool->helpers[pool->threads - 1];
+        helper->pool = pool;
+        helper->index = pool->threads;
+        if (pthread_create(&helper->thread, NULL, helper_main, helper)) {
+            pool_free(pool);
+            return NULL;
+        }
+    }
+    return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->stop = 1;
+    pthread_cond_broadcast(&pool->start);
+    pthread_mutex_unlock(&pool->lock);
+    for (size_t i = 0; i + 1 < pool->threads; i++)
+        pthread_join(pool->helpers[i].thread, NULL);
+    pthread_cond_destroy(&pool->done);
+    pthread_cond_destroy(&pool->start);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+size_t pool_threads(const struct pool *pool)
+{
+    return pool->threads;
+}
+
+void pool_run(struct pool *pool, size_t items, pool_function function, void *context)
+{
+    if (pool->threads == 1 || items <= 1) {
+        for (size_t i = 0; i < items; i++)
+            function(context, i, 0);
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->function = function;
+    pool->context = context;
+    pool->items = items;
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    pool->active = pool->threads - 1;
+    pool->round++;
+    pthread_cond_broadcast(&pool->start);
+    pthread_mutex_unlock(&pool->lock);
+
+    take_items(pool, 0);
+
+    pthread_mutex_lock(&pool->lock);
+    while (pool->active > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,27 @@
+/*
+ * thread_pool.h - a few threads that share the items of one loop after the other.
+ */
+#ifndef CAPSNET_POOL_H
+#define CAPSNET_POOL_H
+
+#include <stddef.h>
+
+struct pool;
+
+/* Work on one item; thread is 0 .. threads - 1, for per-thread scratch. */
+typedef void (*pool_function)(void *context, size_t item, size_t thread);
+
+/* A pool of that many threads, the caller being one of them.  NULL when a
+ * thread cannot be started or memory is short. */
+struct pool *pool_create(size_t threads);
+
+/* Stops and joins the threads; NULL is ignored. */
+void pool_free(struct pool *pool);
+
+size_t pool_threads(const struct pool *pool);
+
+/* Calls function(context, i, thread) for every i below items, in any order and
+ * on any thread, and returns when all are done.  One caller at a time. */
+void pool_run(struct pool *pool, size_t items, pool_function function, void *context);
+
+#endif

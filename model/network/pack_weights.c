@@ -1,0 +1,225 @@
+/*
+ * pack_weights.c - the weights as inference reads them: digit.weight with capsules
+ * side by side, and with bf16 and int8 everything in the kernels' words.
+ *
+ * int8 has one scale per output channel of PrimaryCaps, the largest weight
+ * over 127.  A channel whose 8-bit weights add up to so much that 255 times
+ * them might overflow 32 bits gets a larger one.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/network/network.h"
+
+/* Rounded to nearest, ties to even.  Weights are finite. */
+static uint32_t bf16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+static uint32_t bf16_word(float lo, float hi)
+{
+    return bf16_of(lo) | bf16_of(hi) << 16;
+}
+
+/* A kernel row [run][cols] of fp32, `stride` floats from one k to the next, as
+ * words [ceil(run / 2)][KERNEL_PANEL] of bf16. */
+static void pack_run(uint32_t *dst, const float *src, size_t run, size_t cols, size_t stride)
+{
+    for (size_t k = 0; k < run; k += 2, dst += KERNEL_PANEL)
+        for (size_t o = 0; o < KERNEL_PANEL; o++) {
+            const float lo = o < cols ? src[k * stride + o] : 0;
+            const float hi = o < cols && k + 1 < run ? src[(k + 1) * stride + o] : 0;
+            dst[o] = bf16_word(lo, hi);
+        }
+}
+
+static size_t panels(size_t columns)
+{
+    return (columns + KERNEL_PANEL - 1) / KERNEL_PANEL;
+}
+
+static size_t columns_left(size_t row, size_t panel)
+{
+    size_t left = row - panel * KERNEL_PANEL;
+    return left < KERNEL_PANEL ? left : KERNEL_PANEL;
+}
+
+static void pack_conv1(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.conv1_kernel, run = kernel * model->shape.channels;
+    uint32_t *dst = model->packed.conv1;
+    for (size_t p = 0; p < panels(at->conv1_row); p++)
+        for (size_t ky = 0; ky < kernel; ky++, dst += at->conv1_words * KERNEL_PANEL)
+            pack_run(dst, model->parameters + at->conv1_weight + ky * run * at->conv1_row +
+                              p * KERNEL_PANEL,
+                     run, columns_left(at->conv1_row, p), at->conv1_row);
+}
+
+static void pack_decoder(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    for (size_t l = 0; l < 3; l++)
+        for (size_t p = 0; p < panels(at->out_row[l]); p++)
+            pack_run(model->packed.decoder[l] + p * at->in_row[l] / 2 * KERNEL_PANEL,
+                     model->parameters + at->decoder_weight[l] + p * KERNEL_PANEL, at->in_row[l],
+                     columns_left(at->out_row[l], p), at->out_row[l]);
+}
+
+/* Capsule of lane `lane` of group g: groups go through them in order. */
+static void pack_digit(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const size_t dims = model->shape.primary_dims, words = (dims + 1) / 2;
+    const int is_f32 = !model->packed.has_bf16_layers;
+    const size_t step = is_f32 ? dims : words;
+    for (size_t i = 0; i < at->capsules; i++) {
+        const size_t first = i / KERNEL_LANES * at->outputs * step * KERNEL_LANES + i % KERNEL_LANES;
+        const float *w = model->parameters + at->digit_weight + i * at->outputs * dims;
+        for (size_t je = 0; je < at->outputs; je++, w += dims)
+            for (size_t d = 0; d < step; d++) {
+                const size_t to = first + (je * step + d) * KERNEL_LANES;
+                if (is_f32)
+                    ((float *)model->packed.digit)[to] = w[d];
+                else
+                    ((uint32_t *)model->packed.digit)[to] =
+                        bf16_word(w[2 * d], 2 * d + 1 < dims ? w[2 * d + 1] : 0);
+            }
+    }
+}
+
+/* ---- PrimaryCaps, by panels ---------------------------------------------- */
+
+static void pack_primary_bf16(const struct capsnet_model *model, size_t panel)
+{
+    const struct layout *at = &model->at;
+    const size_t k = model->shape.primary_kernel * model->shape.primary_kernel * at->conv1_row;
+    pack_run(model->packed.primary + panel * k / 2 * KERNEL_PANEL,
+             model->parameters + at->primary_weight + panel * k * KERNEL_PANEL, k, KERNEL_PANEL,
+             KERNEL_PANEL);
+}
+
+static void pack_primary_int8(const struct capsnet_model *model, size_t panel)
+{
+    const struct layout *at = &model->at;
+    const size_t k = model->shape.primary_kernel * model->shape.primary_kernel * at->conv1_row;
+    const float *w = model->parameters + at->primary_weight + panel * k * KERNEL_PANEL;
+    int8_t *dst = (int8_t *)(model->packed.primary + panel * k / 4 * KERNEL_PANEL);
+    float *scales = model->packed.primary_scales + panel * KERNEL_PANEL;
+    for (size_t o = 0; o < KERNEL_PANEL; o++) {
+        float largest = 0;
+        double sum = 0;
+        for (size_t p = 0; p < k; p++) {
+            const float size = fabsf(w[p * KERNEL_PANEL + o]);
+            largest = size > largest ? size : largest;
+            sum += (double)size;
+        }
+        /* 255 (sum / scale + k / 2) must stay below 2^31. */
+        const double room = 2147483647.0 / 255 - 0.5 * (double)k;
+        const double scale = fmax((double)largest / 127, sum / room);
+        scales[o] = (float)scale;
+        for (size_t p = 0; p < k; p++)
+            dst[(p / 4 * KERNEL_PANEL + o) * 4 + p % 4] =
+                scale > 0 ? (int8_t)lrint((double)w[p * KERNEL_PANEL + o] / scale) : 0;
+    }
+}
+
+/* Item: one panel of 32 output channels. */
+static void pack_panel(void *context, size_t panel, size_t thread)
+{
+    const struct capsnet_model *model = context;
+    (void)thread;
+    if (model->precision == PRECISION_INT8)
+        pack_primary_int8(model, panel);
+    else
+        pack_primary_bf16(model, panel);
+    if (model->packed.spectrum)
+        primary_pack_spectrum(model, panel);
+}
+
+/* ---- All of it ----------------------------------------------------------- */
+
+static void *take(struct packed *packed, size_t bytes)
+{
+    void *p = packed->memory ? (char *)packed->memory + packed->bytes : NULL;
+    packed->bytes += (bytes + 63) / 64 * 64;
+    return p;
+}
+
+/* Called twice: to measure, and with the memory to deal it out. */
+static void carve(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const struct capsnet_shape *shape = &model->shape;
+    struct packed *p = &model->packed;
+    const size_t kernel = shape->primary_kernel, word = sizeof(uint32_t);
+    const size_t weights = kernel * kernel * at->conv1_row * at->primary_row;
+    p->has_bf16_layers = model->kernels->gemm_bf16 && model->precision != PRECISION_F32;
+    const size_t words = p->has_bf16_layers ? (shape->primary_dims + 1) / 2 : shape->primary_dims;
+    p->bytes = 0;
+    p->digit = take(p, at->groups * at->outputs * words * KERNEL_LANES * word);
+    if (model->precision == PRECISION_BF16)
+        p->primary = take(p, weights * 2);
+    if (model->precision == PRECISION_INT8) {
+        p->primary = take(p, weights);
+        p->primary_scales = take(p, at->primary_row * sizeof(float));
+    }
+    if (p->has_bf16_layers) {
+        p->conv1 = take(p, panels(at->conv1_row) * shape->conv1_kernel * at->conv1_words *
+                               KERNEL_PANEL * word);
+        for (size_t l = 0; l < 3; l++)
+            p->decoder[l] = take(p, panels(at->out_row[l]) * at->in_row[l] / 2 * KERNEL_PANEL * word);
+    }
+    /* 32 words keep the planes from lying whole pages apart. */
+    p->spectrum_plane = at->spectral_k / 2 * at->primary_row + KERNEL_PANEL;
+    if (model->precision == PRECISION_BF16 && model->is_spectral)
+        p->spectrum = take(p, SPECTRUM3_PLANES * p->spectrum_plane * word);
+}
+
+enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error *error)
+{
+    struct pool *pool = pool_create(capsnet_cpu_count());
+    if (pool && !model->packed.memory) {
+        carve(model);
+        model->packed.memory = huge_alloc(model->packed.bytes);
+    }
+    if (!pool || !model->packed.memory) {
+        pool_free(pool);
+        snprintf(error->text, sizeof error->text, "not enough memory for the model");
+        return CAPSNET_ERR_MEMORY;
+    }
+    carve(model);
+    pack_digit(model);
+    if (model->packed.has_bf16_layers) {
+        pack_conv1(model);
+        pack_decoder(model);
+    }
+    if (model->precision != PRECISION_F32)
+        pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_panel, model);
+    if (model->spectrum)
+        primary_prepare(model, model->spectrum, pool);
+    pool_free(pool);
+    return CAPSNET_OK;
+}
+
+static void release(struct capsnet_model *model, size_t offset, size_t floats)
+{
+    model->released_bytes +=
+        huge_release(model->parameters + offset, floats * sizeof *model->parameters);
+}
+
+void model_release(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.primary_kernel;
+    release(model, at->digit_weight, at->capsules * at->outputs * model->shape.primary_dims);
+    if (model->precision != PRECISION_F32)
+        release(model, at->primary_weight, kernel * kernel * at->conv1_row * at->primary_row);
+    for (size_t l = 0; l < 3 && model->packed.has_bf16_layers; l++)
+        release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);
+}

@@ -1,0 +1,73 @@
+/*
+ * run_state.h - the state of a training run, shared by the loop and its
+ * checkpoints.
+ */
+#ifndef CAPSNET_TRAINER_H
+#define CAPSNET_TRAINER_H
+
+#include "model/train/learn/adam.h"
+#include "model/train/draw/curve.h"
+#include "model/train/learn/gradient.h"
+#include "model/train/learn/train.h"
+
+/* Sums over the images of an epoch so far. */
+struct epoch_sums {
+    double loss, margin, reconstruction;
+    size_t images, wrong;
+};
+
+struct trainer {
+    const struct train_options *options;
+    struct dataset data, test; /* test: empty without --test */
+    uint32_t *split;          /* [data.n] training images, skipped ones, held-out ones */
+    size_t n_train, n_skipped, n_holdout;
+    uint32_t data_checksum; /* of the images, their labels and the split */
+    uint32_t *order;          /* [n_train] this epoch's */
+    struct capsnet_model *model;
+    struct capsnet_workspace *ws;
+    float *grad; /* [layout.total] */
+    struct adam adam;
+    float *images, *targets, *lengths, *poses; /* one batch */
+    uint8_t *labels, *others; /* others: the class of a second digit, or the label */
+    float *scratch; /* [threads][2 pictures] */
+    size_t epoch, step; /* the next step to do: of this epoch */
+    size_t share;       /* where in order this rank's images of the batch begin */
+    int stop;           /* a signal has come, on whatever rank */
+    struct epoch_sums sums;
+    struct epoch_figures *history; /* [options->epochs], epoch of them done */
+};
+
+/* Writes everything that the run needs to go on bit for bit. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
+                                                       struct capsnet_error *error);
+
+/* Reads it back into a trainer whose model and arrays stand.  A checkpoint of
+ * other options or images is refused with a sentence that says what differs
+ * first. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
+                                                       struct capsnet_error *error);
+
+/* Refuses a path that holds the checkpoint of a run which has not ended: hours
+ * of work are not overwritten because --resume was forgotten. */
+CAPSNET_MUST_CHECK enum capsnet_status checkpoint_check_free(const char *path,
+                                                             struct capsnet_error *error);
+
+/* Sets data_checksum. */
+void trainer_sum_data(struct trainer *t);
+
+/* A checksum of all that the ranks of a run must have in common: the data, the
+ * options that decide the numbers, the state. */
+uint32_t trainer_fingerprint(const struct trainer *t);
+
+/* Where the pictures of a run go that writes out: its name without .safetensors,
+ * with that ending; to be freed, NULL without memory. */
+#define RUN_CURVE ".curve.png"
+#define RUN_SHEET ".sheet.png"
+char *run_picture_path(const char *out, const char *ending);
+
+/* Draws OUT's .curve.png and .sheet.png at the end of a run, whose model is
+ * that of the file, ready to run.  Returns OK, ERR_IO or ERR_MEMORY. */
+CAPSNET_MUST_CHECK enum capsnet_status run_pictures(const struct trainer *t,
+                                                    struct capsnet_error *error);
+
+#endif

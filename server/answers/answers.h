@@ -1,0 +1,42 @@
+/*
+ * answers.h - the routes' steps (see routes.h): from request to HTTP status.
+ *
+ * A begin step has the complete body and a place in the queue.  It submits the
+ * request's job and returns 0, or refuses; the caller then withdraws the place.
+ */
+#ifndef CAPSNETD_HANDLERS_H
+#define CAPSNETD_HANDLERS_H
+
+#include "server/request/request.h"
+
+/* classify_and_pose.c */
+unsigned classify_begin(struct request *request);
+unsigned classify_finish(struct request *request);
+unsigned pose_begin(struct request *request);
+unsigned pose_finish(struct request *request);
+
+/* A job's choose step: each image's picture is that of its winning capsule. */
+void choose_winners(struct job *job);
+
+/* reconstruct.c */
+unsigned reconstruct_begin(struct request *request);
+unsigned reconstruct_finish(struct request *request);
+
+/* model_and_health.c */
+unsigned model_answer(struct request *request);
+unsigned healthz_answer(struct request *request);
+unsigned readyz_answer(struct request *request);
+
+/* web_page.c: "/", the files under /web/, and /openapi.json, by the route's path. */
+unsigned web_answer(struct request *request);
+
+/* open_inference.c: the Open Inference Protocol */
+unsigned oip_server_answer(struct request *request);
+unsigned oip_live_answer(struct request *request);
+unsigned oip_ready_answer(struct request *request);
+unsigned oip_model_answer(struct request *request);
+unsigned oip_model_ready_answer(struct request *request);
+unsigned oip_infer_begin(struct request *request);
+unsigned oip_infer_finish(struct request *request);
+
+#endif

@@ -1,0 +1,140 @@
+/* classify_and_pose.c - POST /classify and POST /pose. */
+#include "server/answers/answers.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "server/input/body_images.h"
+
+static const struct capsnet_shape *shape_of(const struct request *request)
+{
+    return capsnet_model_shape(request->engine->model);
+}
+
+static void begin_answer(struct text *text, const struct request *request)
+{
+    text_add(text, "{\"model\": ");
+    json_add_string(text, capsnet_model_name(request->engine->model));
+    text_add(text, ", \"predictions\": [");
+}
+
+/* ---- /classify: the winner's picture tells whether the image is a digit ---- */
+
+void choose_winners(struct job *job)
+{
+    const struct capsnet_shape *shape = shape_of(request_of_job(job));
+    const size_t dims = shape->pose_dims;
+    for (size_t i = 0; i < job->n_images; i++) {
+        size_t winner = capsnet_winner(shape, job->lengths + i * shape->classes);
+        job->picture_classes[i] = winner;
+        memcpy(job->picture_poses + i * dims, job->poses + (i * shape->classes + winner) * dims,
+               dims * sizeof(float));
+    }
+}
+
+unsigned classify_begin(struct request *request)
+{
+    unsigned status = intake_images(request, request->service->options->max_images);
+    if (!status)
+        status = request_make_job(request, request->job.n_images);
+    request->job.choose = choose_winners;
+    return status ? status : request_submit(request);
+}
+
+/* The classes whose capsule is longer than 0.5, longest first: of overlapping
+ * digits there are several, of nothing known none. */
+static void add_detected(struct text *text, const float *lengths, size_t classes)
+{
+    float below = INFINITY; /* the shortest that is listed */
+    size_t last = 0;
+    text_add(text, ", \"detected\": [");
+    for (size_t listed = 0;; listed++) {
+        size_t next = classes;
+        for (size_t j = 0; j < classes; j++) {
+            const int is_listed = lengths[j] > below || (lengths[j] >= below && j <= last);
+            if (lengths[j] > 0.5f && !is_listed && (next == classes || lengths[j] > lengths[next]))
+                next = j;
+        }
+        if (next == classes)
+            break;
+        text_addf(text, "%s%zu", listed ? "," : "", next);
+        below = lengths[next];
+        last = next;
+    }
+    text_add(text, "]");
+}
+
+static void add_prediction(struct text *text, const struct request *request, size_t i)
+{
+    const struct capsnet_model *model = request->engine->model;
+    const struct capsnet_shape *shape = shape_of(request);
+    const struct job *job = &request->job;
+    const size_t pixels = shape->height * shape->width * shape->channels;
+    const float *lengths = job->lengths + i * shape->classes;
+    size_t winner = job->picture_classes[i];
+    const float *digit = job->digits + i * pixels;
+    float error = capsnet_pixel_error(shape, digit, job->pictures + i * pixels);
+    const struct capsnet_known *known = capsnet_model_known(model);
+    const int can_tell = !isnan(known->error_threshold);
+    const int is_known =
+        capsnet_is_known(known, error, lengths[winner], capsnet_ink(shape, digit));
+
+    if (can_tell && !is_known)
+        atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
+    text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
+    json_add_string(text, capsnet_model_label(model, winner));
+    text_add(text, ", \"probability\": ");
+    json_add_float(text, lengths[winner]);
+    text_add(text, ", \"probabilities\": ");
+    json_add_floats(text, lengths, shape->classes);
+    text_add(text, ", \"reconstruction_error\": ");
+    json_add_float(text, error);
+    text_addf(text, ", \"in_distribution\": %s",
+              !can_tell ? "null" : is_known ? "true" : "false");
+    add_detected(text, lengths, shape->classes);
+    if (request->params.poses) {
+        text_add(text, ", \"pose\": ");
+        json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,
+                      shape->pose_dims);
+    }
+    text_add(text, "}");
+}
+
+unsigned classify_finish(struct request *request)
+{
+    struct text text = {0};
+    begin_answer(&text, request);
+    for (size_t i = 0; i < request->job.n_images; i++)
+        add_prediction(&text, request, i);
+    text_add(&text, "]}\n");
+    return request_answer(request, "application/json", &text);
+}
+
+/* ---- /pose: all capsules, nothing decoded ----------------------------------- */
+
+unsigned pose_begin(struct request *request)
+{
+    unsigned status = intake_images(request, request->service->options->max_images);
+    if (!status)
+        status = request_make_job(request, 0);
+    return status ? status : request_submit(request);
+}
+
+unsigned pose_finish(struct request *request)
+{
+    const struct capsnet_shape *shape = shape_of(request);
+    const size_t classes = shape->classes, dims = shape->pose_dims;
+    struct text text = {0};
+    begin_answer(&text, request);
+    for (size_t i = 0; i < request->job.n_images; i++) {
+        const float *lengths = request->job.lengths + i * classes;
+        text_addf(&text, "%s\n {\"class\": %zu, \"lengths\": ", i ? "," : "",
+                  capsnet_winner(shape, lengths));
+        json_add_floats(&text, lengths, classes);
+        text_add(&text, ", \"poses\": ");
+        json_add_rows(&text, request->job.poses + i * classes * dims, classes, dims);
+        text_add(&text, "}");
+    }
+    text_add(&text, "]}\n");
+    return request_answer(request, "application/json", &text);
+}

@@ -1,0 +1,259 @@
+/*
+ * open_inference.c - the Open Inference Protocol, version 2: health, metadata and
+ * the answer to an inference request.
+ */
+#include "server/answers/answers.h"
+
+#include <string.h>
+
+#include "server/input/open_inference.h"
+
+static unsigned answer_json(struct request *request, struct text *text)
+{
+    return request_answer(request, "application/json", text);
+}
+
+static unsigned answer_constant(struct request *request, const char *json)
+{
+    struct text text = {0};
+    text_add(&text, json);
+    return answer_json(request, &text);
+}
+
+/* ---- Names and shapes --------------------------------------------------------- */
+
+const char *oip_name(enum oip_tensor tensor)
+{
+    static const char *const NAMES[] = {[OIP_PROBABILITIES] = "probabilities",
+                                        [OIP_POSES] = "poses",
+                                        [OIP_RECONSTRUCTION] = "reconstruction",
+                                        [OIP_CLASS] = "class"};
+    return NAMES[tensor];
+}
+
+size_t oip_shape(size_t dims[OIP_MAX_RANK], enum oip_tensor tensor,
+                 const struct capsnet_shape *shape, size_t n)
+{
+    dims[0] = n;
+    switch (tensor) {
+    case OIP_PROBABILITIES:
+        dims[1] = shape->classes;
+        return 2;
+    case OIP_POSES:
+        dims[1] = shape->classes;
+        dims[2] = shape->pose_dims;
+        return 3;
+    case OIP_RECONSTRUCTION:
+        dims[1] = shape->height;
+        dims[2] = shape->width;
+        dims[3] = shape->channels;
+        return shape->channels == 1 ? 3 : 4;
+    case OIP_CLASS:
+        break;
+    }
+    return 1;
+}
+
+static int is(struct segment segment, const char *string)
+{
+    return segment.n == strlen(string) && memcmp(segment.at, string, segment.n) == 0;
+}
+
+/* Refuses a model or a version that is not there. */
+static unsigned find_model(struct request *r)
+{
+    const char *name = capsnet_model_name(r->engine->model);
+    char wanted[48], quoted[48];
+    for (size_t i = 0; i < ROUTE_SEGMENTS && r->segments[i].at; i++) {
+        struct segment segment = r->segments[i];
+        if (is(segment, i ? OIP_VERSION : name))
+            continue;
+        size_t n = segment.n < sizeof wanted - 1 ? segment.n : sizeof wanted - 1;
+        memcpy(wanted, segment.at, n);
+        wanted[n] = 0;
+        return request_refuse(r, REFUSED_NOT_FOUND, "there is no %s \"%s\" here, only \"%s\"",
+                              i ? "version" : "model", quote_client(quoted, wanted),
+                              i ? OIP_VERSION : name);
+    }
+    return 0;
+}
+
+/* ---- Health and metadata -------------------------------------------------------- */
+
+unsigned oip_server_answer(struct request *request)
+{
+    return answer_constant(request, "{\"name\": \"capsnetd\", \"version\": \"" CAPSNET_VERSION
+                                    "\", \"extensions\": [\"binary_tensor_data\"]}\n");
+}
+
+unsigned oip_live_answer(struct request *request)
+{
+    return answer_constant(request, "{\"live\": true}\n");
+}
+
+/* The specification calls the field "live" here too; its clients read "ready". */
+unsigned oip_ready_answer(struct request *request)
+{
+    return answer_constant(request, "{\"live\": true, \"ready\": true}\n");
+}
+
+unsigned oip_model_ready_answer(struct request *request)
+{
+    unsigned status = find_model(request);
+    if (status)
+        return status;
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(request->engine->model));
+    text_add(&text, ", \"ready\": true}\n");
+    return answer_json(request, &text);
+}
+
+static const char *datatype(enum oip_tensor tensor)
+{
+    return tensor == OIP_CLASS ? "INT64" : "FP32";
+}
+
+/* A tensor's name, datatype and shape; its first dimension is any. */
+static void add_metadata(struct text *text, const char *name, enum oip_tensor tensor,
+                         const struct capsnet_shape *shape)
+{
+    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, tensor, shape, 0);
+    text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [-1", name,
+              datatype(tensor));
+    for (size_t i = 1; i < rank; i++)
+        text_addf(text, ",%zu", dims[i]);
+    text_add(text, "]}");
+}
+
+unsigned oip_model_answer(struct request *request)
+{
+    unsigned status = find_model(request);
+    if (status)
+        return status;
+    const struct capsnet_model *model = request->engine->model;
+    const struct capsnet_shape *shape = capsnet_model_shape(model);
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(model));
+    text_add(&text, ", \"versions\": [\"" OIP_VERSION "\"], \"platform\": \"capsnetd\",\n"
+                    " \"inputs\": [");
+    add_metadata(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
+    text_add(&text, "],\n \"outputs\": [");
+    for (size_t i = 0; i < OIP_TENSORS; i++) {
+        text_add(&text, i ? ",\n  " : "\n  ");
+        add_metadata(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
+    }
+    text_add(&text, "]}\n");
+    return answer_json(request, &text);
+}
+
+/* ---- Inference ------------------------------------------------------------------ */
+
+unsigned oip_infer_begin(struct request *request)
+{
+    unsigned status = find_model(request);
+    if (!status)
+        status = oip_take(request);
+    if (status)
+        return status;
+    int is_decoding = 0;
+    for (size_t i = 0; i < request->oip->n_outputs; i++)
+        is_decoding |= request->oip->outputs[i].tensor == OIP_RECONSTRUCTION;
+    status = request_make_job(request, is_decoding ? request->job.n_images : 0);
+    if (is_decoding)
+        request->job.choose = choose_winners;
+    return status ? status : request_submit(request);
+}
+
+/* Class of image i. */
+static size_t winner(const struct request *request, size_t i)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
+    return capsnet_winner(shape, request->job.lengths + i * shape->classes);
+}
+
+/* The floats of any tensor but OIP_CLASS. */
+static const float *floats(const struct job *job, enum oip_tensor tensor)
+{
+    return tensor == OIP_PROBABILITIES ? job->lengths
+           : tensor == OIP_POSES       ? job->poses
+                                       : job->pictures;
+}
+
+/* The bytes of a tensor of n elements.  Both ends of the wire, and every
+ * machine that this runs on, are little-endian. */
+static void add_binary(struct text *text, const struct request *request, enum oip_tensor tensor,
+                       size_t n)
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors would need swapping");
+    if (tensor != OIP_CLASS) {
+        text_add_bytes(text, floats(&request->job, tensor), n * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        int64_t class_index = (int64_t)winner(request, i);
+        text_add_bytes(text, &class_index, sizeof class_index);
+    }
+}
+
+static void add_output(struct text *text, const struct request *request, enum oip_tensor tensor,
+                       int is_binary, size_t *n)
+{
+    size_t dims[OIP_MAX_RANK];
+    size_t rank = oip_shape(dims, tensor, capsnet_model_shape(request->engine->model),
+                            request->job.n_images);
+    text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [", oip_name(tensor),
+              datatype(tensor));
+    *n = 1;
+    for (size_t i = 0; i < rank; i++) {
+        text_addf(text, i ? ",%zu" : "%zu", dims[i]);
+        *n *= dims[i];
+    }
+    text_add(text, "], ");
+    if (is_binary) {
+        text_addf(text, "\"parameters\": {\"binary_data_size\": %zu}",
+                  *n * (tensor == OIP_CLASS ? sizeof(int64_t) : sizeof(float)));
+    } else if (tensor == OIP_CLASS) {
+        text_add(text, "\"data\": [");
+        for (size_t i = 0; i < *n; i++)
+            text_addf(text, i ? ",%zu" : "%zu", winner(request, i));
+        text_add(text, "]");
+    } else {
+        text_add(text, "\"data\": ");
+        json_add_floats(text, floats(&request->job, tensor), *n);
+    }
+    text_add(text, "}");
+}
+
+unsigned oip_infer_finish(struct request *request)
+{
+    const struct oip_infer *oip = request->oip;
+    size_t n[OIP_TENSORS], json_nbytes = 0;
+    struct text text = {0};
+    text_add(&text, "{\"model_name\": ");
+    json_add_string(&text, capsnet_model_name(request->engine->model));
+    text_add(&text, ", \"model_version\": \"" OIP_VERSION "\"");
+    if (oip->has_id) {
+        text_add(&text, ", \"id\": ");
+        json_add_string(&text, oip->id);
+    }
+    text_add(&text, ", \"outputs\": [");
+    for (size_t i = 0; i < oip->n_outputs; i++) {
+        text_add(&text, i ? ",\n " : "\n ");
+        add_output(&text, request, oip->outputs[i].tensor, oip->outputs[i].is_binary, &n[i]);
+    }
+    text_add(&text, "]}\n");
+    size_t header_nbytes = text.n;
+    for (size_t i = 0; i < oip->n_outputs; i++) {
+        if (!oip->outputs[i].is_binary)
+            continue;
+        json_nbytes = header_nbytes;
+        add_binary(&text, request, oip->outputs[i].tensor, n[i]);
+    }
+    unsigned status = request_answer(
+        request, json_nbytes ? "application/octet-stream" : "application/json", &text);
+    if (status == 200)
+        request->answer.json_nbytes = json_nbytes;
+    return status;
+}

@@ -1,0 +1,157 @@
+/* reconstruct.c - POST /reconstruct: the decoder's picture of a capsule. */
+#include "server/answers/answers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/request/accept_header.h"
+#include "server/input/body_images.h"
+
+/* The paper's Figure 4: each pose dimension moved by -0.25 ... 0.25. */
+enum { SWEEP_COLUMNS = 11, SWEEP_MIDDLE = 5 };
+#define SWEEP_STEP 0.05f
+
+/* 64 megapixels: /reconstruct at scale=16&sweep=1 of a 28 x 28 model is 35. */
+enum { MAX_PIXELS = 1 << 26 };
+
+static const struct capsnet_shape *shape_of(const struct request *request)
+{
+    return capsnet_model_shape(request->engine->model);
+}
+
+/* Fills the job's pictures: the pose of [pose_dims], or its sweep. */
+static void set_pictures(struct request *request, const float *pose)
+{
+    struct job *job = &request->job;
+    const size_t dims = shape_of(request)->pose_dims;
+    for (size_t i = 0; i < job->n_pictures; i++) {
+        float *moved = job->picture_poses + i * dims;
+        memcpy(moved, pose, dims * sizeof(float));
+        if (request->params.sweep)
+            moved[i / SWEEP_COLUMNS] +=
+                ((float)(i % SWEEP_COLUMNS) - (float)SWEEP_MIDDLE) * SWEEP_STEP;
+        job->picture_classes[i] = request->params.class_index;
+    }
+}
+
+static void choose_capsule(struct job *job)
+{
+    struct request *request = request_of_job(job);
+    const struct capsnet_shape *shape = shape_of(request);
+    if (!request->params.has_class)
+        request->params.class_index = capsnet_winner(shape, job->lengths);
+    set_pictures(request, job->poses + request->params.class_index * shape->pose_dims);
+}
+
+unsigned reconstruct_begin(struct request *request)
+{
+    const struct capsnet_shape *shape = shape_of(request);
+    size_t rows = request->params.sweep ? shape->pose_dims : 1;
+    size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
+    size_t scale = request->params.scale;
+    size_t width = columns * shape->width * scale, height = rows * shape->height * scale;
+    if (width > MAX_PIXELS / height)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "scale: the picture would have %zu x %zu pixels, more than %d", width,
+                              height, MAX_PIXELS);
+    if (request->params.debug && request->params.sweep)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "debug=normalized shows one picture, and goes with no sweep");
+    unsigned status = intake_image_or_pose(request);
+    if (!status && request->params.debug && request->from_pose)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "debug=normalized shows what became of an image, and a pose is none");
+    if (!status)
+        status = request_make_job(request, rows * columns);
+    if (status)
+        return status;
+    if (request->from_pose)
+        set_pictures(request, request->digits);
+    else
+        request->job.choose = choose_capsule;
+    return request_submit(request);
+}
+
+/* Lays the pictures out as one, rows of columns, and encodes it.  With debug it
+ * is the image that the network saw. */
+static enum image_status encode_picture(const struct request *request, uint8_t **png,
+                                        size_t *png_nbytes)
+{
+    const struct capsnet_shape *shape = shape_of(request);
+    const size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
+    const size_t rows = request->job.n_pictures / columns;
+    const size_t line = shape->width * shape->channels;
+    float *sheet = calloc(request->job.n_pictures * shape->height, line * sizeof(float));
+    if (!sheet)
+        return IMAGE_MEMORY;
+    for (size_t i = 0; i < request->job.n_pictures; i++) {
+        const float *picture = request->params.debug
+                                   ? request->job.digits
+                                   : request->job.pictures + i * shape->height * line;
+        float *corner = sheet + (i / columns * shape->height * columns + i % columns) * line;
+        for (size_t y = 0; y < shape->height; y++)
+            memcpy(corner + y * columns * line, picture + y * line, line * sizeof(float));
+    }
+    struct image image;
+    enum image_status status =
+        image_from_digit(&image, sheet, rows * shape->height, columns * shape->width,
+                         shape->channels, request->params.scale);
+    free(sheet);
+    if (status != IMAGE_OK)
+        return status;
+    status = png_encode(png, png_nbytes, &image);
+    image_free(&image);
+    return status;
+}
+
+static void add_base64(struct text *text, const uint8_t *bytes, size_t nbytes)
+{
+    size_t size = base64_encoded_size(nbytes); /* counts a terminating 0 */
+    char *space = text_add_space(text, size - 1);
+    if (space)
+        base64_encode(space, bytes, nbytes);
+}
+
+static unsigned answer_json(struct request *request, const uint8_t *png, size_t png_nbytes)
+{
+    const struct capsnet_model *model = request->engine->model;
+    const struct capsnet_shape *shape = shape_of(request);
+    const struct job *job = &request->job;
+    size_t class_index = request->params.class_index;
+    struct text text = {0};
+    text_add(&text, "{");
+    if (!request->from_pose) {
+        text_add(&text, "\"model\": ");
+        json_add_string(&text, capsnet_model_name(model));
+        text_add(&text, ", ");
+    }
+    text_addf(&text, "\"class\": %zu, \"label\": ", class_index);
+    json_add_string(&text, capsnet_model_label(model, class_index));
+    if (!request->from_pose) {
+        /* Of a sweep, the picture that was not moved. */
+        size_t middle = request->params.sweep ? SWEEP_MIDDLE : 0;
+        const float *picture =
+            job->pictures + middle * shape->height * shape->width * shape->channels;
+        text_add(&text, ", \"probability\": ");
+        json_add_float(&text, job->lengths[class_index]);
+        text_add(&text, ", \"reconstruction_error\": ");
+        json_add_float(&text, capsnet_pixel_error(shape, job->digits, picture));
+    }
+    text_add(&text, ", \"image\": \"");
+    add_base64(&text, png, png_nbytes);
+    text_add(&text, "\"}\n");
+    return request_answer(request, "application/json", &text);
+}
+
+unsigned reconstruct_finish(struct request *request)
+{
+    uint8_t *png;
+    size_t png_nbytes;
+    if (encode_picture(request, &png, &png_nbytes) != IMAGE_OK)
+        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+    if (!accept_prefers_json(request->accept))
+        return request_answer_bytes(request, "image/png", png, png_nbytes);
+    unsigned status = answer_json(request, png, png_nbytes);
+    free(png);
+    return status;
+}

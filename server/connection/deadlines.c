@@ -1,0 +1,146 @@
+/* deadlines.c - see deadlines.h. */
+#include "server/connection/deadlines.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "server/basics/clock.h"
+#include "server/request/request.h"
+
+/* How often it is looked who has hung up. */
+enum { LOOK_US = 90000 };
+
+void deadlines_init(struct deadlines *deadlines, int64_t silence_us)
+{
+    *deadlines = (struct deadlines){.silence_us = silence_us};
+    pthread_mutex_init(&deadlines->lock, NULL);
+}
+
+void deadlines_destroy(struct deadlines *deadlines)
+{
+    pthread_mutex_destroy(&deadlines->lock);
+}
+
+struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_us)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (!client)
+        return NULL;
+    client->fd = fd;
+    client->due_us = due_us;
+    client->silent_us = INT64_MAX;
+    pthread_mutex_lock(&deadlines->lock);
+    client->next = deadlines->clients;
+    if (client->next)
+        client->next->previous = client;
+    deadlines->clients = client;
+    pthread_mutex_unlock(&deadlines->lock);
+    return client;
+}
+
+void deadlines_close(struct deadlines *deadlines, struct client *client)
+{
+    if (!client)
+        return;
+    pthread_mutex_lock(&deadlines->lock);
+    if (client->next)
+        client->next->previous = client->previous;
+    if (client->previous)
+        client->previous->next = client->next;
+    else
+        deadlines->clients = client->next;
+    pthread_mutex_unlock(&deadlines->lock);
+    free(client);
+}
+
+int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
+                    int64_t due_us, const char *request_id)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    int expired = client->phase == CLIENT_EXPIRED;
+    if (!expired) {
+        client->phase = phase;
+        client->due_us = due_us;
+        client->silent_us =
+            phase == CLIENT_RECEIVING ? clock_us() + deadlines->silence_us : INT64_MAX;
+        if (request_id)
+            snprintf(client->request_id, sizeof client->request_id, "%s", request_id);
+    }
+    pthread_mutex_unlock(&deadlines->lock);
+    return expired ? -1 : 0;
+}
+
+void deadlines_hear(struct deadlines *deadlines, struct client *client)
+{
+    const int64_t silent_us = clock_us() + deadlines->silence_us;
+    pthread_mutex_lock(&deadlines->lock);
+    client->silent_us = silent_us;
+    pthread_mutex_unlock(&deadlines->lock);
+}
+
+void deadlines_set_form(struct deadlines *deadlines, struct client *client, int is_oip)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    client->is_oip = is_oip;
+    pthread_mutex_unlock(&deadlines->lock);
+}
+
+/* libmicrohttpd takes no answer in the middle of an upload, so this one goes
+ * to the socket directly: nothing else is being sent while a request arrives.
+ * It fits into any socket's buffer; a client that it does not reach is lost. */
+static void send_timeout(const struct client *client)
+{
+    struct text body = {0}, answer = {0};
+    refusal_document(&body, REFUSED_TIMEOUT, "the request did not arrive in time", client->is_oip);
+    text_addf(&answer,
+              "HTTP/1.1 408 Request Timeout\r\n"
+              "Connection: close\r\n"
+              "Content-Type: application/json\r\n"
+              "X-Request-Id: %s\r\n"
+              "Server-Timing: decode;dur=0, queue;dur=0, infer;dur=0, encode;dur=0\r\n"
+              "Content-Length: %zu\r\n\r\n",
+              client->request_id, body.n);
+    text_add_bytes(&answer, body.bytes, body.n);
+    if (!body.failed && !answer.failed)
+        (void)!send(client->fd, answer.bytes, answer.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    text_free(&body);
+    text_free(&answer);
+}
+
+/* libmicrohttpd's edge-triggered epoll misses the end of a client that hangs up
+ * right behind a part of its request, and would keep it until it times out.
+ * Ended from our side too, the socket shows its end again. */
+static void show_ends(struct deadlines *deadlines, int64_t now_us)
+{
+    char byte;
+    if (now_us - deadlines->looked_us < LOOK_US)
+        return; /* a system call for each client */
+    deadlines->looked_us = now_us;
+    for (const struct client *client = deadlines->clients; client; client = client->next)
+        if (client->phase <= CLIENT_RECEIVING &&
+            recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+            shutdown(client->fd, SHUT_RD);
+}
+
+void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    show_ends(deadlines, now_us);
+    for (struct client *client = deadlines->clients; client; client = client->next) {
+        if ((client->due_us > now_us && client->silent_us > now_us) ||
+            client->phase == CLIENT_EXPIRED)
+            continue;
+        /* The socket is libmicrohttpd's to close.  Shut down, it reads as ended
+         * there, and is closed at once. */
+        if (client->phase == CLIENT_ANSWERING) {
+            shutdown(client->fd, SHUT_RDWR);
+        } else {
+            if (!deadlines->is_tls)
+                send_timeout(client);
+            shutdown(client->fd, SHUT_RD);
+        }
+        client->phase = CLIENT_EXPIRED;
+    }
+    pthread_mutex_unlock(&deadlines->lock);
+}

@@ -1,0 +1,275 @@
+/* body_images.c - see body_images.h. */
+#include "server/input/body_images.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/input/json_parse.h"
+#include "server/input/multipart.h"
+
+/* No pose of a trained capsule is longer than 1.  The bound keeps the decoder
+ * far from infinity for any sane weights. */
+#define MAX_POSE 1e6f
+
+enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON };
+
+static int is_media_type(const char *content_type, const char *type)
+{
+    size_t n = strlen(type);
+    return content_type && strncasecmp(content_type, type, n) == 0 &&
+           strchr("; \t", content_type[n]);
+}
+
+static enum body_form body_form(const struct request *r)
+{
+    if (png_has_signature((const uint8_t *)r->body.bytes, r->body.n))
+        return FORM_PNG;
+    if (is_media_type(r->content_type, "multipart/form-data"))
+        return FORM_MULTIPART;
+    if (is_media_type(r->content_type, "application/json"))
+        return FORM_JSON;
+    /* What calls itself a PNG is told why it is none. */
+    return is_media_type(r->content_type, "image/png") ? FORM_PNG : FORM_UNKNOWN;
+}
+
+static unsigned no_memory(struct request *r)
+{
+    return request_refuse(r, REFUSED_OVERLOADED, "out of memory");
+}
+
+/* What the route takes.  /reconstruct takes one image, whatever --max-images. */
+struct limit {
+    size_t max_images;
+    int image_or_pose;
+};
+
+static unsigned too_many_images(struct request *r, struct limit limit)
+{
+    if (limit.image_or_pose)
+        return request_refuse(r, REFUSED_INVALID_PARAMETER,
+                              "this route takes exactly one image, and the request holds more");
+    return request_refuse(r, REFUSED_TOO_LARGE, "the request holds more than %zu images",
+                          limit.max_images);
+}
+
+unsigned intake_make_digits(struct request *r, size_t n)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    if (n == 0)
+        return request_refuse(r, REFUSED_NO_IMAGE, "the request holds no image");
+    r->digits = calloc(n, shape->height * shape->width * shape->channels * sizeof(float));
+    if (!r->digits)
+        return no_memory(r);
+    r->job.n_images = n;
+    return 0;
+}
+
+unsigned intake_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    size_t pixels = shape->height * shape->width * shape->channels;
+    struct image image;
+    struct image_message message;
+    enum image_status status = png_decode(&image, bytes, nbytes, r->service->options->max_side,
+                                          shape->channels, &message);
+    if (status == IMAGE_OK) {
+        status = normalize_image(r->digits + i * pixels, shape->height, shape->width,
+                                 shape->channels, &image, r->params.normalize, &message);
+        image_free(&image);
+    }
+    switch (status) {
+    case IMAGE_OK:
+        return 0;
+    case IMAGE_INVALID:
+        return request_refuse(r, REFUSED_INVALID_PNG, "images[%zu]: %s", i, message.text);
+    case IMAGE_TOO_LARGE:
+        return request_refuse(r, REFUSED_TOO_LARGE, "images[%zu]: %s", i, message.text);
+    case IMAGE_MEMORY:
+        break;
+    }
+    return no_memory(r);
+}
+
+static unsigned take_multipart(struct request *r, struct limit limit)
+{
+    char boundary[MULTIPART_BOUNDARY_SIZE];
+    if (multipart_boundary(boundary, r->content_type) != 0)
+        return request_refuse(r, REFUSED_INVALID_MULTIPART,
+                              "the Content-Type states no valid boundary");
+    struct multipart_part *parts = calloc(limit.max_images, sizeof *parts);
+    if (!parts)
+        return no_memory(r);
+    size_t n;
+    const char *message;
+    unsigned status;
+    switch (multipart_parse(parts, limit.max_images, &n, (const uint8_t *)r->body.bytes, r->body.n,
+                            boundary, &message)) {
+    case MULTIPART_INVALID:
+        status = request_refuse(r, REFUSED_INVALID_MULTIPART, "%s", message);
+        break;
+    case MULTIPART_TOO_MANY:
+        status = too_many_images(r, limit);
+        break;
+    default:
+        status = intake_make_digits(r, n);
+        for (size_t i = 0; i < n && status == 0; i++)
+            status = intake_png(r, i, parts[i].bytes, parts[i].n);
+    }
+    free(parts);
+    return status;
+}
+
+unsigned intake_base64(struct request *r, size_t i, const char *text)
+{
+    size_t length = strlen(text), nbytes;
+    uint8_t *bytes = malloc(length * 3 / 4 + 3);
+    if (!bytes)
+        return no_memory(r);
+    unsigned status = base64_decode(bytes, &nbytes, text, length) == 0
+                          ? intake_png(r, i, bytes, nbytes)
+                          : request_refuse(r, REFUSED_INVALID_JSON,
+                                           "images[%zu]: the string is not base64", i);
+    free(bytes);
+    return status;
+}
+
+/* The members of an object that are named a and b (which may be NULL), and no
+ * others, none twice. */
+static unsigned take_members(struct request *r, const cJSON *root, const char *a,
+                             const cJSON **item_a, const char *b, const cJSON **item_b)
+{
+    char quoted[48];
+    *item_a = *item_b = NULL;
+    if (!cJSON_IsObject(root))
+        return request_refuse(r, REFUSED_INVALID_JSON, "the JSON must be an object");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, root)
+    {
+        const cJSON **slot = strcmp(item->string, a) == 0        ? item_a
+                             : b && strcmp(item->string, b) == 0 ? item_b
+                                                                 : NULL;
+        if (!slot || *slot)
+            return request_refuse(r, REFUSED_INVALID_JSON, "the field \"%s\" %s",
+                                  quote_client(quoted, item->string),
+                                  slot ? "is given more than once" : "is unknown here");
+        *slot = item;
+    }
+    return 0;
+}
+
+static unsigned take_json_images(struct request *r, const cJSON *root, struct limit limit)
+{
+    const cJSON *images, *none, *item;
+    unsigned status = take_members(r, root, "images", &images, NULL, &none);
+    if (status)
+        return status;
+    if (!cJSON_IsArray(images))
+        return request_refuse(r, REFUSED_INVALID_JSON,
+                              "images: must be an array of base64 strings");
+    size_t n = 0;
+    cJSON_ArrayForEach(item, images)
+    {
+        if (!cJSON_IsString(item))
+            return request_refuse(r, REFUSED_INVALID_JSON,
+                                  "images[%zu]: must be a base64 string", n);
+        n++;
+    }
+    if (n > limit.max_images)
+        return too_many_images(r, limit);
+    status = intake_make_digits(r, n);
+    n = 0;
+    cJSON_ArrayForEach(item, images)
+    {
+        if (status)
+            break;
+        status = intake_base64(r, n++, item->valuestring);
+    }
+    return status;
+}
+
+static unsigned take_json_pose(struct request *r, const cJSON *root)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    const cJSON *class_item, *pose, *item;
+    unsigned status = take_members(r, root, "class", &class_item, "pose", &pose);
+    if (status)
+        return status;
+    if (r->params.has_class)
+        return request_refuse(r, REFUSED_INVALID_PARAMETER,
+                              "the query parameter \"class\" is for an image; a pose states its "
+                              "class in the body");
+    if (!json_get_index(&r->params.class_index, class_item, shape->classes))
+        return request_refuse(r, REFUSED_INVALID_JSON, "class: must be a whole number from 0 to %zu",
+                              shape->classes - 1);
+    if (!cJSON_IsArray(pose) || (size_t)cJSON_GetArraySize(pose) != shape->pose_dims)
+        return request_refuse(r, REFUSED_INVALID_JSON, "pose: must be an array of %zu numbers",
+                              shape->pose_dims);
+    r->digits = calloc(shape->pose_dims, sizeof(float));
+    if (!r->digits)
+        return no_memory(r);
+    size_t i = 0;
+    cJSON_ArrayForEach(item, pose)
+    {
+        float *value = &r->digits[i];
+        if (!json_get_float(value, item) || *value > MAX_POSE || *value < -MAX_POSE)
+            return request_refuse(r, REFUSED_INVALID_JSON,
+                                  "pose[%zu]: must be a number from -1000000 to 1000000", i);
+        i++;
+    }
+    r->from_pose = 1;
+    return 0;
+}
+
+static unsigned take_json(struct request *r, struct limit limit)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    cJSON *root;
+    char message[128];
+    /* Room for all images or the pose, and for a mistake to be named. */
+    size_t max_values = r->service->options->max_images + shape->pose_dims + 64;
+    switch (json_parse(&root, r->body.bytes, r->body.n, max_values, message, sizeof message)) {
+    case JSON_MALFORMED:
+        return request_refuse(r, REFUSED_INVALID_JSON, "%s", message);
+    case JSON_TOO_MANY:
+        return request_refuse(r, REFUSED_TOO_LARGE, "%s", message);
+    case JSON_OK:
+        break;
+    }
+    int is_pose = limit.image_or_pose && (cJSON_GetObjectItemCaseSensitive(root, "pose") ||
+                                          cJSON_GetObjectItemCaseSensitive(root, "class"));
+    unsigned status = is_pose ? take_json_pose(r, root) : take_json_images(r, root, limit);
+    cJSON_Delete(root);
+    return status;
+}
+
+static unsigned take(struct request *r, struct limit limit)
+{
+    unsigned status;
+    if (r->body.n == 0)
+        return request_refuse(r, REFUSED_NO_IMAGE, "the body is empty");
+    switch (body_form(r)) {
+    case FORM_PNG:
+        status = intake_make_digits(r, 1);
+        return status ? status : intake_png(r, 0, (const uint8_t *)r->body.bytes, r->body.n);
+    case FORM_MULTIPART:
+        return take_multipart(r, limit);
+    case FORM_JSON:
+        return take_json(r, limit);
+    case FORM_UNKNOWN:
+        break;
+    }
+    return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE,
+                          "the body is neither a PNG, nor does its Content-Type say "
+                          "multipart/form-data or application/json");
+}
+
+unsigned intake_images(struct request *request, size_t max_images)
+{
+    return take(request, (struct limit){max_images, 0});
+}
+
+unsigned intake_image_or_pose(struct request *request)
+{
+    return take(request, (struct limit){1, 1});
+}

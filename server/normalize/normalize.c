@@ -1,0 +1,324 @@
+/*
+ * normalize.c - any picture of a digit to the form that MNIST has: light on
+ * dark, 20 pixels along its longer side, centre of mass in the middle of 28.
+ *
+ * The steps, each a function: luma; ink, freed of paper and light (ink.c), of
+ * ruled lines (rules.c), of all that is not the digit (blots.c); into the
+ * frame (here).
+ */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/normalize/ink.h"
+#include "model/picture/luma.h"
+
+/* Luma of a picture: [height][width]. */
+struct plane {
+    const uint8_t *pixels;
+    size_t width, height;
+};
+
+/* ---- Brightness ------------------------------------------------------------- */
+
+/* The luma of an image: its own pixels when gray, else a copy to be freed. */
+static enum image_status make_luma(struct plane *luma, uint8_t **owned, const struct image *image)
+{
+    const size_t count = image->width * image->height;
+    *owned = NULL;
+    *luma = (struct plane){image->pixels, image->width, image->height};
+    if (image->channels == 1)
+        return IMAGE_OK;
+    uint8_t *pixels = malloc(count);
+    if (!pixels)
+        return IMAGE_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        pixels[i] = luma_of(image->pixels + i * image->channels);
+    luma->pixels = *owned = pixels;
+    return IMAGE_OK;
+}
+
+/* ---- Colour ------------------------------------------------------------------- */
+
+/* Ink of every brightness of one channel, by its paper: the border's median. */
+static void make_table(uint8_t table[LEVELS], const struct ink *ink, const struct image *image,
+                       size_t channel)
+{
+    size_t border[LEVELS] = {0};
+    for (size_t y = 0; y < image->height; y++) {
+        const size_t step =
+            y == 0 || y == image->height - 1 || image->width == 1 ? 1 : image->width - 1;
+        for (size_t x = 0; x < image->width; x += step)
+            border[image->pixels[(y * image->width + x) * image->channels + channel]]++;
+    }
+    const int paper = levels_quantile(border, 0.5);
+    for (int i = 0; i < LEVELS; i++) {
+        const int value = (ink->is_dark ? paper - i : i - paper) - ink->floor;
+        table[i] = (uint8_t)(value < 0 ? 0 : value > ink->peak ? ink->peak : value);
+    }
+}
+
+/* The box in the picture's own pixels. */
+static struct box enlarge_box(const struct box *box, const struct ink *ink,
+                              const struct image *image)
+{
+    const struct box large = {box->x0 * ink->factor, box->y0 * ink->factor,
+                              box->x1 * ink->factor, box->y1 * ink->factor};
+    return (struct box){large.x0, large.y0, large.x1 < image->width ? large.x1 : image->width,
+                        large.y1 < image->height ? large.y1 : image->height};
+}
+
+/* ---- Into the frame ------------------------------------------------------------- */
+
+/* Mean ink of a row over from <= x < to, where the end pixels count by the
+ * part of them that is covered.  row: [..][channels], one channel. */
+static double mean_over(const uint8_t *row, size_t channels, const uint8_t table[LEVELS],
+                        double from, double to)
+{
+    double sum = 0;
+    for (size_t x = (size_t)from; (double)x < to; x++) {
+        const double start = (double)x > from ? (double)x : from;
+        const double end = (double)(x + 1) < to ? (double)(x + 1) : to;
+        sum += (end - start) * table[row[x * channels]];
+    }
+    return sum / (to - from);
+}
+
+/* Scales one channel of the box to [height][width] by averaging over areas;
+ * out: that channel of [..][stride][channels] floats, zero before. */
+static void scale_area(float *out, size_t stride, size_t width, size_t height,
+                       const struct image *image, size_t channel, const struct box *box,
+                       const uint8_t table[LEVELS])
+{
+    const size_t w = box->x1 - box->x0, h = box->y1 - box->y0, channels = image->channels;
+
+    for (size_t oy = 0; oy < height; oy++) {
+        const double from = (double)(oy * h) / (double)height;
+        const double to = (double)((oy + 1) * h) / (double)height;
+        for (size_t y = (size_t)from; (double)y < to; y++) {
+            const double start = (double)y > from ? (double)y : from;
+            const double end = (double)(y + 1) < to ? (double)(y + 1) : to;
+            const double weight = (end - start) / (to - from);
+            const uint8_t *row =
+                image->pixels + ((box->y0 + y) * image->width + box->x0) * channels + channel;
+            for (size_t ox = 0; ox < width; ox++)
+                out[(oy * stride + ox) * channels + channel] +=
+                    (float)(weight * mean_over(row, channels, table,
+                                               (double)(ox * w) / (double)width,
+                                               (double)((ox + 1) * w) / (double)width));
+        }
+    }
+}
+
+/* The size of the box's picture: the longer side takes 20/28 of the frame. */
+static void fit_size(size_t *width, size_t *height, const struct box *box, size_t frame_width,
+                     size_t frame_height)
+{
+    const double w = (double)(box->x1 - box->x0), h = (double)(box->y1 - box->y0);
+    const double most_w = round((double)frame_width * 20 / 28);
+    const double most_h = round((double)frame_height * 20 / 28);
+    const double scale = fmin(most_w / w, most_h / h);
+
+    *width = (size_t)fmax(1, fmin(round(w * scale), most_w));
+    *height = (size_t)fmax(1, fmin(round(h * scale), most_h));
+}
+
+/* Where the digit must start so that its centre of mass comes to the frame's
+ * middle.  MNIST puts it at 13.5 <= x < 14.5, counted in pixel indices (which
+ * is 14 in 28): measured on its 60,000 training images. */
+static size_t start_for(double centre, size_t size, size_t frame)
+{
+    const double start = ceil((double)frame / 2 - 0.5 - centre);
+    return (size_t)fmax(0, fmin(start, (double)(frame - size)));
+}
+
+/* Moves the picture [height][width] from the frame's corner to its place. */
+static void centre_by_mass(float *digit, size_t frame_height, size_t frame_width, size_t channels,
+                           size_t height, size_t width)
+{
+    double mass = 0, mass_x = 0, mass_y = 0;
+
+    for (size_t y = 0; y < height; y++) {
+        for (size_t x = 0; x < width; x++) {
+            for (size_t c = 0; c < channels; c++) {
+                const double value = (double)digit[(y * frame_width + x) * channels + c];
+                mass += value;
+                mass_x += value * (double)x;
+                mass_y += value * (double)y;
+            }
+        }
+    }
+    if (mass <= 0)
+        return;
+    const size_t left = start_for(mass_x / mass, width, frame_width);
+    const size_t top = start_for(mass_y / mass, height, frame_height);
+    const size_t row = width * channels;
+    for (size_t y = height; y-- > 0;) { /* from below: the places overlap */
+        float *from = digit + y * frame_width * channels;
+        float *to = digit + ((y + top) * frame_width + left) * channels;
+        memmove(to, from, row * sizeof *to);
+        if (top > 0)
+            memset(from, 0, row * sizeof *from);
+        else
+            memset(from, 0, left * channels * sizeof *from);
+    }
+}
+
+/* The brightest ink becomes 1, as in every image of MNIST: thin strokes fade
+ * when a large picture is made small. */
+static void stretch(float *digit, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = digit[i] > most ? digit[i] : most;
+    for (size_t i = 0; i < count && most > 0; i++)
+        digit[i] /= most;
+}
+
+/* A thin pen leaves grey lines, and hairlines beside thick strokes all but
+ * nothing, when a large picture is made small; MNIST's strokes are two pixels
+ * and wider, and bright.  So where a fifth of the ink is in pixels paler than
+ * PALE, all become brighter by as much, clipped at full ink.  One of a hundred
+ * of MNIST's training images is that pale.  Strokes in effect get wider, since
+ * their rims brighten too. */
+static void strengthen(float *digit, size_t count)
+{
+    enum { BINS = 256 };
+    const float pale = 0.5f, most = 2.5f;
+    double ink[BINS] = {0}, total = 0, sum = 0;
+    size_t bin = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        ink[(size_t)(digit[i] * (BINS - 1))] += (double)digit[i];
+        total += (double)digit[i];
+    }
+    for (; bin < BINS - 1 && sum + ink[bin] < 0.2 * total; bin++)
+        sum += ink[bin];
+    const float gain = fminf(most, pale * (BINS - 1) / ((float)bin + 1));
+    for (size_t i = 0; i < count && gain > 1; i++)
+        digit[i] = fminf(1, gain * digit[i]);
+}
+
+/* Scales the box into the frame's corner and moves it to its place.  Gray is
+ * the ink itself; of colour, every channel's own distance from the paper. */
+static void fill_frame(float *digit, size_t height, size_t width, const struct image *image,
+                       const struct ink *ink, const struct box *box)
+{
+    const size_t channels = image->channels;
+    const struct image gray = {ink->width, ink->height, 1, ink->pixels};
+    const struct box large = enlarge_box(box, ink, image);
+    uint8_t table[LEVELS];
+    size_t w, h;
+
+    fit_size(&w, &h, box, width, height);
+    for (size_t i = 0; i < LEVELS; i++)
+        table[i] = (uint8_t)i;
+    if (channels == 1)
+        scale_area(digit, width, w, h, &gray, 0, box, table);
+    for (size_t c = 0; c < channels && channels > 1; c++) {
+        make_table(table, ink, image, c);
+        scale_area(digit, width, w, h, image, c, &large, table);
+    }
+    stretch(digit, height * width * channels);
+    strengthen(digit, height * width * channels);
+    centre_by_mass(digit, height, width, channels, h, w);
+}
+
+static enum image_status fit(float *digit, size_t height, size_t width, const struct image *image,
+                             const struct plane *luma)
+{
+    struct ink ink = {0};
+    struct box box;
+    enum image_status status = ink_extract(&ink, luma->pixels, luma->width, luma->height);
+
+    memset(digit, 0, height * width * image->channels * sizeof *digit);
+    if (status == IMAGE_OK && ink.pixels) {
+        status = ink_remove_rules(&ink);
+        if (status == IMAGE_OK)
+            status = ink_keep_digit(&ink, &box);
+        if (status == IMAGE_OK)
+            fill_frame(digit, height, width, image, &ink, &box);
+    }
+    free(ink.pixels);
+    return status;
+}
+
+/* ---- Which way -------------------------------------------------------------------- */
+
+static void copy_pixels(float *digit, const struct image *image)
+{
+    for (size_t i = 0; i < image->width * image->height * image->channels; i++)
+        digit[i] = (float)image->pixels[i] / 255.0f;
+}
+
+/* Does a picture of the model's size already look as MNIST's do?  Light on
+ * dark at full contrast, ink along at least half and at most three quarters of
+ * the frame (MNIST: 20 of 28), its centre of mass within 3/28 of the middle
+ * (MNIST: 1; training shifts by 2 more): so it has a margin.  Every one of
+ * MNIST's 70,000 images does. */
+static int is_normal(const struct plane *luma)
+{
+    enum { FULL = 200, DARK = 16, INK = 32 };
+    const size_t w = luma->width, h = luma->height;
+    size_t border[LEVELS] = {0};
+    double mass = 0, mass_x = 0, mass_y = 0;
+    struct box box = {w, h, 0, 0};
+    uint8_t most = 0;
+
+    for (size_t y = 0; y < h; y++) {
+        for (size_t x = 0; x < w; x++) {
+            const uint8_t value = luma->pixels[y * w + x];
+            most = value > most ? value : most;
+            if (x == 0 || y == 0 || x == w - 1 || y == h - 1)
+                border[value]++;
+            mass += value;
+            mass_x += value * ((double)x + 0.5);
+            mass_y += value * ((double)y + 0.5);
+            if (value > INK) {
+                box.x0 = x < box.x0 ? x : box.x0;
+                box.x1 = x + 1 > box.x1 ? x + 1 : box.x1;
+                box.y0 = y < box.y0 ? y : box.y0;
+                box.y1 = y + 1;
+            }
+        }
+    }
+    if (most < FULL || levels_quantile(border, 0.5) > DARK)
+        return 0;
+    const double side = fmax((double)(box.x1 - box.x0) / (double)w,
+                             (double)(box.y1 - box.y0) / (double)h);
+    return side >= 0.5 && side <= 0.75 && fabs(mass_x / mass / (double)w - 0.5) <= 3.0 / 28 &&
+           fabs(mass_y / mass / (double)h - 0.5) <= 3.0 / 28;
+}
+
+enum image_status normalize_image(float *digit, size_t height, size_t width, size_t channels,
+                                  const struct image *image, enum normalize_mode mode,
+                                  struct image_message *message)
+{
+    const int same_size = image->width == width && image->height == height;
+    enum image_status status;
+    struct plane luma;
+    uint8_t *owned;
+
+    assert(image->channels == channels);
+    if (mode == NORMALIZE_NONE && !same_size) {
+        snprintf(message->text, sizeof message->text,
+                 "the image is %zu x %zu pixels, and without normalisation it must be %zu x %zu",
+                 image->width, image->height, width, height);
+        return IMAGE_INVALID;
+    }
+    if (mode == NORMALIZE_NONE) {
+        copy_pixels(digit, image);
+        return IMAGE_OK;
+    }
+    status = make_luma(&luma, &owned, image);
+    if (status != IMAGE_OK)
+        return status;
+    if (mode == NORMALIZE_AUTO && same_size && is_normal(&luma))
+        copy_pixels(digit, image);
+    else
+        status = fit(digit, height, width, image, &luma);
+    free(owned);
+    return status;
+}

@@ -1,0 +1,88 @@
+/* query_params.c - see query_params.h. */
+#include "server/request/query_params.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A plain decimal number of at most 9 digits: *number and 1, or 0. */
+static int whole_number(const char *value, size_t *number)
+{
+    size_t n = strlen(value);
+    if (n == 0 || n > 9 || strspn(value, "0123456789") != n)
+        return 0;
+    *number = 0;
+    for (; *value; value++)
+        *number = *number * 10 + (size_t)(*value - '0');
+    return 1;
+}
+
+static int set_switch(int *flag, const char *value)
+{
+    *flag = strcmp(value, "1") == 0;
+    return *flag || strcmp(value, "0") == 0;
+}
+
+static int set_normalize(struct params *params, const char *value)
+{
+    static const char *const NAMES[] = {
+        [NORMALIZE_AUTO] = "auto", [NORMALIZE_FIT] = "fit", [NORMALIZE_NONE] = "none"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        if (strcmp(value, NAMES[i]) == 0) {
+            params->normalize = (enum normalize_mode)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int params_set(struct params *params, unsigned allowed, unsigned *seen, const char *name,
+               const char *value, size_t classes, char *message, size_t message_nbytes)
+{
+    static const struct {
+        const char *name;
+        unsigned flag;
+    } PARAMS[] = {
+        {"normalize", PARAM_NORMALIZE}, {"poses", PARAM_POSES}, {"class", PARAM_CLASS},
+        {"scale", PARAM_SCALE},         {"sweep", PARAM_SWEEP},
+        {"debug", PARAM_DEBUG},
+    };
+    unsigned flag = 0;
+    for (size_t i = 0; i < sizeof PARAMS / sizeof *PARAMS; i++)
+        if (strcmp(name, PARAMS[i].name) == 0)
+            flag = PARAMS[i].flag & allowed;
+    char quoted[48], expected[64] = "0 or 1";
+    if (!flag || *seen & flag) {
+        snprintf(message, message_nbytes, "the query parameter \"%s\" %s",
+                 quote_client(quoted, name),
+                 flag ? "is given more than once" : "is unknown to this route");
+        return -1;
+    }
+    *seen |= flag;
+
+    int good = 0;
+    if (!value)
+        value = "";
+    if (flag == PARAM_POSES) {
+        good = set_switch(&params->poses, value);
+    } else if (flag == PARAM_SWEEP) {
+        good = set_switch(&params->sweep, value);
+    } else if (flag == PARAM_DEBUG) {
+        strcpy(expected, "normalized");
+        good = params->debug = strcmp(value, expected) == 0;
+    } else if (flag == PARAM_NORMALIZE) {
+        strcpy(expected, "auto, fit or none");
+        good = set_normalize(params, value);
+    } else if (flag == PARAM_SCALE) {
+        strcpy(expected, "a whole number from 1 to 16");
+        good = whole_number(value, &params->scale) && params->scale >= 1 && params->scale <= 16;
+    } else {
+        snprintf(expected, sizeof expected, "a whole number from 0 to %zu", classes - 1);
+        good = whole_number(value, &params->class_index) && params->class_index < classes;
+        params->has_class = 1;
+    }
+    if (good)
+        return 0;
+    snprintf(message, message_nbytes, "the query parameter \"%s\" must be %s, not \"%s\"", name,
+             expected, quote_client(quoted, value));
+    return -1;
+}

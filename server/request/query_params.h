@@ -1,0 +1,29 @@
+/* query_params.h - the query string. */
+#ifndef CAPSNETD_PARAMS_H
+#define CAPSNETD_PARAMS_H
+
+#include "server/request/request.h"
+
+/* Which parameters a route takes. */
+enum {
+    PARAM_NORMALIZE = 1,
+    PARAM_POSES = 2,
+    PARAM_CLASS = 4,
+    PARAM_SCALE = 8,
+    PARAM_SWEEP = 16,
+    PARAM_DEBUG = 32,
+};
+
+/* Sets one parameter from the query.
+ *
+ * allowed   the PARAM_ flags of the route
+ * seen      the flags of those set before; updated
+ * value     NULL for a bare name
+ * classes   the model's class count
+ * message   [message_nbytes], one sentence on failure
+ *
+ * Returns 0, or -1 for an unknown, repeated or bad parameter. */
+int params_set(struct params *params, unsigned allowed, unsigned *seen, const char *name,
+               const char *value, size_t classes, char *message, size_t message_nbytes);
+
+#endif

@@ -1,0 +1,172 @@
+/* request.c - see request.h. */
+#include "server/request/request.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    unsigned status;
+    const char *code;
+} REFUSALS[] = {
+    [REFUSED_INVALID_PNG] = {400, "invalid_png"},
+    [REFUSED_INVALID_JSON] = {400, "invalid_json"},
+    [REFUSED_INVALID_PARAMETER] = {400, "invalid_parameter"},
+    [REFUSED_INVALID_MULTIPART] = {400, "invalid_multipart"},
+    [REFUSED_NO_IMAGE] = {400, "no_image"},
+    [REFUSED_NOT_FOUND] = {404, "not_found"},
+    [REFUSED_METHOD_NOT_ALLOWED] = {405, "method_not_allowed"},
+    [REFUSED_TIMEOUT] = {408, "timeout"},
+    [REFUSED_TOO_LARGE] = {413, "too_large"},
+    [REFUSED_UNSUPPORTED_MEDIA_TYPE] = {415, "unsupported_media_type"},
+    [REFUSED_OVERLOADED] = {503, "overloaded"},
+    [REFUSED_DRAINING] = {503, "draining"},
+    [REFUSED_LOADING] = {503, "loading"},
+    [REFUSED_UNAUTHORIZED] = {401, "unauthorized"},
+    [REFUSED_HEADERS_TOO_LARGE] = {431, "headers_too_large"},
+};
+
+unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
+                          int is_oip)
+{
+    text_add(text, "{\"error\": ");
+    if (!is_oip)
+        text_addf(text, "{\"code\": \"%s\", \"message\": ", REFUSALS[refusal].code);
+    json_add_string(text, sentence);
+    text_add(text, is_oip ? "}\n" : "}}\n");
+    return REFUSALS[refusal].status;
+}
+
+const char *refusal_code(enum refusal refusal)
+{
+    return REFUSALS[refusal].code;
+}
+
+int refusal_is_temporary(enum refusal refusal)
+{
+    return REFUSALS[refusal].status == 503;
+}
+
+static void set_answer(struct request *request, struct answer answer)
+{
+    if (!request->answer.is_constant)
+        free(request->answer.body);
+    request->answer = answer;
+}
+
+unsigned request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
+{
+    static char no_memory[] =
+        "{\"error\": {\"code\": \"overloaded\", \"message\": \"out of memory\"}}\n";
+    static char oip_no_memory[] = "{\"error\": \"out of memory\"}\n";
+    char sentence[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+
+    struct text text = {0};
+    struct answer answer = {.refusal = refusal, .content_type = "application/json"};
+    answer.status = refusal_document(&text, refusal, sentence, request->is_oip);
+    answer.body = text_take(&text, &answer.nbytes);
+    if (!answer.body) {
+        answer.refusal = REFUSED_OVERLOADED;
+        answer.status = 503;
+        answer.body = request->is_oip ? oip_no_memory : no_memory;
+        answer.nbytes = strlen(answer.body);
+        answer.is_constant = 1;
+    }
+    set_answer(request, answer);
+    return answer.status;
+}
+
+unsigned request_answer_bytes(struct request *request, const char *content_type, uint8_t *bytes,
+                              size_t nbytes)
+{
+    set_answer(request, (struct answer){.status = 200,
+                                        .content_type = content_type,
+                                        .body = (char *)bytes,
+                                        .nbytes = nbytes});
+    return 200;
+}
+
+unsigned request_answer(struct request *request, const char *content_type, struct text *text)
+{
+    size_t nbytes;
+    char *bytes = text_take(text, &nbytes);
+    if (!bytes)
+        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+    return request_answer_bytes(request, content_type, (uint8_t *)bytes, nbytes);
+}
+
+unsigned request_make_job(struct request *request, size_t n_pictures)
+{
+    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
+    const size_t pixels = shape->height * shape->width * shape->channels;
+    struct job *job = &request->job;
+    size_t n_lengths = job->n_images * shape->classes;
+    job->n_pictures = n_pictures;
+    /* One element more: none of these may be an allocation of 0. */
+    request->results = calloc(n_lengths * (1 + shape->pose_dims) + 1, sizeof(float));
+    request->decoder = calloc(n_pictures * (shape->pose_dims + pixels) + 1, sizeof(float));
+    job->picture_classes = calloc(n_pictures + 1, sizeof *job->picture_classes);
+    if (!request->results || !request->decoder || !job->picture_classes)
+        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+    job->digits = request->digits;
+    job->lengths = request->results;
+    job->poses = request->results + n_lengths;
+    job->picture_poses = request->decoder;
+    job->pictures = request->decoder + n_pictures * shape->pose_dims;
+    return 0;
+}
+
+void request_drop_body(struct request *request)
+{
+    text_free(&request->body);
+    atomic_fetch_sub(&request->service->body_bytes, request->body_counted);
+    request->body_counted = 0;
+}
+
+unsigned request_submit(struct request *request)
+{
+    request_drop_body(request);
+    if (batcher_submit(request->engine->batcher, &request->job))
+        return 0;
+    return request_refuse(request, REFUSED_OVERLOADED, "the queue is full; try again soon");
+}
+
+struct request *request_of_job(struct job *job)
+{
+    return (struct request *)(void *)((char *)job - offsetof(struct request, job));
+}
+
+struct request *request_of_task(struct task *task)
+{
+    return (struct request *)(void *)((char *)task - offsetof(struct request, task));
+}
+
+const char *quote_client(char quoted[48], const char *text)
+{
+    size_t n = 0;
+    for (; text[n] && n < 40; n++)
+        quoted[n] = text[n] >= ' ' && text[n] <= '~' && text[n] != '"' ? text[n] : '?';
+    strcpy(quoted + n, text[n] ? "..." : "");
+    return quoted;
+}
+
+void request_free(struct request *request)
+{
+    if (!request)
+        return;
+    set_answer(request, (struct answer){0});
+    request_drop_body(request);
+    engine_release(request->engine);
+    free(request->digits);
+    free(request->results);
+    free(request->decoder);
+    free(request->oip);
+    free(request->job.picture_classes);
+    free(request);
+}

@@ -1,0 +1,169 @@
+/*
+ * request.h - one request on its way: bytes -> pictures -> digits -> batch ->
+ * capsules -> JSON or PNG.
+ *
+ * Threads: a request belongs to one thread at a time.  A network thread
+ * reads it and hands it to a worker, the worker to the batcher, the batcher to
+ * a worker again, and that one back to its network thread.
+ */
+#ifndef CAPSNETD_REQUEST_H
+#define CAPSNETD_REQUEST_H
+
+#include <stdint.h>
+
+#include "server/compute/batcher.h"
+#include "model/picture/image.h"
+#include "server/service.h"
+#include "server/basics/text.h"
+#include "server/compute/workers.h"
+
+struct MHD_Connection;
+struct oip_infer;
+struct route;
+
+/* Why a request is refused.  request.c maps each to its status and code. */
+enum refusal {
+    REFUSED_NOT = 0,
+    REFUSED_INVALID_PNG,
+    REFUSED_INVALID_JSON,
+    REFUSED_INVALID_PARAMETER,
+    REFUSED_INVALID_MULTIPART,
+    REFUSED_NO_IMAGE,
+    REFUSED_NOT_FOUND,
+    REFUSED_METHOD_NOT_ALLOWED,
+    REFUSED_TIMEOUT,
+    REFUSED_TOO_LARGE,
+    REFUSED_UNSUPPORTED_MEDIA_TYPE,
+    REFUSED_OVERLOADED,
+    REFUSED_DRAINING,
+    REFUSED_LOADING,
+    REFUSED_HEADERS_TOO_LARGE,
+    REFUSED_UNAUTHORIZED,
+    N_REFUSALS,
+};
+
+enum { REQUEST_ID_SIZE = 65 }; /* 64 characters and a 0 */
+
+/* The query parameters of all routes, with their defaults. */
+struct params {
+    enum normalize_mode normalize;
+    int poses, sweep;
+    int debug;          /* show what the network saw, not what it made of it */
+    size_t scale;       /* 1 .. 16 */
+    int has_class;
+    size_t class_index; /* below the model's class count */
+};
+
+enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
+
+/* A piece of the path. */
+struct segment {
+    const char *at; /* not ended by a 0 */
+    size_t n;
+};
+
+enum { ROUTE_SEGMENTS = 2 }; /* no route's path has more that vary */
+
+/* What is answered.  body is malloc'd, or a constant when is_constant. */
+struct answer {
+    unsigned status; /* 0 until there is one */
+    enum refusal refusal;
+    const char *content_type, *allow;
+    const char *const *headers; /* name, value, ..., NULL; constant; or NULL */
+    char etag[ETAG_SIZE];       /* empty: none */
+    char *body;
+    size_t nbytes;
+    size_t json_nbytes; /* of a body that goes on in binary tensors; else 0 */
+    int is_constant;
+};
+
+struct request {
+    struct service *service;
+    struct engine *engine; /* from its headers to its end; NULL while loading, or when refused */
+    struct MHD_Connection *connection;
+    const struct route *route;
+
+    char id[REQUEST_ID_SIZE];
+    char method[16];
+    char target[256];         /* as sent, clipped: for the log */
+    const char *content_type; /* the connection's; NULL when absent */
+    const char *accept, *if_none_match;
+    const char *json_length; /* Inference-Header-Content-Length */
+    struct segment segments[ROUTE_SEGMENTS];
+    int is_oip; /* below /v2, where errors have another form */
+    struct params params;
+
+    struct text body;
+    uint64_t received_bytes; /* of the body, kept or dropped */
+    size_t body_counted;     /* what of service->body_bytes is this body's */
+
+    /* What the route makes of the body, and the memory of its job. */
+    struct job job;
+    float *digits;
+    float *results; /* lengths and poses */
+    float *decoder; /* picture_poses and pictures */
+    int from_pose;  /* the body was a pose, not an image */
+    struct oip_infer *oip; /* what an inference request asks for; malloc'd */
+
+    struct task task;
+    struct request *next; /* the outbox's own */
+    struct answer answer;
+    int64_t received_us;          /* when its first line had arrived; clock_us() */
+    int64_t complete_us;          /* when all of it had */
+    int64_t begun_us;             /* when a worker took it */
+    int64_t decode_us, encode_us; /* how long these took */
+    int64_t queue_us;             /* how long it waited, for a worker and for a batch */
+
+    /* http.c's own. */
+    int path_is_cut; /* the path holds a 0 byte */
+    int headers_seen, is_done;
+    int is_misframed; /* where its body ends is not known for sure */
+};
+
+/* Refuses a request with one sentence, and returns the HTTP status.  An
+ * earlier answer is replaced. */
+__attribute__((format(printf, 3, 4))) unsigned request_refuse(struct request *request,
+                                                              enum refusal refusal,
+                                                              const char *format, ...);
+
+/* The error document for a refusal, and its HTTP status.  is_oip: in the form
+ * of the Open Inference Protocol. */
+unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
+                          int is_oip);
+
+/* The code of a refusal, as the error document has it. */
+const char *refusal_code(enum refusal refusal);
+
+/* Is the refusal one that a later try may escape (503)? */
+int refusal_is_temporary(enum refusal refusal);
+
+/* Answers 200 with what was written; takes the text's memory.  Returns the
+ * status: 200, or 503 when the text ran out of memory. */
+unsigned request_answer(struct request *request, const char *content_type, struct text *text);
+
+/* Answers 200 with bytes that the request then owns. */
+unsigned request_answer_bytes(struct request *request, const char *content_type, uint8_t *bytes,
+                              size_t nbytes);
+
+/* Makes the memory of the request's job: results for job.n_images, and room for
+ * n_pictures to be decoded.  Returns 0, or 503 when memory is short. */
+unsigned request_make_job(struct request *request, size_t n_pictures);
+
+/* Drops the body and submits the job.  Returns 0, or 503 when the queue has filled up. */
+unsigned request_submit(struct request *request);
+
+/* Frees the body and takes it off the service's count. */
+void request_drop_body(struct request *request);
+
+/* The request that a job or a task is part of. */
+struct request *request_of_job(struct job *job);
+struct request *request_of_task(struct task *task);
+
+/* Copies at most 40 characters of a client's text for use in a sentence:
+ * printable ASCII, anything else as '?'. */
+const char *quote_client(char quoted[48], const char *text);
+
+/* Frees all that the request holds, and the request. */
+void request_free(struct request *request);
+
+#endif

@@ -1,0 +1,678 @@
+/*
+ * test_train.c - capsnet-train as its users run it, on a small data set of its
+ * own: it learns; the same options give the same file, whatever the threads,
+ * interrupted, killed, or not; every mistake gets one sentence and its exit
+ * status.  BUILD tells where the program is.  SEED repeats the data and the
+ * moments of the kills.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+
+#include "tests/common/temp_folder.h"
+#include "model/weights_file/safetensors.h"
+#include "model/train/data/random.h"
+
+enum { SIDE = 20, TRAIN = 240, TEST = 60 };
+#define NETWORK "--data . --conv1 16 --types 4 --dims 8 --pose 8 --hidden1 16 --hidden2 16 " \
+                "--batch 25 --warmup 10 --shift 1 --rate 0.003 --no-pictures "
+
+static struct random dice;
+static char output[1 << 16];
+
+/* ---- Data ----------------------------------------------------------------- */
+
+/* A bar across, a bar upright, a cross: of random place and brightness. */
+static void draw(uint8_t *pixels, unsigned label)
+{
+    const size_t middle_y = 7 + random_below(&dice, 6), middle_x = 7 + random_below(&dice, 6);
+    const uint8_t ink = (uint8_t)(150 + random_below(&dice, 106));
+    memset(pixels, 0, SIDE * SIDE);
+    for (size_t i = 0; i < 11; i++)
+        for (size_t thick = 0; thick < 2; thick++) {
+            if (label != 1)
+                pixels[(middle_y + thick) * SIDE + middle_x - 5 + i] = ink;
+            if (label != 0)
+                pixels[(middle_y - 5 + i) * SIDE + middle_x + thick] = ink;
+        }
+}
+
+static void put_shapes(const char *prefix, size_t n)
+{
+    uint8_t *pixels = malloc(n * SIDE * SIDE), *labels = malloc(n);
+    assert_true(pixels && labels);
+    for (size_t i = 0; i < n; i++) {
+        labels[i] = (uint8_t)(i % 3);
+        draw(pixels + i * SIDE * SIDE, labels[i]);
+    }
+    put_idx(prefix, n, SIDE, SIDE, pixels, labels);
+    free(pixels);
+    free(labels);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder_create();
+    put_shapes("train", TRAIN);
+    put_shapes("t10k", TEST);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    folder_remove();
+    return 0;
+}
+
+/* ---- Running -------------------------------------------------------------- */
+
+static void says(const char *fragment)
+{
+    if (!strstr(output, fragment))
+        fail_msg("it said \"%s\", not \"%s\"", output, fragment);
+}
+
+/* Runs it, expects that exit status, and a text in what it says. */
+__attribute__((format(printf, 3, 4))) static void expect(int status, const char *fragment,
+                                                         const char *format, ...)
+{
+    char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    int got = run_trainer(output, sizeof output, "%s", line);
+    if (got != status || !strstr(output, fragment))
+        fail_msg("\"capsnet-train %s\" gave %d and \"%s\", expected %d and \"%s\"", line, got,
+                 output, status, fragment);
+}
+
+/* Starts it in the folder, its output to the file `said` there. */
+static pid_t start(const char *line)
+{
+    char program[PATH_MAX], path[PATH_MAX], words[1024], *argv[64] = {"capsnet-train"};
+    const char *build = getenv("BUILD");
+    snprintf(path, sizeof path, "%s/capsnet-train", build ? build : "build");
+    assert_non_null(realpath(path, program));
+    snprintf(path, sizeof path, "%s", in_folder("."));
+    snprintf(words, sizeof words, "%s", line);
+    size_t n = 1;
+    for (char *word = strtok(words, " "); word && n < 63; word = strtok(NULL, " "))
+        argv[n++] = word;
+    fflush(stdout);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int said = chdir(path) == 0 ? open("said", O_WRONLY | O_CREAT | O_TRUNC, 0644) : -1;
+        if (said < 0 || dup2(said, 1) < 0 || dup2(said, 2) < 0)
+            _exit(126);
+        execv(program, argv);
+        _exit(127);
+    }
+    return child;
+}
+
+static void wait_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
+
+/* Waits until the checkpoint is of another moment than before (0: exists).
+ * Returns 0 when the run ends first. */
+static int wait_for_checkpoint(pid_t child, const char *name, struct timespec before)
+{
+    for (unsigned ms = 0; ms < 60000; ms += 2, wait_ms(2)) {
+        struct stat info;
+        if (stat(in_folder("%s", name), &info) == 0 &&
+            (info.st_mtim.tv_sec != before.tv_sec || info.st_mtim.tv_nsec != before.tv_nsec))
+            return 1;
+        if (waitpid(child, NULL, WNOHANG) != 0)
+            return 0;
+    }
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    fail_msg("no checkpoint %s within a minute", name);
+    return 0;
+}
+
+/* ---- Comparing files ------------------------------------------------------ */
+
+static struct safetensors *open_weights(const char *name)
+{
+    struct safetensors *file;
+    struct capsnet_error error;
+    if (safetensors_open(&file, in_folder("%s", name), &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
+    return file;
+}
+
+/* All tensors and all metadata but the command line are the same. */
+static int same_run(const char *one, const char *two)
+{
+    struct safetensors *a = open_weights(one), *b = open_weights(two);
+    int same = 1;
+    size_t i = 0;
+    const struct safetensors_tensor *t, *u;
+    for (; (t = safetensors_at(a, i)) && (u = safetensors_at(b, i)); i++)
+        same &= strcmp(t->name, u->name) == 0 && t->dtype == u->dtype && t->count == u->count &&
+                memcmp(t->data, u->data, t->count * (t->dtype == SAFETENSORS_F32 ? 4 : 2)) == 0;
+    same &= i > 0 && !safetensors_at(a, i) && !safetensors_at(b, i);
+    const struct safetensors_metadata *m, *n;
+    for (i = 0; (m = safetensors_metadata_at(a, i)) && (n = safetensors_metadata_at(b, i)); i++)
+        same &= strcmp(m->key, n->key) == 0 &&
+                (strcmp(m->key, "train.command") == 0 || strcmp(m->value, n->value) == 0);
+    same &= i > 0 && !safetensors_metadata_at(a, i) && !safetensors_metadata_at(b, i);
+    safetensors_close(a);
+    safetensors_close(b);
+    return same;
+}
+
+static int same_bytes(const char *one, const char *two)
+{
+    size_t n, m;
+    uint8_t *a = get_file(one, &n), *b = get_file(two, &m);
+    int same = n == m && memcmp(a, b, n) == 0;
+    free(a);
+    free(b);
+    return same;
+}
+
+static void move(const char *from, const char *to)
+{
+    assert_int_equal(rename(in_folder("%s", from), in_folder("%s", to)), 0);
+}
+
+/* ---- Learning ------------------------------------------------------------- */
+
+/* Chance is 67 % wrong. */
+static void test_learns(void **state)
+{
+    (void)state;
+    expect(0, "wrote learnt", "train " NETWORK "--epochs 25 --threads 1 --out learnt --log=log --holdout 30 "
+                              "--labels across,upright,cross --name shapes --test --ema 0.9");
+    says("training images, 30 held out");
+    const char *test = strstr(output, "test error ");
+    assert_non_null(test);
+    assert_true(strtod(test + strlen("test error "), NULL) < 15);
+
+    size_t n, lines = 0, n_train = TRAIN - 30;
+    char *log = (char *)get_file("log", &n), *rest = log;
+    double first = 0, last = 0;
+    for (char *line; (line = strsep(&rest, "\n")) && *line; lines++) {
+        cJSON *json = cJSON_Parse(line);
+        if (!cJSON_IsObject(json))
+            fail_msg("not a JSON object: %s", line);
+        assert_true(cJSON_GetObjectItem(json, "epoch")->valuedouble == (double)lines + 1);
+        assert_true(cJSON_GetObjectItem(json, "train_images")->valuedouble == (double)n_train);
+        assert_true(cJSON_GetObjectItem(json, "held_out_images")->valuedouble == 30);
+        assert_true(cJSON_IsNumber(cJSON_GetObjectItem(json, "margin")));
+        last = cJSON_GetObjectItem(json, "loss")->valuedouble;
+        first = lines ? first : last;
+        if (lines == 24) /* training error far below chance */
+            assert_true(cJSON_GetObjectItem(json, "train_wrong")->valuedouble <
+                        0.15 * (double)n_train);
+        cJSON_Delete(json);
+    }
+    free(log);
+    assert_int_equal(lines, 25);
+    assert_true(last < first / 3);
+
+    expect(0, "shapes", "info learnt");
+    says("[\"across\",\"upright\",\"cross\"]");
+    says("train.command");
+    says("--rate 0.003 --epochs 25 --out learnt --holdout 30"); /* incidental options left out */
+    says("stored as F16");
+    expect(0, "upright", "eval learnt --data . --answers answers");
+}
+
+/* --answers and the printed error tell the same; chosen sets and batches. */
+static void test_eval(void **state)
+{
+    (void)state;
+    size_t n, lines = 0, wrong = 0, printed = 0;
+    expect(0, "wrote two", "train " NETWORK "--epochs 2 --out two");
+    for (size_t batch = 1; batch <= 64; batch *= 8) { /* direct and spectral */
+        expect(0, "wrong", "eval two --data . --answers answers --batch %zu --threads 2", batch);
+        const char *at = strchr(output, '(');
+        assert_true(at && sscanf(at, "(%zu of", &printed) == 1);
+        char *text = (char *)get_file("answers", &n), *rest = text;
+        lines = wrong = 0;
+        for (char *line; (line = strsep(&rest, "\n")) && *line; lines++) {
+            assert_true(strlen(line) == 1 && *line >= '0' && *line <= '2');
+            wrong += (size_t)(*line - '0') != lines % 3;
+        }
+        free(text);
+        assert_int_equal(lines, TEST);
+        assert_int_equal(wrong, printed);
+    }
+    expect(0, "of 240 wrong", "eval two --data . --set train");
+    expect(1, "answers", "eval two --data . --answers /nonexistent/answers");
+
+    static uint8_t pixels[4 * 18 * 18], labels[4] = {0, 1, 2, 3};
+    put_idx("small", 3, 18, 18, pixels, labels);
+    expect(1, "18 x 18", "eval two --data . --set small");
+    says("20 x 20");
+    static uint8_t more[4 * SIDE * SIDE];
+    put_idx("more", 4, SIDE, SIDE, more, labels);
+    expect(1, "4 classes", "eval two --data . --set more");
+}
+
+/* ---- The same numbers ----------------------------------------------------- */
+
+static void test_repeatable(void **state)
+{
+    (void)state;
+    expect(0, "wrote same", "train " NETWORK "--epochs 3 --out same --rotate 10 --elastic 1");
+    move("same", "first");
+    expect(0, "wrote same", "train " NETWORK "--epochs 3 --out same --rotate 10 --elastic 1");
+    assert_true(same_bytes("same", "first"));
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        expect(0, "wrote other",
+               "train " NETWORK "--epochs 3 --out other --rotate 10 --elastic 1 --threads %u",
+               threads);
+        assert_true(same_run("first", "other"));
+    }
+    expect(0, "wrote other",
+           "train " NETWORK "--epochs 3 --out other --rotate 10 --elastic 1 --seed 2");
+    assert_false(same_run("first", "other"));
+    expect(0, "wrote other",
+           "train " NETWORK "--epochs 3 --out other --rotate 10 --elastic 1 --dtype f32");
+    assert_false(same_run("first", "other"));
+}
+
+/* A second run goes on from the first one's weights, with any options but the
+ * shape; with the rate at 0 it gives them back. */
+static void test_init(void **state)
+{
+    (void)state;
+    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first --dtype f32");
+    expect(0, "wrote same",
+           "train " NETWORK "--epochs 1 --out same --dtype f32 --init first --rate 0");
+    assert_true(same_run("first", "same"));
+    expect(0, "wrote other", "train " NETWORK "--epochs 1 --out other --dtype f32 --init first");
+    assert_false(same_run("first", "other"));
+    expect(1, "first: tensor \"conv1.weight\" is 16 x 1 x 9 x 9, not 17 x 1 x 9 x 9 as the options",
+           "train " NETWORK "--epochs 1 --out x --init first --conv1 17");
+    /* A finished run's file is its checkpoint's average. */
+    expect(0, "wrote onward",
+           "train " NETWORK "--epochs 1 --out onward --dtype f32 --init first.checkpoint --rate 0");
+    assert_true(same_run("first", "onward"));
+    expect(1, "none: ", "train " NETWORK "--epochs 1 --out x --init none");
+}
+
+/* What the first weights misread is skipped, whatever is resumed; the held-out
+ * images stay the same. */
+static void test_skip_misread(void **state)
+{
+    (void)state;
+    expect(0, "wrote first", "train " NETWORK "--epochs 10 --out first --holdout 50 --ema 0.9");
+    expect(0, "skipped that --init misread, 50 held out",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --skip-misread");
+    expect(0, "wrote all", "train " NETWORK "--epochs 2 --out all --holdout 50 --init first");
+    assert_false(same_run("all", "skip"));
+    move("skip", "again");
+    expect(0, "skipped that --init misread",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --skip-misread --resume");
+    assert_true(same_run("skip", "again"));
+    expect(1, "other options",
+           "train " NETWORK "--epochs 2 --out skip --holdout 50 --init first --resume");
+    expect(0, "held-out", "calibrate skip --data .");
+    expect(2, "--skip-misread needs --init", "train " NETWORK "--epochs 1 --out x --skip-misread");
+}
+
+/* Strokes and pairs are drawn from the seed like all else, on any number of
+ * threads, and both change the run. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    expect(0, "wrote plain", "train " NETWORK "--epochs 2 --out plain");
+    expect(0, "wrote pairs", "train " NETWORK "--epochs 2 --out pairs --pairs 0.5");
+    expect(0, "wrote stroke", "train " NETWORK "--epochs 2 --out stroke --stroke 0.5");
+    assert_false(same_run("plain", "pairs"));
+    assert_false(same_run("plain", "stroke"));
+    for (unsigned threads = 1; threads <= 3; threads += 2) {
+        expect(0, "wrote other",
+               "train " NETWORK "--epochs 2 --out other --pairs 0.5 --threads %u", threads);
+        assert_true(same_run("pairs", "other"));
+    }
+}
+
+/* ---- Broken off ----------------------------------------------------------- */
+
+/* Long enough that a signal after the first checkpoint finds it running. */
+#define LONG "train " NETWORK "--epochs 60 --threads 1 "
+
+static void finish_unbroken(void)
+{
+    struct stat info;
+    if (stat(in_folder("unbroken"), &info) != 0)
+        expect(0, "wrote unbroken", LONG "--out unbroken");
+}
+
+static void test_interrupted(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM};
+    finish_unbroken();
+    for (size_t i = 0; i < 2; i++) {
+        int status;
+        size_t n;
+        unlink(in_folder("broken.checkpoint"));
+        pid_t child = start(LONG "--out broken");
+        assert_true(wait_for_checkpoint(child, "broken.checkpoint", (struct timespec){0}));
+        wait_ms((unsigned)random_below(&dice, 40));
+        assert_int_equal(kill(child, signals[i]), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 130);
+        char *said = (char *)get_file("said", &n);
+        assert_non_null(strstr(said, "--resume"));
+        free(said);
+        struct stat info;
+        assert_int_not_equal(stat(in_folder("broken"), &info), 0); /* no half result */
+        expect(1, "of 60 epochs: --resume goes on with it", LONG "--out broken");
+        struct safetensors *file = open_weights("broken.checkpoint");
+        print_message("  stopped at epoch, step, ...: %s\n",
+                      safetensors_get_metadata(file, "train.state"));
+        safetensors_close(file);
+        expect(0, "wrote broken", LONG "--out broken --resume");
+        assert_true(same_run("unbroken", "broken"));
+        unlink(in_folder("broken"));
+    }
+}
+
+/* Killed again and again at random moments, each time gone on with. */
+static void test_killed(void **state)
+{
+    (void)state;
+    enum { KILLS = 6 };
+    finish_unbroken();
+    struct timespec before = {0};
+    unlink(in_folder("killed.checkpoint"));
+    for (size_t i = 0; i < KILLS; i++) {
+        struct stat info;
+        pid_t child = start(i ? LONG "--out killed --resume" : LONG "--out killed");
+        assert_true(wait_for_checkpoint(child, "killed.checkpoint", before));
+        wait_ms((unsigned)random_below(&dice, 30));
+        kill(child, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status)); /* it was still running */
+        expect(0, "train.state", "info killed.checkpoint");
+        assert_int_equal(stat(in_folder("killed.checkpoint"), &info), 0);
+        before = info.st_mtim;
+    }
+    expect(0, "wrote killed", LONG "--out killed --resume");
+    assert_true(same_run("unbroken", "killed"));
+}
+
+static void test_other_options(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
+                                         "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
+                                         "--distorted 0.5", "--init first", "--name else",
+                                         "--labels -,|,+", "--dtype f32", "--error-threshold 0.1",
+                                         "--routing 1"};
+    expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        expect(1, "other options", "train " NETWORK "--epochs 2 --out done --resume %s",
+               others[i]);
+    says("\"routing 3\", not \"routing 1\"");
+    put_shapes("more/train", TRAIN); /* other pictures, as many */
+    expect(1, "\"their checksum ", "train " NETWORK "--epochs 2 --out done --resume --data more");
+    expect(1, "done.checkpoint: tensor \"conv1.weight\" is ",
+           "train " NETWORK "--epochs 2 --out done --resume --conv1 17");
+    expect(1, "none.checkpoint", "train " NETWORK "--epochs 2 --out none --resume");
+    expect(1, "no checkpoint", "train " NETWORK "--epochs 2 --checkpoint done --out x --resume");
+    put_file("junk", "not a checkpoint", 16);
+    expect(1, "junk", "train " NETWORK "--epochs 2 --checkpoint junk --out x --resume");
+    /* Resuming a finished run ends at once with the same file. */
+    move("done", "again");
+    expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done --resume");
+    assert_true(same_run("done", "again"));
+}
+
+/* ---- Mistakes ------------------------------------------------------------- */
+
+static void test_usage(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *says;
+    } bad[] = {
+        {"", "usage:"},
+        {"fly", "no command \"fly\""},
+        {"train --wings 2", "--wings"},
+        {"train --rat 0.1", "--rat"},
+        {"train --epochs", "--epochs needs a value"},
+        {"train --epochs 0", "--epochs"},
+        {"train --epochs -1", "--epochs"},
+        {"train --epochs 1.5", "--epochs"},
+        {"train --epochs 1e3", "--epochs"},
+        {"train --epochs many", "--epochs"},
+        {"train --epochs=", "--epochs"},
+        {"train --epochs 100001", "--epochs"},
+        {"train --batch 4097", "--batch"},
+        {"train --rate 2", "--rate"},
+        {"train --rate nan", "--rate"},
+        {"train --rate 0.1x", "--rate"},
+        {"train --ema 1", "--ema"},
+        {"train --threads 0", "--threads"},
+        {"train --routing 11", "--routing"},
+        {"train --dtype f8", "f16 or f32"},
+        {"train --resume=1", "--resume takes no value"},
+        {"train more", "one argument too many"},
+        {"train --out=", "--out must not be empty"},
+        {"train --seed 4294967296", "from 0 to 4294967295"},
+        {"eval", "needs a weights file"},
+        {"eval a b", "one argument too many"},
+        {"eval a --rate 1", "--rate"},
+        {"info", "needs a weights file"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        expect(2, bad[i].says, "%s", bad[i].line);
+    expect(0, "usage:", "--help");
+    expect(0, "--checkpoint FILE", "train --help");
+    expect(0, "--answers FILE", "eval --help");
+    expect(0, "capsnet-train ", "--version");
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    expect(1, "nowhere", "train " NETWORK "--data nowhere");
+    expect(1, "--holdout 240 leaves none", "train " NETWORK "--holdout 240");
+    expect(1, "--holdout 50 leaves none", "train " NETWORK "--holdout 50 --limit 50");
+    expect(1, "none is of class \"2\"", "train " NETWORK "--limit 2");
+    expect(1, "3 classes", "train " NETWORK "--labels a,b");
+    expect(1, "3 classes", "train " NETWORK "--labels a,b,c,d");
+    expect(1, "3 classes", "train " NETWORK "--labels a,,c");
+    expect(1, "\"a\" stands twice", "train " NETWORK "--labels a,b,a");
+    expect(1, "a control character", "train " NETWORK "--labels a,b,c\x1b");
+    expect(1, "none.safetensors", "eval none.safetensors --data .");
+    expect(1, "none.safetensors", "info none.safetensors");
+    put_file("junk", "no weights at all", 17);
+    expect(1, "junk", "info junk");
+    static uint8_t pixels[3 * 12 * 12], labels[3] = {0, 1, 2};
+    put_idx("tiny/train", 3, 12, 12, pixels, labels);
+    expect(1, "too small", "train " NETWORK "--data tiny");
+    setenv("CAPSNETD_CPU_LEVEL", "sse9", 1);
+    expect(1, "sse9", "train " NETWORK);
+    unsetenv("CAPSNETD_CPU_LEVEL");
+}
+
+/* A place that cannot be written to shows before the training, not after. */
+static void test_unwritable(void **state)
+{
+    (void)state;
+    static const char *const places[] = {
+        "--out nowhere/x", "--out tiny2 --checkpoint x", "--out x --checkpoint nowhere/x",
+        "--out x --checkpoint tiny2", "--out x --log nowhere/x", "--out x --log tiny2"};
+    put_folder("tiny2");
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        expect(1, i % 2 ? "tiny2" : "nowhere/x", "train " NETWORK "--epochs 1 %s", places[i]);
+        if (strstr(output, "epoch 1/1"))
+            fail_msg("%s was found after the training only: %s", places[i], output);
+    }
+}
+
+/* Nor does an output take the place of another file that the command names, or of
+ * a device. */
+static void test_taken_outputs(void **state)
+{
+    (void)state;
+    struct stat info;
+    expect(0, "wrote first", "train " NETWORK "--epochs 1 --out first");
+    assert_int_equal(symlink("first", in_folder("first-too")), 0);
+    expect(1, "--init and --log name the same file, first",
+           "train " NETWORK "--epochs 1 --out x --init first --log first-too");
+    expect(1, "--init and --checkpoint name",
+           "train " NETWORK "--epochs 1 --out x --init first --checkpoint first");
+    expect(1, "--checkpoint and --log name",
+           "train " NETWORK "--epochs 1 --out x --checkpoint y --log y");
+    expect(1, "WEIGHTS and --mistakes name", "eval first --data . --mistakes first");
+    expect(1, "WEIGHTS and --answers name", "eval first --data . --answers first-too");
+    expect(0, "error ", "eval first --data .");
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    expect(1, "pipe cannot be written: this is a device", "train " NETWORK "--out pipe");
+    expect(1, "pipe cannot be written: this is a device", "train " NETWORK "--checkpoint pipe");
+    expect(1, "pipe: this is a device", "calibrate first --data . --out pipe");
+    assert_int_equal(lstat(in_folder("pipe"), &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    put_folder("drawn.sheet.png");
+    expect(1, "drawn.sheet.png cannot be written: Is a directory",
+           "train --data . --epochs 1 --out drawn.safetensors");
+}
+
+/* Figures that were lost on the way out are an error. */
+static void test_full_output(void **state)
+{
+    (void)state;
+    char command[PATH_MAX + 64];
+    const char *build = getenv("BUILD");
+    snprintf(command, sizeof command, "exec \"%s\"/capsnet-train --help >/dev/full 2>\"%s\"",
+             build ? build : "build", in_folder("said"));
+    const int status = system(command);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    FILE *said = fopen(in_folder("said"), "r");
+    assert_non_null(said);
+    assert_non_null(fgets(output, sizeof output, said));
+    fclose(said);
+    says("the output cannot be written: No space left");
+}
+
+/* Puts a value into one element of a checkpoint's tensor. */
+static void poison(const char *name, const char *tensor, float value)
+{
+    struct safetensors *file = open_weights(name);
+    struct safetensors_entry entries[64];
+    struct safetensors_metadata metadata[64];
+    size_t n = 0, m = 0, found = 0;
+    const struct safetensors_tensor *t;
+    for (; (t = safetensors_at(file, n)); n++) {
+        assert_true(n < 64);
+        float *values = malloc(t->count * sizeof *values);
+        assert_non_null(values);
+        safetensors_to_f32(t, values);
+        if (strcmp(t->name, tensor) == 0) {
+            values[0] = value;
+            found++;
+        }
+        entries[n] = (struct safetensors_entry){t->name, t->dtype, t->rank, {0}, values};
+        memcpy(entries[n].dims, t->dims, sizeof entries[n].dims);
+    }
+    assert_int_equal(found, 1);
+    for (; safetensors_metadata_at(file, m); m++) {
+        assert_true(m < 64);
+        metadata[m] = *safetensors_metadata_at(file, m);
+    }
+    struct capsnet_error error;
+    if (safetensors_write(in_folder("%s", name), entries, n, metadata, m, &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
+    for (size_t i = 0; i < n; i++)
+        free((void *)(uintptr_t)entries[i].data);
+    safetensors_close(file);
+}
+
+/* Squash and the sigmoid keep the loss finite at the highest --rate: such a run
+ * learns nothing, and is stopped before it ends. */
+static void test_highest_rate(void **state)
+{
+    (void)state;
+    struct stat info;
+    expect(1, "no better than a silent network's",
+           "train " NETWORK "--epochs 20 --out wild --rate 1 --final-rate 1 --warmup 0");
+    says("wild.checkpoint holds the state before, which --init takes");
+    assert_null(strstr(output, "epoch 20/20"));
+    assert_int_not_equal(stat(in_folder("wild"), &info), 0);
+    expect(0, "train.state", "info wild.checkpoint");
+}
+
+/* Should numbers explode all the same - here a moment of Adam's in the
+ * checkpoint makes one weight of a layer infinite - the run says so, and the
+ * last good state stays. */
+static void test_diverges(void **state)
+{
+    (void)state;
+    static const char *const tensors[] = {"conv1.weight",   "primary.bias",   "digit.weight",
+                                          "decoder.0.bias", "decoder.4.bias"};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        char tensor[64];
+        struct stat info;
+        unlink(in_folder("last.checkpoint"));
+        pid_t child = start(LONG "--out last");
+        assert_true(wait_for_checkpoint(child, "last.checkpoint", (struct timespec){0}));
+        kill(child, SIGTERM);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        snprintf(tensor, sizeof tensor, "adam.m.%s", tensors[i]);
+        poison("last.checkpoint", tensor, -1e38f);
+        assert_int_equal(link(in_folder("last.checkpoint"), in_folder("kept")), 0);
+        expect(1, "last.checkpoint", LONG "--out last --resume");
+        if (!strstr(output, "the loss is no longer a number"))
+            says("is not written, because tensor \"");
+        assert_true(same_bytes("last.checkpoint", "kept"));
+        expect(0, "train.state", "info last.checkpoint");
+        assert_int_not_equal(stat(in_folder("last"), &info), 0);
+        unlink(in_folder("kept"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_learns),      cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
+        cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
+        cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_taken_outputs),
+        cmocka_unit_test(test_full_output), cmocka_unit_test(test_highest_rate),
+        cmocka_unit_test(test_diverges),
+    };
+    const char *wanted = getenv("SEED");
+    dice.state = wanted ? (uint64_t)strtoull(wanted, NULL, 0) : (uint64_t)getpid();
+    printf("SEED=%llu\n", (unsigned long long)dice.state);
+    unsetenv("CAPSNETD_CPU_LEVEL");
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

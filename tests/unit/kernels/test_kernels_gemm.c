@@ -1,0 +1,406 @@
+/*
+ * test_kernels_gemm.c - gemm, gemm3 and transpose of every CPU level against
+ * double precision.
+ *
+ * Bound of a product: each of its k multiplications and additions rounds once
+ * at most, so |error| <= (k + 2) u sum_p |a||b| (Higham 2002, eq. 3.5, with 2
+ * for the bias and the store), and as many smallest floats where it
+ * underflows.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tests/common/kernel_check.h"
+#include "tests/common/reference.h"
+
+/* A left operand at some strides, with its gaps full of NaN. */
+struct left {
+    size_t row, col, count;
+    float *data;
+    double *dense; /* [m][k] */
+};
+
+/* A matrix in panels or rows; its columns n .. width-1 are zero padding. */
+struct right {
+    size_t stride, panel, count, rows, width;
+    float *data;
+    double *dense; /* [rows][n] */
+};
+
+static size_t at_column(const struct right *r, size_t row, size_t j)
+{
+    return j / KERNEL_PANEL * r->panel + row * r->stride + j % KERNEL_PANEL;
+}
+
+static struct left random_left(struct random *random, size_t m, size_t k, enum magnitude magnitude)
+{
+    struct left l = {0};
+    switch (random_below(random, 5)) {
+    case 0: l.row = k, l.col = 1; break;               /* dense rows */
+    case 1: l.row = k + 7, l.col = 1; break;           /* rows with gaps */
+    case 2: l.row = 1, l.col = m; break;               /* transposed */
+    case 3: l.row = 5 * k + 3, l.col = 3; break;       /* strided both ways */
+    default: l.row = 2, l.col = 1; break;              /* overlapping windows */
+    }
+    l.count = m && k ? (m - 1) * l.row + (k - 1) * l.col + 1 : 0;
+    l.data = check_floats(l.count);
+    l.dense = check_doubles(m * k);
+    canary_fill(l.data, l.count);
+    for (size_t i = 0; i < m; i++)
+        for (size_t p = 0; p < k; p++)
+            random_fill(random, l.data + i * l.row + p * l.col, 1, magnitude);
+    for (size_t i = 0; i < m; i++)
+        for (size_t p = 0; p < k; p++)
+            l.dense[i * k + p] = (double)l.data[i * l.row + p * l.col];
+    return l;
+}
+
+static struct right random_right(struct random *random, size_t rows, size_t n,
+                                 enum magnitude magnitude)
+{
+    struct right r = {.rows = rows};
+    r.width = (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+    if (random_below(random, 2)) { /* rows, with or without a gap */
+        r.stride = r.width + KERNEL_PAD * random_below(random, 2);
+        r.panel = KERNEL_PANEL;
+    } else { /* panels */
+        r.stride = KERNEL_PANEL;
+        r.panel = (rows + random_below(random, 2)) * KERNEL_PANEL;
+    }
+    r.count = rows && n ? at_column(&r, rows - 1, r.width - 1) + 1 : 0;
+    r.data = check_floats(r.count);
+    r.dense = check_doubles(rows * n);
+    canary_fill(r.data, r.count);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < r.width; j++) {
+            float *p = r.data + at_column(&r, i, j);
+            *p = 0;
+            if (j >= n)
+                continue;
+            random_fill(random, p, 1, magnitude);
+            r.dense[i * n + j] = (double)*p;
+        }
+    return r;
+}
+
+/* Writes only its own elements: the gaps of c are as they were. */
+static void check_gaps(const struct right *c, const float *data)
+{
+    float *seen = check_floats(c->count);
+    for (size_t i = 0; i < c->rows; i++)
+        for (size_t j = 0; j < c->width; j++)
+            seen[at_column(c, i, j)] = 1;
+    for (size_t at = 0; at < c->count; at++)
+        if (seen[at] == 0 && !canary_intact(data + at))
+            fail_msg("wrote to offset %zu, between the rows of its result", at);
+}
+
+static void check_padding(const struct right *c, const float *data, size_t n)
+{
+    for (size_t i = 0; i < c->rows; i++)
+        for (size_t j = n; j < c->width; j++)
+            if (data[at_column(c, i, j)] != 0.0f)
+                fail_msg("padding column %zu of row %zu is not zero", j, i);
+}
+
+static const size_t m_sizes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17};
+static const size_t n_sizes[] = {0, 1, 15, 16, 17, 31, 32, 33, 48, 65};
+static const size_t k_sizes[] = {0, 1, 2, 3, 7, 8, 9, 33};
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static void gemm_case(const struct kernels *kernels, struct random *random, struct worst *worst,
+                      const size_t size[3], enum gemm_epilogue epilogue)
+{
+    const size_t m = size[0], n = size[1], k = size[2];
+    const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
+    const struct left a = random_left(random, m, k, magnitude);
+    const struct right b = random_right(random, k, n, magnitude);
+    const struct right c = random_right(random, m, n, magnitude);
+    float *bias = check_floats(c.width);
+    random_fill(random, bias, n, magnitude);
+    float *result[SIDES];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct gemm g = {
+            m, n, k,
+            {guard_input(a.data, a.count, side), a.row, a.col},
+            {guard_input(b.data, b.count, side), b.stride, b.panel},
+            {guard_update(c.data, c.count, side), c.stride, c.panel},
+            epilogue,
+            epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL,
+        };
+        result[side] = g.c.data;
+        kernels->gemm(&g);
+    }
+    check_bits(result[0], result[1], c.count, "gemm");
+    check_gaps(&c, result[0]);
+    check_padding(&c, result[0], n);
+
+    double *want = check_doubles(m * n), *terms = check_doubles(m * n);
+    reference_product(want, terms, m, n, k, a.dense, b.dense);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double x = want[i * n + j], sum = terms[i * n + j];
+            double start = epilogue == GEMM_ADD ? c.dense[i * n + j]
+                           : epilogue >= GEMM_BIAS ? (double)bias[j] : 0;
+            x += start;
+            if (epilogue == GEMM_BIAS_RELU)
+                x = fmax(x, 0);
+            const double roundings = (double)k + 2;
+            check_value(worst, (double)result[0][at_column(&c, i, j)], x,
+                        roundings * (ROUNDING * (sum + fabs(start)) + (double)FLT_TRUE_MIN),
+                        "m %zu n %zu k %zu epilogue %d: c[%zu][%zu]", m, n, k, (int)epilogue, i, j);
+        }
+    check_release();
+}
+
+static void test_gemm(const struct kernels *kernels, struct random *random, struct worst *worst)
+{
+    for (size_t i = 0; i < COUNT(m_sizes); i++)
+        for (size_t j = 0; j < COUNT(n_sizes); j++)
+            for (size_t p = 0; p < COUNT(k_sizes); p++)
+                for (enum gemm_epilogue e = GEMM_STORE; e <= GEMM_BIAS_RELU; e++)
+                    gemm_case(kernels, random, worst,
+                              (size_t[]){m_sizes[i], n_sizes[j], k_sizes[p]}, e);
+    gemm_case(kernels, random, worst, (size_t[]){9, 96, 1024}, GEMM_BIAS);
+}
+
+static void gemm3_case(const struct kernels *kernels, struct random *random, struct worst *worst,
+                       const size_t size[3], float sign)
+{
+    const size_t m = size[0], n = size[1], k = size[2];
+    struct left a[3];
+    struct right b[3], c[2];
+    double *want[3], *terms[3];
+    for (int q = 0; q < 3; q++) {
+        a[q] = random_left(random, m, k, MAGNITUDE_ONE);
+        b[q] = random_right(random, k, n, MAGNITUDE_ONE);
+        want[q] = check_doubles(m * n);
+        terms[q] = check_doubles(m * n);
+        reference_product(want[q], terms[q], m, n, k, a[q].dense, b[q].dense);
+    }
+    float *result[SIDES][2];
+    for (int q = 0; q < 2; q++)
+        c[q] = random_right(random, m, n, MAGNITUDE_ONE);
+    for (enum side side = 0; side < SIDES; side++) {
+        struct gemm3 g = {.m = m, .n = n, .k = k, .sign = sign};
+        for (int q = 0; q < 3; q++) {
+            g.a[q] = (struct operand){guard_input(a[q].data, a[q].count, side), a[q].row, a[q].col};
+            g.b[q] = (struct const_matrix){guard_input(b[q].data, b[q].count, side), b[q].stride,
+                                           b[q].panel};
+        }
+        for (int q = 0; q < 2; q++)
+            result[side][q] = guard_update(c[q].data, c[q].count, side);
+        g.re = (struct matrix){result[side][0], c[0].stride, c[0].panel};
+        g.im = (struct matrix){result[side][1], c[1].stride, c[1].panel};
+        kernels->gemm3(&g);
+    }
+    for (int q = 0; q < 2; q++) {
+        check_bits(result[0][q], result[1][q], c[q].count, "gemm3");
+        check_gaps(&c[q], result[0][q]);
+        check_padding(&c[q], result[0][q], n);
+    }
+    const double roundings = 2 * (double)k + 2;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const size_t at = i * n + j;
+            check_value(worst, (double)result[0][0][at_column(&c[0], i, j)],
+                        want[0][at] + want[1][at],
+                        roundings * ROUNDING * (terms[0][at] + terms[1][at]),
+                        "m %zu n %zu k %zu: re[%zu][%zu]", m, n, k, i, j);
+            check_value(worst, (double)result[0][1][at_column(&c[1], i, j)],
+                        (double)sign * want[0][at] + want[2][at],
+                        roundings * ROUNDING * (terms[0][at] + terms[2][at]),
+                        "m %zu n %zu k %zu sign %g: im[%zu][%zu]", m, n, k, (double)sign, i, j);
+        }
+    check_release();
+}
+
+static void test_gemm3(const struct kernels *kernels, struct random *random, struct worst *worst)
+{
+    for (size_t i = 0; i < COUNT(m_sizes); i++)
+        for (size_t j = 0; j < COUNT(n_sizes); j++)
+            for (size_t p = 0; p < COUNT(k_sizes); p++)
+                gemm3_case(kernels, random, worst,
+                           (size_t[]){m_sizes[i], n_sizes[j], k_sizes[p]}, (i + j + p) % 2 ? 1 : -1);
+    gemm3_case(kernels, random, worst, (size_t[]){9, 48, 1024}, 1);
+}
+
+/* Operands of the row test; e past the epilogues stands for gemm3. */
+enum { ROWS_M = 19, ROWS_N = 48, ROWS_K = 37, ROWS_BAD = 6, ROWS_GEMM3 = GEMM_BIAS_RELU + 1 };
+
+struct rows {
+    float *a, *b, *c, *bias, *re, *im;
+};
+
+static void rows_run(const struct kernels *kernels, const struct rows *r, int e, size_t first,
+                     size_t rows)
+{
+    const struct operand a = {r->a + first * ROWS_K, ROWS_K, 1};
+    const size_t step = ROWS_K * ROWS_N;
+    struct gemm3 g3 = {
+        rows, ROWS_N, ROWS_K, {a, a, a},
+        {{r->b, ROWS_N, KERNEL_PANEL}, {r->b + step, ROWS_N, KERNEL_PANEL},
+         {r->b + 2 * step, ROWS_N, KERNEL_PANEL}},
+        {r->re, ROWS_N, KERNEL_PANEL}, {r->im, ROWS_N, KERNEL_PANEL}, -1,
+    };
+    struct gemm g = {rows, ROWS_N, ROWS_K, a, g3.b[0], g3.re, (enum gemm_epilogue)e, r->bias};
+    memcpy(r->re, r->c + first * ROWS_N, rows * ROWS_N * sizeof(float));
+    if (e == ROWS_GEMM3)
+        kernels->gemm3(&g3);
+    else
+        kernels->gemm(&g);
+}
+
+/* A row's result is the same bits alone, in any block of rows, at any place,
+ * and beside a row of NaN: an image's answer depends on that image alone. */
+static void test_gemm_rows(const struct kernels *kernels, struct random *random,
+                           struct worst *worst)
+{
+    const size_t n = ROWS_M * ROWS_N;
+    const struct rows r = {check_floats(ROWS_M * ROWS_K), check_floats(3 * ROWS_K * ROWS_N),
+                           check_floats(n), check_floats(ROWS_N), check_floats(n),
+                           check_floats(n)};
+    float *alone_re = check_floats(n), *alone_im = check_floats(n);
+    (void)worst;
+    random_fill(random, r.a, ROWS_M * ROWS_K, MAGNITUDE_ONE);
+    random_fill(random, r.b, 3 * ROWS_K * ROWS_N, MAGNITUDE_ONE);
+    random_fill(random, r.c, n, MAGNITUDE_ONE);
+    random_fill(random, r.bias, ROWS_N, MAGNITUDE_ONE);
+    canary_fill(r.a + ROWS_BAD * ROWS_K, ROWS_K);
+    for (int e = GEMM_STORE; e <= ROWS_GEMM3; e++) {
+        for (size_t i = 0; i < ROWS_M; i++) {
+            rows_run(kernels, &r, e, i, 1);
+            memcpy(alone_re + i * ROWS_N, r.re, ROWS_N * sizeof(float));
+            memcpy(alone_im + i * ROWS_N, r.im, ROWS_N * sizeof(float));
+        }
+        for (size_t rows = 2; rows <= ROWS_M; rows++)
+            for (size_t first = 0; first + rows <= ROWS_M; first++) {
+                rows_run(kernels, &r, e, first, rows);
+                for (size_t i = 0; i < rows; i++) {
+                    if (first + i == ROWS_BAD)
+                        continue;
+                    const size_t at = (first + i) * ROWS_N;
+                    check_bits(r.re + i * ROWS_N, alone_re + at, ROWS_N, "a row of re");
+                    if (e == ROWS_GEMM3)
+                        check_bits(r.im + i * ROWS_N, alone_im + at, ROWS_N, "a row of im");
+                }
+            }
+    }
+}
+
+static void test_transpose(const struct kernels *kernels, struct random *random,
+                           struct worst *worst)
+{
+    for (size_t rows = 0; rows <= 64; rows += KERNEL_PAD)
+        for (size_t cols = 0; cols <= 64; cols += KERNEL_PAD) {
+            const size_t from = cols + KERNEL_PAD * random_below(random, 3);
+            const size_t to = rows + KERNEL_PAD * random_below(random, 3);
+            const size_t n_src = rows && cols ? (rows - 1) * from + cols : 0;
+            const size_t n_dst = rows && cols ? (cols - 1) * to + rows : 0;
+            float *src = check_floats(n_src), *dst[SIDES];
+            random_fill(random, src, n_src, MAGNITUDE_HOSTILE);
+            for (enum side side = 0; side < SIDES; side++) {
+                dst[side] = guard_output(n_dst, side);
+                kernels->transpose(dst[side], to, guard_input(src, n_src, side), from, rows, cols);
+            }
+            check_bits(dst[0], dst[1], n_dst, "transpose");
+            for (size_t at = 0; at < n_dst; at++) {
+                const size_t j = at / to, i = at % to;
+                if (i < rows)
+                    check_value(worst, (double)dst[0][at], (double)src[i * from + j], 0,
+                                "%zu x %zu: dst[%zu][%zu]", rows, cols, j, i);
+                else if (!canary_intact(dst[0] + at))
+                    fail_msg("transpose wrote between its rows");
+            }
+            check_release();
+        }
+}
+
+/* ---- Timing: one frequency of PrimaryCaps, 64 images --------------------- */
+
+enum { BENCH_M = 64, BENCH_N = 256, BENCH_K = 1024 };
+
+static void call_gemm(const struct kernels *k, void *argument)
+{
+    k->gemm(argument);
+}
+
+static void call_gemm3(const struct kernels *k, void *argument)
+{
+    k->gemm3(argument);
+}
+
+static const float *bench_input(size_t n)
+{
+    struct random random = {n};
+    float *p = guard_output(n, SIDE_START);
+    random_fill(&random, p, n, MAGNITUDE_ONE);
+    return p;
+}
+
+static struct const_matrix bench_panels(size_t rows)
+{
+    return (struct const_matrix){bench_input(rows * BENCH_N), KERNEL_PANEL, rows * KERNEL_PANEL};
+}
+
+static void bench_gemm(const struct kernels *k)
+{
+    struct gemm g = {
+        BENCH_M, BENCH_N, BENCH_K,
+        {bench_input(BENCH_M * BENCH_K), BENCH_K, 1},
+        bench_panels(BENCH_K),
+        {guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL},
+        GEMM_STORE, NULL,
+    };
+    bench_print(k, "gemm 64x256x1024", 2.0 * BENCH_M * BENCH_N * BENCH_K, "GFLOP/s", call_gemm, &g);
+    g.m = 1;
+    bench_print(k, "gemm 1x256x1024", 2.0 * BENCH_N * BENCH_K, "GFLOP/s", call_gemm, &g);
+}
+
+static void bench_gemm3(const struct kernels *k)
+{
+    struct gemm3 g = {.m = BENCH_M, .n = BENCH_N, .k = BENCH_K, .sign = 1};
+    for (int q = 0; q < 3; q++) {
+        g.a[q] = (struct operand){bench_input(BENCH_M * BENCH_K), BENCH_K, 1};
+        g.b[q] = bench_panels(BENCH_K);
+    }
+    g.re = (struct matrix){guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL};
+    g.im = (struct matrix){guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL};
+    bench_print(k, "gemm3 64x256x1024", 6.0 * BENCH_M * BENCH_N * BENCH_K, "GFLOP/s", call_gemm3,
+                &g);
+}
+
+struct copy {
+    float *dst;
+    const float *src;
+};
+
+/* A packed 1024 x 256 operand into the panels of its transpose, as PrimaryCaps
+ * does with its weights. */
+static void call_transpose(const struct kernels *k, void *argument)
+{
+    const struct copy *c = argument;
+    for (size_t row = 0; row < BENCH_K; row += KERNEL_PANEL)
+        for (size_t panel = 0; panel < BENCH_N; panel += KERNEL_PANEL)
+            k->transpose(c->dst + row * BENCH_N + panel * KERNEL_PANEL, KERNEL_PANEL,
+                         c->src + panel * BENCH_K + row * KERNEL_PANEL, KERNEL_PANEL,
+                         KERNEL_PANEL, KERNEL_PANEL);
+}
+
+static void bench_transpose(const struct kernels *k)
+{
+    struct copy c = {guard_output(BENCH_N * BENCH_K, SIDE_START), bench_input(BENCH_N * BENCH_K)};
+    bench_print(k, "transpose panels", 8.0 * BENCH_N * BENCH_K, "GB/s", call_transpose, &c);
+}
+
+int main(void)
+{
+    static const struct check checks[] = {
+        {"gemm", test_gemm, bench_gemm},
+        {"gemm3", test_gemm3, bench_gemm3},
+        {"gemm rows", test_gemm_rows, NULL},
+        {"transpose", test_transpose, bench_transpose},
+    };
+    return check_main(checks, COUNT(checks));
+}

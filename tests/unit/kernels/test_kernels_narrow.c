@@ -1,0 +1,542 @@
+/*
+ * test_kernels_narrow.c - products of bf16 and of 8-bit operands, and the
+ * conversions to both, of every CPU level that has them, against double
+ * precision.
+ *
+ * Bound of a bf16 product: the product of two bf16 is exact in fp32, and each
+ * of the k additions rounds once at most, so |error| <= (k + 2) u sum_p |a||b|
+ * (Higham 2002, eq. 3.5, with 2 for the bias and the store).  The instruction
+ * takes subnormal operands for zero, and so does the reference here; a
+ * subnormal result becomes zero, at most one smallest normal float an
+ * addition.  An 8-bit product is exact; its conversion, the product of its two
+ * scales, the product with them and the bias round once each.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tests/common/kernel_check.h"
+#include "tests/common/reference.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static float f32_of(uint32_t bf16)
+{
+    const uint32_t bits = bf16 << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static double without_subnormal(float x)
+{
+    return fabsf(x) < FLT_MIN ? 0 : (double)x;
+}
+
+/* A level without these instructions says so. */
+static int lacks(const struct kernels *kernels, int has)
+{
+    if (!has)
+        print_message("  skipped: level %s has no such instructions\n", kernels->level);
+    return !has;
+}
+
+/* Bytes against the guard page of that side, at any alignment. */
+static const void *guard_bytes(const void *src, size_t bytes, enum side side)
+{
+    const size_t n = (bytes + 3) / 4, pad = side == SIDE_END ? 4 * n - bytes : 0;
+    float *room = check_floats(n);
+    memcpy((char *)room + pad, src, bytes);
+    return (const char *)guard_input(room, n, side) + pad;
+}
+
+/* ---- Operands ------------------------------------------------------------- */
+
+enum kind { BF16, INT8 };
+
+/* A product and its operands; values are what a word holds: 2 bf16, 4 bytes. */
+struct task {
+    enum kind kind;
+    size_t m, n, words, runs, per_word, k;
+    struct window window;
+    size_t a_bytes, b_words, panels;
+    void *a;
+    uint32_t *b;
+    double *a_dense, *b_dense; /* [m][k], [k][n] */
+};
+
+static uint16_t random_bf16(struct random *random, enum magnitude magnitude)
+{
+    float x;
+    uint32_t bits;
+    random_fill(random, &x, 1, magnitude);
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+
+/* Matrices, windows that overlap, and rows with gaps. */
+static void random_window(struct task *t, struct random *random)
+{
+    const size_t value = t->kind == BF16 ? 2 : 1, run = 4 * t->words;
+    struct window *w = &t->window;
+    w->width = t->m ? t->m : 1;
+    w->row = run * t->runs + value * random_below(random, 5);
+    w->skip = run;
+    if (random_below(random, 2)) {
+        w->width = 1 + random_below(random, w->width);
+        w->row = value * (1 + random_below(random, 4));
+        w->band = value * random_below(random, 40);
+        w->skip = value * random_below(random, 50);
+    }
+    t->a_bytes = 0;
+    for (size_t i = 0; i < t->m; i++) {
+        const size_t end = i / w->width * w->band + i % w->width * w->row +
+                           (t->runs - 1) * w->skip + run;
+        t->a_bytes = t->words && end > t->a_bytes ? end : t->a_bytes;
+    }
+}
+
+static double a_value(const struct task *t, size_t i, size_t p)
+{
+    const size_t w = p / t->per_word, value = 4 / t->per_word;
+    const size_t byte = i / t->window.width * t->window.band + i % t->window.width * t->window.row +
+                        w / t->words * t->window.skip + w % t->words * 4 + p % t->per_word * value;
+    const uint8_t *at = (const uint8_t *)t->a + byte;
+    uint16_t bits;
+    if (t->kind == INT8)
+        return *at;
+    memcpy(&bits, at, sizeof bits);
+    return without_subnormal(f32_of(bits));
+}
+
+static double b_value(const struct task *t, size_t p, size_t j)
+{
+    const size_t w = p / t->per_word;
+    const uint32_t *word = t->b + j / KERNEL_PANEL * t->runs * t->words * KERNEL_PANEL +
+                           w * KERNEL_PANEL + j % KERNEL_PANEL;
+    uint16_t halves[2];
+    int8_t bytes[4];
+    memcpy(halves, word, sizeof halves);
+    memcpy(bytes, word, sizeof bytes);
+    return t->kind == INT8 ? bytes[p % 4] : without_subnormal(f32_of(halves[p % 2]));
+}
+
+static void random_task(struct task *t, struct random *random, enum magnitude magnitude)
+{
+    t->per_word = t->kind == BF16 ? 2 : 4;
+    t->k = t->words * t->runs * t->per_word;
+    t->panels = (t->n + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    random_window(t, random);
+    t->b_words = t->panels * t->words * t->runs * KERNEL_PANEL;
+    t->a = check_floats((t->a_bytes + 3) / 4);
+    t->b = (uint32_t *)(void *)check_floats(t->b_words);
+    for (size_t i = 0; i < t->a_bytes / 2 && t->kind == BF16; i++)
+        ((uint16_t *)t->a)[i] = random_bf16(random, magnitude);
+    for (size_t i = 0; i < t->a_bytes && t->kind == INT8; i++)
+        ((uint8_t *)t->a)[i] = (uint8_t)random_below(random, 256);
+    for (size_t i = 0; i < t->b_words; i++) {
+        uint32_t word = random_bf16(random, magnitude);
+        word |= (uint32_t)random_bf16(random, magnitude) << 16;
+        for (size_t q = 0; q < 4 && t->kind == INT8; q++)
+            ((int8_t *)&word)[q] = (int8_t)((int)random_below(random, 255) - 127);
+        t->b[i] = word;
+    }
+    t->a_dense = check_doubles(t->m * t->k);
+    t->b_dense = check_doubles(t->k * t->n);
+    for (size_t i = 0; i < t->m; i++)
+        for (size_t p = 0; p < t->k; p++)
+            t->a_dense[i * t->k + p] = a_value(t, i, p);
+    for (size_t p = 0; p < t->k; p++)
+        for (size_t j = 0; j < t->n; j++)
+            t->b_dense[p * t->n + j] = b_value(t, p, j);
+}
+
+static struct window guard_window(const struct task *t, enum side side)
+{
+    struct window w = t->window;
+    w.data = guard_bytes(t->a, t->a_bytes, side);
+    return w;
+}
+
+/* ---- gemm_bf16, gemm_int8 ------------------------------------------------- */
+
+struct extras {
+    float scale, *scales, *bias; /* NULL: none */
+    int relu, to_bf16;
+};
+
+/* Runs the product on both sides of guard pages; its result as floats. */
+static float *run_product(const struct kernels *kernels, const struct task *t,
+                          const struct extras *e, size_t stride)
+{
+    const size_t count = t->m ? (t->m - 1) * stride + t->n : 0;
+    float *out = check_floats(count), *sides[SIDES];
+    for (enum side side = 0; side < SIDES; side++) {
+        const size_t floats = e->to_bf16 ? (count + 1) / 2 : count;
+        const size_t pad = e->to_bf16 && side == SIDE_END ? count % 2 : 0;
+        float *c = guard_output(floats, side);
+        struct narrow g = {
+            .m = t->m, .n = t->n, .words = t->words, .runs = t->runs,
+            .a = guard_window(t, side),
+            .b = (const uint32_t *)guard_bytes(t->b, 4 * t->b_words, side),
+            .b_panel = t->words * t->runs * KERNEL_PANEL,
+            .scale = e->scale,
+            .scales = t->kind == INT8 ? guard_input(e->scales, t->n, side) : NULL,
+            .bias = e->bias ? guard_input(e->bias, t->n, side) : NULL,
+            .relu = e->relu,
+            .c = e->to_bf16 ? NULL : c,
+            .c16 = e->to_bf16 ? (uint16_t *)(void *)c + pad : NULL,
+            .c_stride = stride,
+        };
+        (t->kind == INT8 ? kernels->gemm_int8 : kernels->gemm_bf16)(&g);
+        sides[side] = check_floats(count);
+        for (size_t i = 0; i < count; i++)
+            sides[side][i] = e->to_bf16 ? f32_of(g.c16[i]) : c[i];
+    }
+    for (size_t i = 0; i < t->m; i++)
+        check_bits(sides[0] + i * stride, sides[1] + i * stride, t->n, "narrow product");
+    memcpy(out, sides[0], count * sizeof *out);
+    return out;
+}
+
+static void product_case(const struct kernels *kernels, struct random *random, struct worst *worst,
+                         struct task *t)
+{
+    const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
+    random_task(t, random, magnitude);
+    struct extras e = {.scale = (float)fabs(random_real(random)), .relu = (int)random_below(random, 2),
+                       .to_bf16 = t->kind == BF16 && random_below(random, 2)};
+    if (random_below(random, 2)) {
+        e.bias = check_floats(t->n);
+        random_fill(random, e.bias, t->n, magnitude);
+    }
+    e.scales = check_floats(t->n);
+    random_fill(random, e.scales, t->n, MAGNITUDE_ONE);
+    const size_t stride = t->n + KERNEL_PAD * random_below(random, 2);
+    const float *got = run_product(kernels, t, &e, stride);
+    double *want = check_doubles(t->m * t->n), *terms = check_doubles(t->m * t->n);
+    reference_product(want, terms, t->m, t->n, t->k, t->a_dense, t->b_dense);
+    for (size_t i = 0; i < t->m; i++)
+        for (size_t j = 0; j < t->n; j++) {
+            const double bias = e.bias ? (double)e.bias[j] : 0;
+            const double by = t->kind == INT8 ? (double)e.scale * (double)e.scales[j] : 1;
+            double x = want[i * t->n + j] * by + bias;
+            const double size = t->kind == INT8 ? fabs(want[i * t->n + j] * by)
+                                                : terms[i * t->n + j];
+            const double roundings = t->kind == INT8 ? 4 : (double)t->k + 2;
+            double bound = roundings * (ROUNDING * (size + fabs(bias)) + (double)FLT_MIN);
+            x = e.relu ? fmax(x, 0) : x;
+            if (e.to_bf16) /* 8 bits, and what is subnormal then */
+                bound += fabs(x) / 256 + (double)FLT_MIN;
+            check_value(worst, (double)got[i * stride + j], x, bound,
+                        "m %zu n %zu %zu words %zu runs: c[%zu][%zu]", t->m, t->n, t->words,
+                        t->runs, i, j);
+        }
+    check_release();
+}
+
+static const size_t m_sizes[] = {0, 1, 2, 3, 5, 7, 8, 11, 12, 13, 23, 25};
+static const size_t n_sizes[] = {16, 32, 48, 96};
+static const size_t word_sizes[] = {0, 1, 2, 5, 17};
+
+static void test_products(const struct kernels *kernels, struct random *random,
+                          struct worst *worst, enum kind kind)
+{
+    for (size_t i = 0; i < COUNT(m_sizes); i++)
+        for (size_t j = 0; j < COUNT(n_sizes); j++)
+            for (size_t w = 0; w < COUNT(word_sizes); w++)
+                for (size_t runs = 1; runs <= 3; runs++) {
+                    struct task t = {.kind = kind, .m = m_sizes[i], .n = n_sizes[j],
+                                     .words = word_sizes[w], .runs = runs};
+                    product_case(kernels, random, worst, &t);
+                }
+    struct task deep = {.kind = kind, .m = 13, .n = 64, .words = 600, .runs = 9};
+    product_case(kernels, random, worst, &deep);
+}
+
+static void test_gemm_bf16(const struct kernels *kernels, struct random *random,
+                           struct worst *worst)
+{
+    if (!lacks(kernels, kernels->gemm_bf16 != NULL))
+        test_products(kernels, random, worst, BF16);
+}
+
+static void test_gemm_int8(const struct kernels *kernels, struct random *random,
+                           struct worst *worst)
+{
+    if (!lacks(kernels, kernels->gemm_int8 != NULL))
+        test_products(kernels, random, worst, INT8);
+}
+
+/* The largest sums that 32 bits hold, of both signs: nothing saturates. */
+static void test_int8_range(const struct kernels *kernels, struct random *random,
+                            struct worst *worst)
+{
+    enum { WORDS = 16500, N = 32 }; /* 4 * 16500 * 255 * 127 = 2,137,410,000 */
+    (void)random;
+    if (lacks(kernels, kernels->gemm_int8 != NULL))
+        return;
+    uint8_t *a = (uint8_t *)check_floats(WORDS);
+    int8_t *b = (int8_t *)check_floats(WORDS * N);
+    float c[N], scales[N];
+    memset(a, 255, 4 * WORDS);
+    for (int sign = -1; sign <= 1; sign += 2) {
+        memset(b, sign * 127, 4 * WORDS * N);
+        for (size_t j = 0; j < N; j++)
+            scales[j] = 1;
+        const struct narrow g = {.m = 1, .n = N, .words = WORDS, .runs = 1, .a = {a, 1, 0, 0, 0},
+                                 .b = (const uint32_t *)(const void *)b, .scale = 1,
+                                 .scales = scales, .c = c, .c_stride = N};
+        kernels->gemm_int8(&g);
+        for (size_t j = 0; j < N; j++)
+            check_value(worst, (double)c[j], sign * 4.0 * WORDS * 255 * 127,
+                        ROUNDING * 2137410000.0, "column %zu", j);
+    }
+}
+
+/* A row's result is the same bits alone, in any block of rows and at any place:
+ * an image's answer depends on that image alone. */
+static void test_rows(const struct kernels *kernels, struct random *random, struct worst *worst)
+{
+    enum { M = 27, N = 64, WORDS = 19 };
+    (void)worst;
+    for (enum kind kind = BF16; kind <= INT8; kind++) {
+        if (lacks(kernels, kind == INT8 ? kernels->gemm_int8 != NULL : kernels->gemm_bf16 != NULL))
+            continue;
+        struct task t = {.kind = kind, .m = M, .n = N, .words = WORDS, .runs = 1};
+        random_task(&t, random, MAGNITUDE_ONE);
+        float all[M * N], scales[N], one[M * N];
+        random_fill(random, scales, N, MAGNITUDE_ONE);
+        struct narrow g = {.m = M, .n = N, .words = WORDS, .runs = 1, .a = t.window, .b = t.b,
+                           .b_panel = WORDS * KERNEL_PANEL, .scale = 0.5f, .scales = scales,
+                           .c = all, .c_stride = N};
+        g.a.data = t.a;
+        g.a.width = M;
+        g.a.row = 4 * WORDS;
+        t.a = check_floats(M * WORDS);
+        for (size_t i = 0; i < 2 * M * WORDS; i++)
+            ((uint16_t *)t.a)[i] = random_bf16(random, MAGNITUDE_ONE);
+        g.a.data = t.a;
+        void (*multiply)(const struct narrow *) =
+            kind == INT8 ? kernels->gemm_int8 : kernels->gemm_bf16;
+        multiply(&g);
+        g.c = one;
+        for (size_t rows = 1; rows < M; rows++)
+            for (size_t first = 0; first + rows <= M; first++) {
+                g.m = g.a.width = rows;
+                g.a.data = (const char *)t.a + first * 4 * WORDS;
+                multiply(&g);
+                check_bits(one, all + first * N, rows * N, "a block of rows");
+            }
+        check_release();
+    }
+}
+
+/* ---- gemm3_bf16 ----------------------------------------------------------- */
+
+static void complex_case(const struct kernels *kernels, struct random *random,
+                         struct worst *worst, size_t m, size_t n, size_t words)
+{
+    struct task t[3];
+    double *want[3], *terms[3];
+    for (size_t q = 0; q < 3; q++) {
+        t[q] = (struct task){.kind = BF16, .m = m, .n = n, .words = words, .runs = 1};
+        random_task(&t[q], random, MAGNITUDE_ONE);
+        want[q] = check_doubles(m * n);
+        terms[q] = check_doubles(m * n);
+        reference_product(want[q], terms[q], m, n, t[q].k, t[q].a_dense, t[q].b_dense);
+    }
+    const size_t stride = n + KERNEL_PAD, count = m ? (m - 1) * stride + n : 0;
+    float *result[SIDES][2];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct narrow3 g = {.m = m, .n = n, .words = words, .b_panel = words * KERNEL_PANEL,
+                            .c_stride = stride};
+        for (size_t q = 0; q < 3; q++) {
+            g.a[q] = guard_window(&t[q], side);
+            g.b[q] = guard_bytes(t[q].b, 4 * t[q].b_words, side);
+        }
+        g.re = result[side][0] = guard_output(count, side);
+        g.im = result[side][1] = guard_output(count, side);
+        kernels->gemm3_bf16(&g);
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            for (size_t part = 0; part < 2; part++) {
+                const size_t at = i * n + j, to = i * stride + j;
+                check_bits(&result[0][part][to], &result[1][part][to], 1, "gemm3_bf16");
+                check_value(worst, (double)result[0][part][to], want[0][at] + want[1 + part][at],
+                            (2 * (double)t[0].k + 2) *
+                                (ROUNDING * (terms[0][at] + terms[1 + part][at]) +
+                                 (double)FLT_MIN),
+                            "m %zu n %zu %zu words: %s[%zu][%zu]", m, n, words, part ? "im" : "re",
+                            i, j);
+            }
+    for (size_t i = 0; i + 1 < m; i++)
+        for (size_t j = n; j < stride; j++)
+            for (size_t part = 0; part < 2; part++)
+                assert_true(canary_intact(&result[0][part][i * stride + j]));
+    check_release();
+}
+
+static void test_gemm3_bf16(const struct kernels *kernels, struct random *random,
+                            struct worst *worst)
+{
+    if (lacks(kernels, kernels->gemm3_bf16 != NULL))
+        return;
+    for (size_t i = 0; i < COUNT(m_sizes); i++)
+        for (size_t n = KERNEL_PANEL; n <= 96; n += KERNEL_PANEL)
+            for (size_t w = 0; w < COUNT(word_sizes); w++)
+                complex_case(kernels, random, worst, m_sizes[i], n, word_sizes[w]);
+    complex_case(kernels, random, worst, 13, 64, 512);
+}
+
+/* ---- Conversions ---------------------------------------------------------- */
+
+/* To nearest, ties to even, by the definition: of the two bf16 around x the
+ * nearer one. */
+static uint32_t nearest_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t low = bits >> 16;
+    const double below = (double)f32_of(low), above = (double)f32_of(low + 1);
+    const double to_low = fabs((double)x - below), to_high = fabs(above - (double)x);
+    if (fabsf(x) < FLT_MIN)
+        return low & 0x8000; /* the instruction takes it for zero */
+    return to_low < to_high || (to_low == to_high && low % 2 == 0) ? low : low + 1;
+}
+
+static void test_to_bf16(const struct kernels *kernels, struct random *random,
+                         struct worst *worst)
+{
+    enum { N = 96 };
+    float src[2][N];
+    if (lacks(kernels, kernels->to_bf16 != NULL))
+        return;
+    for (size_t round = 0; round < 50; round++) {
+        for (size_t half = 0; half < 2; half++) {
+            random_fill(random, src[half], N, round % 2 ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE);
+            for (size_t i = 0; i < N; i += 3) { /* ties, up and down */
+                const uint32_t bits = 0x3f808000 + ((uint32_t)random_below(random, 1000) << 16);
+                memcpy(&src[half][i], &bits, sizeof bits);
+            }
+        }
+        for (enum side side = 0; side < SIDES; side++) {
+            uint16_t *one = (uint16_t *)(void *)guard_output(N / 2, side);
+            uint32_t *two = (uint32_t *)(void *)guard_output(N, side);
+            const float *lo = guard_input(src[0], N, side), *hi = guard_input(src[1], N, side);
+            kernels->to_bf16(one, lo, N);
+            kernels->pair_bf16(two, lo, hi, N);
+            for (size_t i = 0; i < N; i++, worst->values++) {
+                assert_int_equal(one[i], nearest_bf16(src[0][i]));
+                assert_int_equal(two[i], nearest_bf16(src[0][i]) | nearest_bf16(src[1][i]) << 16);
+            }
+        }
+        check_release();
+    }
+}
+
+static void test_quantise(const struct kernels *kernels, struct random *random,
+                          struct worst *worst)
+{
+    enum { N = 80 };
+    float src[N];
+    if (lacks(kernels, kernels->quantise != NULL))
+        return;
+    for (size_t round = 0; round < 50; round++) {
+        float top = 0;
+        random_fill(random, src, N, round % 2 ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE);
+        for (size_t i = 0; i < N; i++) {
+            src[i] = fabsf(src[i]);
+            top = fmaxf(top, src[i]);
+        }
+        const float factor = 255 / top;
+        src[round % N] = 2 * top; /* beyond the largest: 255 */
+        for (enum side side = 0; side < SIDES; side++) {
+            const float *in = guard_input(src, N, side);
+            uint8_t *out = (uint8_t *)guard_output(N / 4, side);
+            assert_true(kernels->largest(in, N) == 2 * top);
+            kernels->quantise(out, in, N, factor);
+            for (size_t i = 0; i < N; i++, worst->values++)
+                assert_int_equal(out[i], (int)fminf(255, nearbyintf(src[i] * factor)));
+        }
+        for (size_t i = 0; i < N; i++)
+            src[i] = -src[i];
+        assert_true(kernels->largest(src, N) == 0);
+        check_release();
+    }
+}
+
+/* ---- Timing: PrimaryCaps of one image, and one frequency of 64 ------------ */
+
+static void call_int8(const struct kernels *k, void *g)
+{
+    k->gemm_int8(g);
+}
+static void call_bf16(const struct kernels *k, void *g)
+{
+    k->gemm_bf16(g);
+}
+static void call_gemm3(const struct kernels *k, void *g)
+{
+    k->gemm3_bf16(g);
+}
+
+static void bench_direct(const struct kernels *k, size_t value, const char *name,
+                         void (*call)(const struct kernels *, void *))
+{
+    enum { POSITIONS = 36, N = 256, PIXEL = 256, KERNEL = 9, WIDTH = 20 };
+    const size_t pixel = PIXEL * value, words = KERNEL * pixel / 4;
+    struct narrow g = {
+        .m = POSITIONS, .n = N, .words = words, .runs = KERNEL,
+        .a = {guard_input(check_floats(WIDTH * WIDTH * pixel / 4), WIDTH * WIDTH * pixel / 4,
+                          SIDE_START), 6, 2 * pixel, 2 * WIDTH * pixel, WIDTH * pixel},
+        .b = (const uint32_t *)(const void *)guard_input(check_floats(KERNEL * words * N),
+                                                         KERNEL * words * N, SIDE_START),
+        .b_panel = KERNEL * words * KERNEL_PANEL, .scale = 1, .scales = check_floats(N),
+        .c = guard_output(POSITIONS * N, SIDE_START), .c_stride = N,
+    };
+    bench_print(k, name, 2.0 * POSITIONS * N * KERNEL * KERNEL * PIXEL, "Gop/s", call, &g);
+}
+
+static void bench_int8(const struct kernels *k)
+{
+    if (k->gemm_int8)
+        bench_direct(k, 1, "int8 36x256x20736", call_int8);
+}
+
+static void bench_bf16(const struct kernels *k)
+{
+    if (k->gemm_bf16)
+        bench_direct(k, 2, "bf16 36x256x20736", call_bf16);
+}
+
+static void bench_gemm3(const struct kernels *k)
+{
+    enum { M = 64, N = 256, WORDS = 512 };
+    struct narrow3 g = {.m = M, .n = N, .words = WORDS, .b_panel = WORDS * KERNEL_PANEL,
+                        .re = guard_output(M * N, SIDE_START),
+                        .im = guard_output(M * N, SIDE_START), .c_stride = N};
+    if (!k->gemm3_bf16)
+        return;
+    for (size_t q = 0; q < 3; q++) {
+        g.a[q] = (struct window){guard_input(check_floats(M * WORDS), M * WORDS, SIDE_START), M,
+                                 4 * WORDS, 0, 0};
+        g.b[q] = (const uint32_t *)(const void *)guard_input(check_floats(N * WORDS), N * WORDS,
+                                                             SIDE_START);
+    }
+    bench_print(k, "gemm3 64x256x1024", 12.0 * M * N * WORDS, "GFLOP/s", call_gemm3, &g);
+}
+
+int main(void)
+{
+    static const struct check checks[] = {
+        {"gemm_bf16", test_gemm_bf16, bench_bf16},
+        {"gemm_int8", test_gemm_int8, bench_int8},
+        {"gemm_int8 range", test_int8_range, NULL},
+        {"narrow rows", test_rows, NULL},
+        {"gemm3_bf16", test_gemm3_bf16, bench_gemm3},
+        {"to_bf16, pair_bf16", test_to_bf16, NULL},
+        {"quantise, largest", test_quantise, NULL},
+    };
+    return check_main(checks, COUNT(checks));
+}

@@ -1,0 +1,866 @@
+/*
+ * test_kernels_routing.c - routing by agreement of every CPU level: route and
+ * its gradient, predict_backward and combine, against double precision and
+ * against finite differences of the whole.
+ *
+ * Bounds follow the data (u is one rounding, |.| the sum of magnitudes):
+ *   u_hat  dims u U_je, U_je = sum_d |W||u|
+ *   logit  (dims + pose) u sum_e U_je |vsum_je| =: l_j
+ *   c      relative: 2 max l + the softmax's own: exp to 4 u, its argument's
+ *          subtraction, classes additions, a quotient, a product
+ *   s      sum_i of c's error times U, and dims + capsules roundings of c U
+ * and likewise for the gradient.  Where logits are so large that their own
+ * rounding decides, c may be anything from 0 to 1.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tests/common/kernel_check.h"
+#include "tests/common/reference.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+/* One group of images, in the kernels' layouts, floats. */
+struct group {
+    struct routing shape;
+    size_t outputs, n_weight, n_u, n_row; /* row: [classes*pose][lanes] */
+    float *weight, *u, *vsum, *ds;
+};
+
+static void fill_scaled(struct random *random, float *p, size_t n, double scale)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = (float)(scale * random_real(random));
+}
+
+static struct group random_group(struct random *random, const size_t size[4], double vsum_scale)
+{
+    struct group g = {.shape = {size[0], size[1], size[2], size[3], NULL}};
+    g.outputs = size[1] * size[2];
+    g.n_weight = size[0] * g.outputs * size[3];
+    g.n_u = size[0] * size[3] * KERNEL_LANES;
+    g.n_row = g.outputs * KERNEL_LANES;
+    g.weight = check_floats(g.n_weight);
+    g.u = check_floats(g.n_u);
+    g.vsum = check_floats(g.n_row);
+    g.ds = check_floats(g.n_row);
+    g.shape.weight = g.weight;
+    fill_scaled(random, g.weight, g.n_weight, 0.3);
+    fill_scaled(random, g.u, g.n_u, 1);
+    fill_scaled(random, g.vsum, g.n_row, vsum_scale);
+    fill_scaled(random, g.ds, g.n_row, 1);
+    return g;
+}
+
+/* The same for one image, in double precision. */
+struct image {
+    struct reference_routing shape;
+    size_t outputs;
+    double *weight, *u, *vsum, *ds, *s, *c, *dvsum, *gb;
+};
+
+static double *gather(const float *src, size_t n, size_t lane)
+{
+    double *d = check_doubles(n);
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)src[i * KERNEL_LANES + lane];
+    return d;
+}
+
+/* weight is shared by the images: check_to_doubles(g->weight, g->n_weight). */
+static struct image image_of(const struct group *g, double *weight, size_t lane)
+{
+    const struct routing *r = &g->shape;
+    struct image m = {
+        {r->capsules, r->classes, r->pose, r->dims, weight},
+        g->outputs,
+        weight,
+        gather(g->u, r->capsules * r->dims, lane),
+        gather(g->vsum, g->outputs, lane),
+        gather(g->ds, g->outputs, lane),
+        check_doubles(g->outputs),
+        check_doubles(r->capsules * r->classes),
+        check_doubles(g->outputs),
+        check_doubles(r->capsules * r->classes),
+    };
+    return m;
+}
+
+/* Bounds of one image's results, as the top of this file has them. */
+struct bounds {
+    double *s, *c, *dvsum, *gb; /* shapes as in struct image */
+};
+
+/* Magnitudes of one capsule: U [outputs] and, by class, sum_e U |with|. */
+static void magnitudes(const struct image *m, size_t i, double *big_u)
+{
+    for (size_t je = 0; je < m->outputs; je++) {
+        big_u[je] = 0;
+        for (size_t d = 0; d < m->shape.dims; d++)
+            big_u[je] += fabs(m->weight[(i * m->outputs + je) * m->shape.dims + d] *
+                              m->u[i * m->shape.dims + d]);
+    }
+}
+
+static double agreement(const struct image *m, const double *big_u, const double *with, size_t j)
+{
+    double sum = 0;
+    for (size_t e = 0; e < m->shape.pose; e++)
+        sum += big_u[j * m->shape.pose + e] * fabs(with[j * m->shape.pose + e]);
+    return sum;
+}
+
+/* The error of each c of capsule i. */
+static void bound_c(struct bounds *b, const struct image *m, size_t i, const double *big_u,
+                    int uniform)
+{
+    const struct reference_routing *r = &m->shape;
+    double logit = 0;
+    for (size_t j = 0; !uniform && j < r->classes; j++)
+        logit = fmax(logit, agreement(m, big_u, m->vsum, j));
+    /* 2 logit bounds the spread of the logits, whose subtraction rounds. */
+    const double relative =
+        ROUNDING * (2 * (double)(r->dims + r->pose) * logit + 2 * fmin(logit, 87) +
+                    (double)r->classes + 8);
+    for (size_t j = 0; j < r->classes; j++) {
+        const double c = m->c[i * r->classes + j];
+        b->c[i * r->classes + j] =
+            relative > 0.5 ? 1 : 2 * relative * c + 2 * (double)FLT_MIN; /* exp(-87) */
+    }
+}
+
+static struct bounds bounds_of(const struct image *m, int uniform)
+{
+    const struct reference_routing *r = &m->shape;
+    const double dims = (double)r->dims, pose = (double)r->pose, sums = (double)r->capsules;
+    struct bounds b = {check_doubles(m->outputs), check_doubles(r->capsules * r->classes),
+                       check_doubles(m->outputs), check_doubles(r->capsules * r->classes)};
+    double *big_u = check_doubles(m->outputs), *dc = check_doubles(r->classes);
+    for (size_t i = 0; i < r->capsules; i++) {
+        const double *c = m->c + i * r->classes, *c_error = b.c + i * r->classes;
+        double mean = 0, mean_error = 0;
+        magnitudes(m, i, big_u);
+        bound_c(&b, m, i, big_u, uniform);
+        for (size_t j = 0; j < r->classes; j++) {
+            dc[j] = agreement(m, big_u, m->ds, j);
+            mean += c[j] * dc[j];
+            mean_error += (c_error[j] + ROUNDING * (dims + pose + (double)r->classes) * c[j]) * dc[j];
+        }
+        for (size_t j = 0; j < r->classes; j++) {
+            double *gb_error = &b.gb[i * r->classes + j];
+            *gb_error = c_error[j] * (dc[j] + mean) + (c[j] + c_error[j]) * mean_error +
+                        ROUNDING * c[j] * ((dims + pose) * dc[j] + 3 * (dc[j] + mean)) +
+                        (double)FLT_TRUE_MIN;
+            for (size_t e = 0; e < r->pose; e++) {
+                const size_t je = j * r->pose + e;
+                const double gb = fabs(m->gb[i * r->classes + j]) + *gb_error;
+                b.s[je] += big_u[je] * (c_error[j] + ROUNDING * (dims + sums + 2) * c[j]) +
+                           (double)FLT_TRUE_MIN;
+                b.dvsum[je] += big_u[je] * (*gb_error + ROUNDING * (dims + sums) * gb) +
+                               (double)FLT_TRUE_MIN;
+            }
+        }
+    }
+    return b;
+}
+
+/* ---- route -------------------------------------------------------------- */
+
+static void route_case(const struct kernels *k, struct random *random, struct worst *worst,
+                       const size_t size[4], double vsum_scale)
+{
+    const struct group g = random_group(random, size, vsum_scale);
+    float *s[SIDES];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct routing r = g.shape;
+        r.weight = guard_input(g.weight, g.n_weight, side);
+        s[side] = guard_output(g.n_row, side);
+        k->route(&r, guard_input(g.u, g.n_u, side),
+                 vsum_scale > 0 ? guard_input(g.vsum, g.n_row, side) : NULL, s[side],
+                 guard_output(g.n_row, side));
+    }
+    check_bits(s[0], s[1], g.n_row, "route");
+    double *weight = check_to_doubles(g.weight, g.n_weight);
+    for (size_t lane = 0; lane < KERNEL_LANES; lane += 1 + random_below(random, 5)) {
+        const struct image m = image_of(&g, weight, lane);
+        reference_route(m.s, m.c, &m.shape, m.u, vsum_scale > 0 ? m.vsum : NULL);
+        const struct bounds b = bounds_of(&m, vsum_scale <= 0);
+        for (size_t je = 0; je < g.outputs; je++)
+            check_value(worst, (double)s[0][je * KERNEL_LANES + lane], m.s[je], b.s[je],
+                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: s[%zu] of lane %zu",
+                        size[0], size[1], size[2], size[3], vsum_scale, je, lane);
+    }
+    check_release();
+}
+
+static const size_t capsule_sizes[] = {0, 1, 5};
+static const size_t class_sizes[] = {1, 2, 10, 47};
+static const size_t pose_sizes[] = {1, 16};
+static const size_t dim_sizes[] = {8, 1, 4, 12};
+static const double vsum_scales[] = {0, 1e-30, 0.3, 30}; /* 0: NULL */
+
+typedef void (*case_fn)(const struct kernels *k, struct random *random, struct worst *worst,
+                        const size_t size[4], double vsum_scale);
+
+static void over_shapes(case_fn run, const struct kernels *k, struct random *random,
+                        struct worst *worst, size_t first_scale)
+{
+    for (size_t a = 0; a < COUNT(capsule_sizes); a++)
+        for (size_t b = 0; b < COUNT(class_sizes); b++)
+            for (size_t c = 0; c < COUNT(pose_sizes); c++)
+                for (size_t d = 0; d < COUNT(dim_sizes); d++)
+                    for (size_t e = first_scale; e < COUNT(vsum_scales); e++)
+                        run(k, random, worst,
+                            (size_t[]){capsule_sizes[a], class_sizes[b], pose_sizes[c],
+                                       dim_sizes[d]},
+                            vsum_scales[e]);
+}
+
+static void test_route(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    over_shapes(route_case, k, random, worst, 0);
+    route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0);
+    route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5);
+}
+
+/* ---- One image, capsules side by side ----------------------------------- */
+
+static float to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0xffff0000; /* any bf16 will do */
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The group's lane 0 as the image kernels read it: u, and weights of either
+ * kind.  A lane of no capsule is zero. */
+struct one_image {
+    struct image_routing shape;
+    size_t n_weight, n_u, n_u_hat, n_sums;
+    float *weight, *u;
+};
+
+static struct one_image pack_image(const struct group *g, int is_bf16)
+{
+    const struct routing *r = &g->shape;
+    const size_t groups = (r->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
+    const size_t rows = (g->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+    const size_t step = is_bf16 ? (r->dims + 1) / 2 : r->dims;
+    struct one_image p = {.shape = {groups, r->classes, r->pose, r->dims, NULL},
+                          .n_weight = groups * g->outputs * step * KERNEL_LANES,
+                          .n_u = groups * r->dims * KERNEL_LANES,
+                          .n_u_hat = groups * g->outputs * KERNEL_LANES,
+                          .n_sums = rows * KERNEL_LANES};
+    p.weight = check_floats(p.n_weight);
+    p.u = check_floats(p.n_u);
+    for (size_t i = 0; i < r->capsules; i++) {
+        const size_t group = i / KERNEL_LANES, lane = i % KERNEL_LANES;
+        for (size_t d = 0; d < r->dims; d++)
+            p.u[(group * r->dims + d) * KERNEL_LANES + lane] =
+                g->u[(i * r->dims + d) * KERNEL_LANES];
+        for (size_t at = 0; at < g->outputs * r->dims; at++) {
+            const size_t je = at / r->dims, d = at % r->dims;
+            const float w = g->weight[i * g->outputs * r->dims + at];
+            float *to = p.weight + ((group * g->outputs + je) * step + (is_bf16 ? d / 2 : d)) *
+                                       KERNEL_LANES + lane;
+            if (is_bf16)
+                memcpy((uint16_t *)(void *)to + d % 2, (const uint16_t *)(const void *)&w + 1, 2);
+            else
+                *to = w;
+        }
+    }
+    return p;
+}
+
+static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
+                       const size_t size[4], double vsum_scale, int is_bf16)
+{
+    const struct group g = random_group(random, size, vsum_scale);
+    for (size_t i = 0; is_bf16 && i < g.n_weight; i++)
+        g.weight[i] = to_bf16(g.weight[i]);
+    for (size_t i = 0; is_bf16 && i < g.n_u; i++)
+        g.u[i] = to_bf16(g.u[i]);
+    const struct one_image p = pack_image(&g, is_bf16);
+    const size_t rows = p.n_sums / KERNEL_LANES;
+    struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0);
+    float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
+    fill_scaled(random, two, p.n_u, 1);
+    memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
+    for (size_t je = 0; je < g.outputs; je++)
+        vsum[je] = g.vsum[je * KERNEL_LANES];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct image_routing r = p.shape;
+        r.weight = guard_input(p.weight, p.n_weight, side);
+        float *u_hat = guard_output(2 * p.n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
+        s[0][side] = guard_output(2 * rows, side);
+        s[1][side] = guard_output(rows, side);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums);
+        s[0][side] += rows; /* the second, and alone: */
+        u_hat += p.n_u_hat;
+        float *alone = guard_output(p.n_u_hat, side), *s_alone = guard_output(rows, side);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone, guard_output(p.n_sums, side));
+        check_bits(alone, u_hat, p.n_u_hat, "u_hat of an image beside another");
+        check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
+        k->route_image(&r, u_hat, guard_input(vsum, g.outputs, side), s[1][side], sums);
+    }
+    for (int routed = 0; routed < 2; routed++) {
+        reference_route(m.s, m.c, &m.shape, m.u, routed ? m.vsum : NULL);
+        const struct bounds b = bounds_of(&m, !routed);
+        check_bits(s[routed][0], s[routed][1], g.outputs, "an image's routing");
+        for (size_t je = 0; je < g.outputs; je++)
+            check_value(worst, (double)s[routed][0][je], m.s[je],
+                        b.s[je] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
+                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu]", size[0],
+                        size[1], size[2], size[3], vsum_scale, routed ? "routed" : "first", je);
+    }
+    check_release();
+}
+
+static void image_cases(const struct kernels *k, struct random *random, struct worst *worst,
+                        int is_bf16)
+{
+    static const size_t capsules[] = {0, 1, 5, 16, 17, 33};
+    for (size_t a = 0; a < COUNT(capsules); a++)
+        for (size_t b = 0; b < COUNT(class_sizes); b++)
+            for (size_t c = 0; c < COUNT(pose_sizes); c++)
+                for (size_t d = 0; d < COUNT(dim_sizes); d++)
+                    for (size_t e = 1; e < COUNT(vsum_scales); e++)
+                        image_case(k, random, worst,
+                                   (size_t[]){capsules[a], class_sizes[b], pose_sizes[c],
+                                              dim_sizes[d]},
+                                   vsum_scales[e], is_bf16);
+    image_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5, is_bf16);
+}
+
+static void test_image(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    image_cases(k, random, worst, 0);
+}
+
+static void test_image_bf16(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    if (k->predict_images_bf16)
+        image_cases(k, random, worst, 1);
+    else
+        print_message("  skipped: level %s has no such instructions\n", k->level);
+}
+
+/* Hostile logits with exact answers, small whole numbers times 2^scale: equal
+ * logits share evenly however large they are, and a larger one takes all. */
+static void exact_case(const struct kernels *k, size_t classes, int scale, size_t winner)
+{
+    enum { DIMS = 8, CAPSULES = 4 };
+    const struct routing r = {CAPSULES, classes, 1, DIMS, NULL};
+    float *w = check_floats(CAPSULES * classes * DIMS), *u = check_floats(r.capsules * DIMS * 16);
+    float *vsum = check_floats(classes * 16), *s = check_floats(classes * 16);
+    for (size_t at = 0; at < CAPSULES * classes * DIMS; at++)
+        w[at] = at / DIMS % classes == winner ? 2 : 1;
+    for (size_t at = 0; at < CAPSULES * DIMS * KERNEL_LANES; at++)
+        u[at] = ldexpf(1, scale);
+    for (size_t at = 0; at < classes * KERNEL_LANES; at++)
+        vsum[at] = ldexpf(1, scale);
+    struct routing filled = r;
+    filled.weight = w;
+    k->route(&filled, u, vsum, s, check_floats(classes * KERNEL_LANES));
+    const float even = 1.0f / (float)classes;
+    for (size_t at = 0; at < classes * KERNEL_LANES; at++) {
+        const size_t j = at / KERNEL_LANES;
+        const float share = winner >= classes ? even : j == winner ? 1 : 0;
+        const float want = (float)(CAPSULES * DIMS) * (j == winner ? 2 : 1) * share *
+                           ldexpf(1, scale);
+        /* Not exact where exp stops at exp(-87), and among subnormals. */
+        const float bound = 1e-36f * ldexpf(1, scale) + (CAPSULES + 2) * FLT_TRUE_MIN;
+        if (!(fabsf(s[at] - want) <= bound + 4 * FLT_EPSILON * want))
+            fail_msg("%zu classes, scale 2^%d: s[%zu] is %g, not %g", classes, scale, j,
+                     (double)s[at], (double)want);
+    }
+    check_release();
+}
+
+static void test_route_extremes(const struct kernels *k, struct random *random,
+                                struct worst *worst)
+{
+    (void)worst;
+    for (size_t c = 0; c < COUNT(class_sizes); c++)
+        for (int scale = -140; scale <= 60; scale += 20) {
+            exact_case(k, class_sizes[c], scale, SIZE_MAX); /* equal logits */
+            if (scale > 4) /* logits 2^(2 scale) apart */
+                exact_case(k, class_sizes[c], scale, random_below(random, class_sizes[c]));
+        }
+}
+
+/* An image's lane is the same bits whatever its neighbours are, NaN and huge
+ * ones included, and whichever lane it sits in. */
+static void lanes_case(const struct kernels *k, struct random *random, const size_t size[4])
+{
+    const struct group g = random_group(random, size, 0.5), h = random_group(random, size, 0.5);
+    const size_t n_c = g.shape.classes * KERNEL_LANES, mine = random_below(random, KERNEL_LANES);
+    const size_t there = random_below(random, KERNEL_LANES);
+    random_fill(random, h.u, h.n_u, MAGNITUDE_HOSTILE);
+    for (size_t at = 0; at < h.n_u; at++)
+        if (at % 5 == 0)
+            canary_fill(h.u + at, 1);
+    for (size_t at = 0; at < h.n_u; at += KERNEL_LANES)
+        h.u[at + there] = g.u[at + mine];
+    for (size_t at = 0; at < h.n_row; at += KERNEL_LANES) {
+        h.vsum[at + there] = g.vsum[at + mine];
+        h.ds[at + there] = g.ds[at + mine];
+    }
+    float *out[2][5];
+    for (int i = 0; i < 2; i++) {
+        const struct group *x = i ? &h : &g;
+        float *scratch = check_floats(g.n_row);
+        for (int q = 0; q < 3; q++)
+            out[i][q] = check_floats(g.n_row);
+        out[i][3] = check_floats(n_c * size[0]);
+        out[i][4] = check_floats(n_c * size[0]);
+        k->route(&g.shape, x->u, x->vsum, out[i][0], scratch);
+        k->route(&g.shape, x->u, NULL, out[i][1], scratch);
+        k->route_backward(&g.shape, x->u, x->vsum, x->ds, out[i][2], out[i][3], out[i][4], n_c,
+                          scratch);
+    }
+    check_lane(out[1][0], there, out[0][0], mine, g.outputs, "s beside other images");
+    check_lane(out[1][1], there, out[0][1], mine, g.outputs, "first s beside other images");
+    check_lane(out[1][2], there, out[0][2], mine, g.outputs, "dvsum beside other images");
+    check_lane(out[1][3], there, out[0][3], mine, size[1] * size[0], "c beside other images");
+    check_lane(out[1][4], there, out[0][4], mine, size[1] * size[0], "gb beside other images");
+    check_release();
+}
+
+static void test_lanes(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    (void)worst;
+    for (size_t d = 0; d < COUNT(dim_sizes); d++)
+        for (size_t c = 0; c < COUNT(class_sizes); c++)
+            for (int repeat = 0; repeat < 8; repeat++)
+                lanes_case(k, random, (size_t[]){7, class_sizes[c], 16, dim_sizes[d]});
+}
+
+/* ---- route_backward ------------------------------------------------------ */
+
+static void backward_case(const struct kernels *k, struct random *random, struct worst *worst,
+                          const size_t size[4], double vsum_scale)
+{
+    const struct group g = random_group(random, size, vsum_scale);
+    const size_t n_c = size[1] * KERNEL_LANES;
+    const size_t stride = n_c * (1 + 2 * random_below(random, 2)); /* c and gb may interleave */
+    const size_t n_out = size[0] ? (size[0] - 1) * stride + n_c : 0;
+    float *dvsum[SIDES], *c[SIDES], *gb[SIDES];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct routing r = g.shape;
+        r.weight = guard_input(g.weight, g.n_weight, side);
+        dvsum[side] = guard_output(g.n_row, side);
+        c[side] = guard_output(n_out, side);
+        gb[side] = guard_output(n_out, side);
+        k->route_backward(&r, guard_input(g.u, g.n_u, side), guard_input(g.vsum, g.n_row, side),
+                          guard_input(g.ds, g.n_row, side), dvsum[side], c[side], gb[side], stride,
+                          guard_output(g.n_row, side));
+    }
+    check_bits(dvsum[0], dvsum[1], g.n_row, "dvsum");
+    check_bits(c[0], c[1], n_out, "c");
+    check_bits(gb[0], gb[1], n_out, "gb");
+    for (size_t at = 0; at < n_out; at++)
+        if (at % stride >= n_c && !(canary_intact(c[0] + at) && canary_intact(gb[0] + at)))
+            fail_msg("route_backward wrote between capsules");
+    double *weight = check_to_doubles(g.weight, g.n_weight);
+    for (size_t lane = 0; lane < KERNEL_LANES; lane += 1 + random_below(random, 5)) {
+        const struct image m = image_of(&g, weight, lane);
+        reference_route(m.s, m.c, &m.shape, m.u, m.vsum);
+        reference_route_backward(m.dvsum, m.gb, &m.shape, m.u, m.c, m.ds);
+        const struct bounds b = bounds_of(&m, 0);
+        for (size_t i = 0; i < size[0]; i++)
+            for (size_t j = 0; j < size[1]; j++) {
+                const size_t at = i * stride + j * KERNEL_LANES + lane, ij = i * size[1] + j;
+                check_value(worst, (double)c[0][at], m.c[ij], b.c[ij], "c[%zu][%zu]", i, j);
+                check_value(worst, (double)gb[0][at], m.gb[ij], b.gb[ij], "gb[%zu][%zu]", i, j);
+            }
+        for (size_t je = 0; je < g.outputs; je++)
+            check_value(worst, (double)dvsum[0][je * KERNEL_LANES + lane], m.dvsum[je], b.dvsum[je],
+                        "capsules %zu classes %zu pose %zu dims %zu: dvsum[%zu]", size[0], size[1],
+                        size[2], size[3], je);
+    }
+    check_release();
+}
+
+static void test_route_backward(const struct kernels *k, struct random *random,
+                                struct worst *worst)
+{
+    over_shapes(backward_case, k, random, worst, 1);
+    backward_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5);
+}
+
+/* ---- predict_backward, combine ------------------------------------------- */
+
+/* Bound: as many roundings as terms, of the sum of magnitudes. */
+static void predict_backward_case(const struct kernels *k, struct random *random,
+                                  struct worst *worst, const size_t size[4], size_t groups)
+{
+    const struct group g = random_group(random, size, 1);
+    const size_t capsule = random_below(random, size[0]), dims = size[3];
+    const size_t n_cap = dims * KERNEL_LANES, stride = n_cap * (1 + random_below(random, 3));
+    const size_t n_u = (groups - 1) * stride + n_cap, n_dw = g.outputs * dims;
+    float *du_hat = check_floats(groups * g.n_row), *u = check_floats(n_u);
+    float *du[SIDES], *dw[SIDES];
+    random_fill(random, du_hat, groups * g.n_row, MAGNITUDE_ONE);
+    canary_fill(u, n_u);
+    for (size_t x = 0; x < groups; x++)
+        random_fill(random, u + x * stride, n_cap, MAGNITUDE_ONE);
+    for (enum side side = 0; side < SIDES; side++) {
+        struct routing r = g.shape;
+        r.weight = guard_input(g.weight, g.n_weight, side);
+        du[side] = guard_output(n_u, side);
+        dw[side] = guard_output(n_dw, side);
+        k->predict_backward(&r, capsule, groups, guard_input(du_hat, groups * g.n_row, side),
+                            guard_input(u, n_u, side), du[side], stride, dw[side]);
+    }
+    check_bits(du[0], du[1], n_u, "du");
+    check_bits(dw[0], dw[1], n_dw, "dw");
+    const float *w = g.weight + capsule * n_dw;
+    for (size_t at = 0; at < n_u; at++) {
+        const size_t x = at / stride, d = at % stride / KERNEL_LANES, lane = at % KERNEL_LANES;
+        if (d >= dims) {
+            if (!canary_intact(du[0] + at))
+                fail_msg("predict_backward wrote between groups");
+            continue;
+        }
+        double sum = 0, terms = 0;
+        for (size_t je = 0; je < g.outputs; je++) {
+            const double t = (double)w[je * dims + d] *
+                             (double)du_hat[(x * g.outputs + je) * KERNEL_LANES + lane];
+            sum += t;
+            terms += fabs(t);
+        }
+        check_value(worst, (double)du[0][at], sum, (double)(g.outputs + 1) * ROUNDING * terms,
+                    "dims %zu: du[%zu] of group %zu", dims, d, x);
+    }
+    for (size_t at = 0; at < n_dw; at++) {
+        double sum = 0, terms = 0;
+        for (size_t image = 0; image < groups * KERNEL_LANES; image++) {
+            const size_t x = image / KERNEL_LANES, lane = image % KERNEL_LANES;
+            const double t =
+                (double)du_hat[(x * g.outputs + at / dims) * KERNEL_LANES + lane] *
+                (double)u[x * stride + at % dims * KERNEL_LANES + lane];
+            sum += t;
+            terms += fabs(t);
+        }
+        check_value(worst, (double)dw[0][at], sum,
+                    (double)(groups * KERNEL_LANES + 1) * ROUNDING * terms, "dw[%zu][%zu]",
+                    at / dims, at % dims);
+    }
+    check_release();
+}
+
+static void test_predict_backward(const struct kernels *k, struct random *random,
+                                  struct worst *worst)
+{
+    for (size_t b = 0; b < COUNT(class_sizes); b++)
+        for (size_t c = 0; c < COUNT(pose_sizes); c++)
+            for (size_t d = 0; d < COUNT(dim_sizes); d++)
+                for (size_t groups = 1; groups <= 8; groups = groups * 2 + 1)
+                    predict_backward_case(
+                        k, random, worst,
+                        (size_t[]){3, class_sizes[b], pose_sizes[c], dim_sizes[d]}, groups);
+}
+
+enum { MAX_TERMS = 6 };
+
+static void combine_case(const struct kernels *k, struct random *random, struct worst *worst,
+                         size_t classes, size_t pose, size_t terms)
+{
+    const struct routing r = {1, classes, pose, 8, NULL};
+    const size_t n_c = classes * KERNEL_LANES, n = n_c * pose;
+    float *coef[MAX_TERMS], *vec[MAX_TERMS], *out[SIDES];
+    for (size_t t = 0; t < terms; t++) {
+        coef[t] = check_floats(n_c);
+        vec[t] = check_floats(n);
+        random_fill(random, coef[t], n_c, MAGNITUDE_HOSTILE);
+        random_fill(random, vec[t], n, MAGNITUDE_HOSTILE);
+    }
+    for (enum side side = 0; side < SIDES; side++) {
+        const float *c[MAX_TERMS], *v[MAX_TERMS];
+        for (size_t t = 0; t < terms; t++) {
+            c[t] = guard_input(coef[t], n_c, side);
+            v[t] = guard_input(vec[t], n, side);
+        }
+        out[side] = guard_output(n, side);
+        k->combine(&r, out[side], terms, c, v);
+    }
+    check_bits(out[0], out[1], n, "combine");
+    for (size_t at = 0; at < n; at++) {
+        const size_t lane = at % KERNEL_LANES, j = at / KERNEL_LANES / pose;
+        double sum = 0, size = 0;
+        for (size_t t = 0; t < terms; t++) {
+            const double x = (double)coef[t][j * KERNEL_LANES + lane] * (double)vec[t][at];
+            sum += x;
+            size += fabs(x);
+        }
+        check_value(worst, (double)out[0][at], sum,
+                    (double)(terms + 1) * (ROUNDING * size + (double)FLT_TRUE_MIN),
+                    "classes %zu pose %zu terms %zu: du_hat[%zu]", classes, pose, terms, at);
+    }
+    check_release();
+}
+
+static void test_combine(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    for (size_t b = 0; b < COUNT(class_sizes); b++)
+        for (size_t c = 0; c < COUNT(pose_sizes); c++)
+            for (size_t terms = 0; terms <= MAX_TERMS; terms++)
+                combine_case(k, random, worst, class_sizes[b], pose_sizes[c], terms);
+}
+
+/* ---- Finite differences --------------------------------------------------- */
+
+/* The loss sum_lanes ds . s of one pass; its gradient by u, W and vsum is what
+ * route_backward, combine and predict_backward give together. */
+struct loss {
+    struct image image[KERNEL_LANES];
+    size_t first, end; /* the lanes that depend on what is varied */
+};
+
+static double loss(void *argument)
+{
+    struct loss *l = argument;
+    double sum = 0;
+    for (size_t lane = l->first; lane < l->end; lane++) {
+        const struct image *m = &l->image[lane];
+        reference_route(m->s, m->c, &m->shape, m->u, m->vsum);
+        for (size_t je = 0; je < m->outputs; je++)
+            sum += m->ds[je] * m->s[je];
+    }
+    return sum;
+}
+
+enum { FD_CAPSULES = 3, FD_CLASSES = 4, FD_POSE = 3, FD_DIMS = 8 };
+
+/* The kernels' gradient: dvsum [outputs][lanes], du as u, dw as weight. */
+static void kernel_gradient(const struct kernels *k, const struct group *g, float *dvsum, float *du,
+                            float *dw)
+{
+    const size_t n_c = FD_CLASSES * KERNEL_LANES, n_cap = FD_DIMS * KERNEL_LANES;
+    float *c = check_floats(FD_CAPSULES * n_c), *gb = check_floats(FD_CAPSULES * n_c);
+    float *du_hat = check_floats(g->n_row);
+    k->route_backward(&g->shape, g->u, g->vsum, g->ds, dvsum, c, gb, n_c, du_hat);
+    for (size_t i = 0; i < FD_CAPSULES; i++) {
+        const float *coef[] = {c + i * n_c, gb + i * n_c}, *vec[] = {g->ds, g->vsum};
+        k->combine(&g->shape, du_hat, 2, coef, vec);
+        k->predict_backward(&g->shape, i, 1, du_hat, g->u + i * n_cap, du + i * n_cap, n_cap,
+                            dw + i * g->outputs * FD_DIMS);
+    }
+}
+
+/* |du_hat| and its error bound for one image: du_hat = c ds + gb vsum. */
+static void bound_du_hat(const struct image *m, const struct bounds *b, size_t i, size_t je,
+                         double *size, double *error)
+{
+    const size_t ij = i * FD_CLASSES + je / FD_POSE;
+    const double ds = fabs(m->ds[je]), vsum = fabs(m->vsum[je]);
+    *size = m->c[ij] * ds + fabs(m->gb[ij]) * vsum;
+    *error = b->c[ij] * ds + b->gb[ij] * vsum + 3 * ROUNDING * *size;
+}
+
+static void check_du(struct worst *worst, struct loss *l, const struct bounds *b, const float *du,
+                     size_t lane)
+{
+    const struct image *m = &l->image[lane];
+    l->first = lane;
+    l->end = lane + 1;
+    for (size_t id = 0; id < FD_CAPSULES * FD_DIMS; id++) {
+        const size_t i = id / FD_DIMS, d = id % FD_DIMS;
+        double bound = 0, error, size, fd_error;
+        for (size_t je = 0; je < m->outputs; je++) {
+            const double w = fabs(m->weight[(i * m->outputs + je) * FD_DIMS + d]);
+            bound_du_hat(m, b, i, je, &size, &error);
+            bound += w * (error + (double)(m->outputs + 1) * ROUNDING * (size + error));
+        }
+        const double slope = reference_slope(loss, l, &m->u[id], &fd_error);
+        check_value(worst, (double)du[id * KERNEL_LANES + lane], slope, bound + fd_error,
+                    "du[%zu][%zu] of lane %zu by differences", i, d, lane);
+    }
+}
+
+static void check_dvsum(struct worst *worst, struct loss *l, const struct bounds *b,
+                        const float *dvsum, size_t lane)
+{
+    const struct image *m = &l->image[lane];
+    l->first = lane;
+    l->end = lane + 1;
+    for (size_t je = 0; je < m->outputs; je++) {
+        double fd_error, slope = reference_slope(loss, l, &m->vsum[je], &fd_error);
+        check_value(worst, (double)dvsum[je * KERNEL_LANES + lane], slope, b->dvsum[je] + fd_error,
+                    "dvsum[%zu] of lane %zu by differences", je, lane);
+    }
+}
+
+static void check_dw(struct worst *worst, struct loss *l, const struct bounds *b, const float *dw)
+{
+    const struct image *first = &l->image[0];
+    l->first = 0;
+    l->end = KERNEL_LANES;
+    for (size_t at = 0; at < FD_CAPSULES * first->outputs * FD_DIMS; at++) {
+        const size_t i = at / FD_DIMS / first->outputs, je = at / FD_DIMS % first->outputs;
+        double bound = 0, error, size, fd_error;
+        for (size_t lane = 0; lane < KERNEL_LANES; lane++) {
+            bound_du_hat(&l->image[lane], &b[lane], i, je, &size, &error);
+            bound += fabs(l->image[lane].u[i * FD_DIMS + at % FD_DIMS]) *
+                     (error + (KERNEL_LANES + 1) * ROUNDING * (size + error));
+        }
+        const double slope = reference_slope(loss, l, &first->weight[at], &fd_error);
+        check_value(worst, (double)dw[at], slope, bound + fd_error, "dw[%zu] by differences", at);
+    }
+}
+
+static void test_differences(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    const struct group g = random_group(
+        random, (size_t[]){FD_CAPSULES, FD_CLASSES, FD_POSE, FD_DIMS}, 1);
+    float *dvsum = check_floats(g.n_row), *du = check_floats(g.n_u), *dw = check_floats(g.n_weight);
+    kernel_gradient(k, &g, dvsum, du, dw);
+    double *weight = check_to_doubles(g.weight, g.n_weight);
+    struct loss l;
+    struct bounds b[KERNEL_LANES];
+    for (size_t lane = 0; lane < KERNEL_LANES; lane++) {
+        struct image *m = &l.image[lane];
+        *m = image_of(&g, weight, lane);
+        reference_route(m->s, m->c, &m->shape, m->u, m->vsum);
+        reference_route_backward(m->dvsum, m->gb, &m->shape, m->u, m->c, m->ds);
+        b[lane] = bounds_of(m, 0);
+    }
+    for (size_t lane = 0; lane < KERNEL_LANES; lane++) {
+        check_du(worst, &l, &b[lane], du, lane);
+        check_dvsum(worst, &l, &b[lane], dvsum, lane);
+    }
+    check_dw(worst, &l, b, dw);
+}
+
+/* ---- Timing: the default network, one group ------------------------------ */
+
+enum { BENCH_CAPSULES = 1152, BENCH_GROUPS = 4 };
+
+struct bench {
+    struct group g;
+    const float *vsum;
+    float *out, *scratch, *c, *gb;
+};
+
+static void call_route(const struct kernels *k, void *argument)
+{
+    const struct bench *b = argument;
+    k->route(&b->g.shape, b->g.u, b->vsum, b->out, b->scratch);
+}
+
+static void call_route_backward(const struct kernels *k, void *argument)
+{
+    const struct bench *b = argument;
+    k->route_backward(&b->g.shape, b->g.u, b->vsum, b->g.ds, b->out, b->c, b->gb,
+                      10 * KERNEL_LANES, b->scratch);
+}
+
+static void call_predict_backward(const struct kernels *k, void *argument)
+{
+    const struct bench *b = argument;
+    k->predict_backward(&b->g.shape, 0, BENCH_GROUPS, b->scratch, b->g.u, b->c, 8 * KERNEL_LANES,
+                        b->gb);
+}
+
+static void call_combine(const struct kernels *k, void *argument)
+{
+    const struct bench *b = argument;
+    const float *coef[] = {b->c, b->gb, b->c, b->gb};
+    const float *vec[] = {b->g.ds, b->g.vsum, b->g.ds, b->g.vsum};
+    k->combine(&b->g.shape, b->out, 4, coef, vec);
+}
+
+static void bench_routing(const struct kernels *k)
+{
+    struct random random = {1};
+    const size_t n_c = BENCH_CAPSULES * 10 * KERNEL_LANES;
+    struct bench b = {.g = random_group(&random, (size_t[]){BENCH_CAPSULES, 10, 16, 8}, 0.1)};
+    const double products = (double)b.g.n_weight * KERNEL_LANES;
+    b.out = guard_output(b.g.n_row, SIDE_START);
+    b.scratch = guard_output(BENCH_GROUPS * b.g.n_row, SIDE_START);
+    b.c = guard_output(n_c, SIDE_START);
+    b.gb = guard_output(n_c, SIDE_START);
+    for (enum side i = 0; i < SIDES; i++) {
+        fill_scaled(&random, i ? b.c : b.gb, n_c, 1);
+        fill_scaled(&random, b.scratch, BENCH_GROUPS * b.g.n_row, 1);
+    }
+    bench_print(k, "combine, 4 terms", 2.0 * 4 * (double)b.g.n_row, "GFLOP/s", call_combine, &b);
+    bench_print(k, "predict_backward", 4.0 * products / BENCH_CAPSULES * BENCH_GROUPS, "GFLOP/s",
+                call_predict_backward, &b);
+    /* Multiply-adds of u_hat and s; with vsum also those of the logits. */
+    bench_print(k, "route, first", 2.0 * products, "GFLOP/s", call_route, &b);
+    b.vsum = b.g.vsum;
+    bench_print(k, "route", 2.0 * products * (1 + 2.0 / 8), "GFLOP/s", call_route, &b);
+    bench_print(k, "route_backward", 2.0 * products * (1 + 3.0 / 8), "GFLOP/s",
+                call_route_backward, &b);
+}
+
+struct image_bench {
+    struct one_image p;
+    float *u_hat, *s, *sums;
+};
+
+static void call_predict(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->predict_images(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
+}
+
+static void call_predict_bf16(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->predict_images_bf16(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
+}
+
+static void call_route_image(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->route_image(&b->p.shape, b->u_hat, b->s, b->s + 160, b->sums);
+}
+
+static void bench_image(const struct kernels *k)
+{
+    struct random random = {1};
+    const struct group g = random_group(&random, (size_t[]){BENCH_CAPSULES, 10, 16, 8}, 0.1);
+    for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+        struct image_bench b = {.p = pack_image(&g, is_bf16)};
+        b.p.shape.weight = b.p.weight;
+        float *u = check_floats(2 * b.p.n_u);
+        memcpy(u, b.p.u, b.p.n_u * sizeof *u);
+        memcpy(u + b.p.n_u, b.p.u, b.p.n_u * sizeof *u);
+        b.p.u = u;
+        b.u_hat = check_floats(2 * b.p.n_u_hat);
+        b.s = check_floats(2 * 160);
+        b.sums = check_floats(2 * b.p.n_sums);
+        if (!is_bf16)
+            bench_print(k, "predict_images, 2", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict, &b);
+        else if (k->predict_images_bf16)
+            bench_print(k, "the same, bf16", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict_bf16, &b);
+        if (!is_bf16)
+            bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
+                        &b);
+    }
+}
+
+int main(void)
+{
+    static const struct check checks[] = {
+        {"route", test_route, bench_routing},
+        {"one image", test_image, bench_image},
+        {"one image, bf16", test_image_bf16, NULL},
+        {"route, extreme logits", test_route_extremes, NULL},
+        {"routing, lane by lane", test_lanes, NULL},
+        {"route_backward", test_route_backward, NULL},
+        {"predict_backward", test_predict_backward, NULL},
+        {"combine", test_combine, NULL},
+        {"routing by differences", test_differences, NULL},
+    };
+    return check_main(checks, COUNT(checks));
+}

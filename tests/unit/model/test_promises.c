@@ -1,0 +1,435 @@
+/*
+ * test_promises.c - what capsnet.h promises of the whole network, at every CPU
+ * level: an image's answer is its own, threads do not change a bit, the
+ * forward pass allocates nothing, and no weights or images make a length that
+ * is no probability.  SEED repeats the random weights and images.
+ */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "tests/common/small_network.h"
+#include "model/train/learn/gradient.h"
+
+/* ---- Counting allocations ------------------------------------------------- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#define COUNTING 0
+#else
+#define COUNTING 1
+#endif
+
+static atomic_size_t allocations;
+
+#if COUNTING
+/* These stand before the C library's own; it exports its allocator under these
+ * second names.  Calls from inside the C library come through here as well. */
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+void *memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    allocations++;
+    return __libc_malloc(size);
+}
+void *calloc(size_t n, size_t size)
+{
+    allocations++;
+    return __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t size)
+{
+    allocations++;
+    return __libc_realloc(p, size);
+}
+void *memalign(size_t alignment, size_t size)
+{
+    allocations++;
+    return __libc_memalign(alignment, size);
+}
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    allocations++;
+    return __libc_memalign(alignment, size);
+}
+int posix_memalign(void **p, size_t alignment, size_t size)
+{
+    allocations++;
+    *p = __libc_memalign(alignment, size);
+    return *p ? 0 : 12; /* ENOMEM */
+}
+#endif
+
+/* ---- Helpers -------------------------------------------------------------- */
+
+/* Every promise is kept in every precision: the one that is being tested. */
+static const char *precision;
+
+static void in_every_precision(void (*test)(const struct kernels *, struct random *,
+                                            struct worst *),
+                               const struct kernels *k, struct random *random,
+                               struct worst *worst)
+{
+    static const char *const all[] = {"f32", "bf16", "int8"};
+    for (size_t p = 0; p < 3; p++) {
+        precision = all[p];
+        if ((p == PRECISION_BF16 && !k->gemm_bf16) || (p == PRECISION_INT8 && !k->gemm_int8))
+            print_message("  %s: skipped, level %s has no such instructions\n", precision,
+                          k->level);
+        else
+            test(k, random, worst);
+    }
+}
+
+struct answers {
+    size_t n;
+    float *lengths, *poses, *pictures; /* pictures: of each image's class 1 */
+};
+
+static struct answers answers_room(const struct small *s, size_t n)
+{
+    return (struct answers){n, check_floats(n * s->shape.classes),
+                            check_floats(n * s->at->outputs), check_floats(n * s->at->pixels)};
+}
+
+static struct capsnet_workspace *workspace(const struct small *s, size_t n, size_t threads,
+                                           int training)
+{
+    struct capsnet_workspace *ws = NULL;
+    struct capsnet_error error = {""};
+    if (workspace_create(&ws, s->model, n, threads, training, &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
+    return ws;
+}
+
+static void answer(struct capsnet_workspace *ws, const struct small *s, const float *images,
+                   struct answers *a)
+{
+    const size_t pose = s->shape.pose_dims;
+    float one[64 * 16];
+    size_t classes[64];
+    assert_true(a->n <= 64 && pose <= 16);
+    capsnet_forward(ws, a->n, images, a->lengths, a->poses);
+    for (size_t i = 0; i < a->n; i++) {
+        classes[i] = 1; /* not the winner: rounding may decide a tie */
+        memcpy(one + i * pose, a->poses + i * s->at->outputs + classes[i] * pose,
+               pose * sizeof *one);
+    }
+    capsnet_decode(ws, a->n, one, classes, a->pictures);
+}
+
+/* Image i of one answer and image k of another are the same bits. */
+static void same_image(const struct small *s, const struct answers *a, size_t i,
+                       const struct answers *b, size_t k, const char *what)
+{
+    const size_t classes = s->shape.classes, outputs = s->at->outputs, pixels = s->at->pixels;
+    check_bits(a->lengths + i * classes, b->lengths + k * classes, classes, what);
+    check_bits(a->poses + i * outputs, b->poses + k * outputs, outputs, what);
+    check_bits(a->pictures + i * pixels, b->pictures + k * pixels, pixels, what);
+}
+
+/* ---- Neighbours ----------------------------------------------------------- */
+
+/* The same image at every place of a batch, among other neighbours each time
+ * (random, empty, full ones), in a workspace that other batches went through:
+ * the same bits.  1 to 4 images are the direct plan, more the spectral. */
+static void try_neighbours(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const size_t sizes[] = {2, 4, 5, 16, 17, 35};
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    shape.width = 33; /* two tiles */
+    small_create_in(&s, &shape, k->level, precision, random);
+    const size_t pixels = s.at->pixels;
+    struct capsnet_workspace *ws = workspace(&s, 40, 1, 0);
+    const float *image = small_images(&s, 1, random);
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        const size_t n = sizes[b];
+        struct answers first = answers_room(&s, n), now = answers_room(&s, n);
+        for (size_t place = 0; place < n; place += n > 5 ? 3 : 1) {
+            float *images = small_images(&s, n, random);
+            for (size_t i = 0; i < n; i++)
+                for (size_t p = 0; i % 5 == place % 5 && p < pixels; p++)
+                    images[i * pixels + p] = place % 2 ? 0 : 1;
+            memcpy(images + place * pixels, image, pixels * sizeof *images);
+            answer(ws, &s, images, place ? &now : &first);
+            if (place)
+                same_image(&s, &first, 0, &now, place, "an image at another place");
+        }
+        worst->values++;
+    }
+    capsnet_workspace_free(ws);
+    capsnet_model_free(s.model);
+}
+
+/* The order of a batch turns its answers round and does nothing else; nor does
+ * the largest batch that the workspace was made for. */
+static void try_order(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const size_t sizes[] = {3, 7, 20};
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    small_create_in(&s, &shape, k->level, precision, random);
+    const size_t pixels = s.at->pixels;
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        const size_t n = sizes[b];
+        struct capsnet_workspace *tight = workspace(&s, n, 1, 0);
+        struct capsnet_workspace *wide = workspace(&s, 64, 1, 0);
+        struct answers first = answers_room(&s, n), turned = answers_room(&s, n);
+        const float *images = small_images(&s, n, random);
+        float *reversed = check_floats(n * pixels);
+        for (size_t i = 0; i < n; i++)
+            memcpy(reversed + (n - 1 - i) * pixels, images + i * pixels,
+                   pixels * sizeof *reversed);
+        answer(tight, &s, images, &first);
+        answer(wide, &s, reversed, &turned);
+        for (size_t i = 0; i < n; i++)
+            same_image(&s, &first, i, &turned, n - 1 - i, "a batch in another order");
+        worst->values++;
+        capsnet_workspace_free(tight);
+        capsnet_workspace_free(wide);
+    }
+    capsnet_model_free(s.model);
+}
+
+/* Alone, in few and in many, whichever the plan: 1e-5 of values in [0,1], and
+ * in bf16, whose direct and spectral plans round different things to 8 bits,
+ * what small random networks make of that.  int8 has one plan. */
+static void try_sizes(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    enum { N = 21 };
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    shape.classes = 10;
+    shape.conv1_channels = 32;
+    shape.primary_types = 8;
+    shape.height = shape.width = 28;
+    small_create_in(&s, &shape, k->level, precision, random);
+    struct capsnet_workspace *ws = workspace(&s, N, 1, 0);
+    const double bound = s.model->precision == PRECISION_BF16 ? 0.03 : 1e-5;
+    const float *images = small_images(&s, N, random);
+    struct answers alone[N], all = answers_room(&s, N);
+    for (size_t i = 0; i < N; i++) {
+        alone[i] = answers_room(&s, 1);
+        answer(ws, &s, images + i * s.at->pixels, &alone[i]);
+    }
+    static const size_t sizes[] = {2, 3, 4, 5, 6, 16, 17, N};
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        all.n = sizes[b];
+        answer(ws, &s, images, &all);
+        for (size_t i = 0; i < all.n; i++) {
+            for (size_t j = 0; j < shape.classes; j++)
+                check_value(worst, (double)all.lengths[i * shape.classes + j],
+                            (double)alone[i].lengths[j], bound, "length in a batch of %zu", all.n);
+            for (size_t e = 0; e < s.at->outputs; e++)
+                check_value(worst, (double)all.poses[i * s.at->outputs + e],
+                            (double)alone[i].poses[e], bound, "pose in a batch of %zu", all.n);
+            for (size_t p = 0; p < s.at->pixels; p++)
+                check_value(worst, (double)all.pictures[i * s.at->pixels + p],
+                            (double)alone[i].pictures[p], bound, "pixel in a batch of %zu", all.n);
+        }
+    }
+    capsnet_workspace_free(ws);
+    capsnet_model_free(s.model);
+}
+
+/* ---- Threads -------------------------------------------------------------- */
+
+static void try_threads(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const size_t sizes[] = {1, 3, 19};
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    shape.width = 33;
+    shape.primary_types = 9;
+    shape.decoder_hidden[0] = 130;
+    small_create_in(&s, &shape, k->level, precision, random);
+    float *grad[3];
+    for (size_t t = 0; t < 3; t++)
+        grad[t] = huge_alloc(s.at->total * sizeof(float));
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        const size_t n = sizes[b];
+        const float *images = small_images(&s, n, random);
+        uint8_t labels[32];
+        struct answers a[3];
+        struct batch_result result[3];
+        for (size_t i = 0; i < n; i++)
+            labels[i] = (uint8_t)random_below(random, shape.classes);
+        for (size_t t = 0; t < 3; t++) {
+            struct capsnet_workspace *ws = workspace(&s, n, t + 1, 0);
+            float *lengths = check_floats(n * shape.classes);
+            float *poses = check_floats(n * s.at->outputs);
+            a[t] = answers_room(&s, n);
+            answer(ws, &s, images, &a[t]);
+            capsnet_workspace_free(ws);
+            for (size_t i = 0; i < n; i++)
+                same_image(&s, &a[0], i, &a[t], i, "another number of threads");
+            if (s.model->precision != PRECISION_F32) /* training is */
+                continue;
+            struct capsnet_workspace *training = workspace(&s, n, t + 1, 1);
+            batch_gradient(training, n, images, images, labels, NULL, 0.02f, grad[t], lengths,
+                           poses, &result[t]);
+            capsnet_workspace_free(training);
+            check_bits(grad[t], grad[0], s.at->total, "a gradient on more threads");
+            assert_true(result[t].loss == result[0].loss && result[t].loss > 0);
+            worst->values++;
+        }
+    }
+    for (size_t t = 0; t < 3; t++)
+        huge_free(grad[t], s.at->total * sizeof(float));
+    capsnet_model_free(s.model);
+}
+
+/* ---- Allocations ---------------------------------------------------------- */
+
+/* The process's address space, which shows a mmap. */
+static size_t address_space_pages(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file) {
+        if (fscanf(file, "%zu", &pages) != 1)
+            pages = 0;
+        fclose(file);
+    }
+    return pages;
+}
+
+static void try_allocations(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    if (!COUNTING) {
+        print_message("  skipped: the allocator cannot be counted under a sanitizer\n");
+        return;
+    }
+    static const size_t sizes[] = {1, 4, 5, 20};
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    small_create_in(&s, &shape, k->level, precision, random);
+    const float *images = small_images(&s, 20, random);
+    struct answers a = answers_room(&s, 20);
+    struct capsnet_workspace *ws = workspace(&s, 20, 2, 0);
+    const size_t probe = allocations;
+    void *volatile counted = malloc(1);
+    free(counted);
+    assert_int_equal(allocations, probe + 1); /* the counter counts */
+
+    (void)address_space_pages(); /* stdio's own buffers come and go */
+    const size_t pages = address_space_pages(), before = allocations;
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        a.n = sizes[b];
+        answer(ws, &s, images, &a); /* nothing is warmed up: the first run counts too */
+        worst->values++;
+    }
+    const size_t after = allocations;
+    assert_int_equal(after, before);
+    assert_int_equal(address_space_pages(), pages);
+    capsnet_workspace_free(ws);
+    capsnet_model_free(s.model);
+}
+
+/* ---- Hostile weights ------------------------------------------------------ */
+
+/* Lengths must be 0 to 1 and pixels 0 to 1 for both plans. */
+static size_t bad_answers(struct small *s, struct capsnet_workspace *ws, const float *images,
+                          size_t n)
+{
+    struct answers a = answers_room(s, n);
+    size_t bad = 0;
+    answer(ws, s, images, &a);
+    for (size_t i = 0; i < n * s->shape.classes; i++)
+        bad += !(a.lengths[i] >= 0 && a.lengths[i] <= 1);
+    for (size_t i = 0; i < n * s->at->outputs; i++)
+        bad += !(fabsf(a.poses[i]) <= 1);
+    for (size_t i = 0; i < n * s->at->pixels; i++)
+        bad += !(a.pictures[i] >= 0 && a.pictures[i] <= 1);
+    return bad;
+}
+
+/* Multiplies a tensor by that, within the +-65504 that a file may hold. */
+static void scale_tensor(struct small *s, size_t t, double factor)
+{
+    for (size_t i = 0; i < s->count[t]; i++)
+        s->tensor[t][i] =
+            (double)(float)fmax(-65504, fmin(65504, s->tensor[t][i] * factor));
+}
+
+/* One tensor or (t = SMALL_TENSORS) all of them times factor, on empty, full,
+ * striped and random images. */
+static void check_hostile(const struct kernels *k, struct random *random, size_t t, double factor)
+{
+    enum { N = 6 };
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    shape.conv1_channels = 64;
+    small_create_in(&s, &shape, k->level, precision, random);
+    struct capsnet_workspace *ws = workspace(&s, N, 1, 0);
+    float *images = small_images(&s, N, random);
+    for (size_t p = 0; p < s.at->pixels; p++) {
+        images[p] = 0;
+        images[s.at->pixels + p] = 1;
+        images[2 * s.at->pixels + p] = (float)(p % 2);
+    }
+    for (size_t i = 0; i < SMALL_TENSORS; i++)
+        if (t == i || t == SMALL_TENSORS)
+            scale_tensor(&s, i, factor);
+    small_load(&s);
+    const size_t direct = bad_answers(&s, ws, images, 3), spectral = bad_answers(&s, ws, images, N);
+    if (direct || spectral)
+        fail_msg("%s times %g: %zu values are out of range directly, %zu spectrally",
+                 t < SMALL_TENSORS ? small_names[t] : "everything", factor, direct, spectral);
+    capsnet_workspace_free(ws);
+    capsnet_model_free(s.model);
+    check_release();
+}
+
+static void try_hostile(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const double factors[] = {0, 1e-38, 1e-10, 30, 1e3, 1e6, 1e30};
+    for (size_t f = 0; f < sizeof factors / sizeof *factors; f++)
+        for (size_t t = 0; t <= SMALL_TENSORS; t++, worst->values++)
+            check_hostile(k, random, t, factors[f]);
+}
+
+/* ---- In every precision ---------------------------------------------------- */
+
+static void test_neighbours(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_neighbours, k, random, worst);
+}
+static void test_order(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_order, k, random, worst);
+}
+static void test_sizes(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_sizes, k, random, worst);
+}
+static void test_threads(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_threads, k, random, worst);
+}
+static void test_allocations(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_allocations, k, random, worst);
+}
+static void test_hostile(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_hostile, k, random, worst);
+}
+
+int main(void)
+{
+    static const struct check checks[] = {
+        {"neighbours", test_neighbours, NULL},
+        {"order", test_order, NULL},
+        {"batch sizes", test_sizes, NULL},
+        {"threads", test_threads, NULL},
+        {"allocations", test_allocations, NULL},
+        {"hostile weights", test_hostile, NULL},
+    };
+    return check_main(checks, sizeof checks / sizeof *checks);
+}

@@ -1,0 +1,439 @@
+/* test_batcher.c - the queue, the batches, the workers, the deadlines. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/compute/batcher.h"
+#include "server/basics/clock.h"
+#include "server/connection/deadlines.h"
+#include "server/compute/workers.h"
+
+/* From the top of the tree, where the tests run. */
+#define WEIGHTS "tests/golden/small.safetensors"
+
+static struct capsnet_model *model;
+static struct capsnet_shape shape;
+static size_t pixels, pose_floats;
+
+static int load(void **state)
+{
+    (void)state;
+    struct capsnet_error error;
+    if (capsnet_model_load(&model, WEIGHTS, NULL, &error) != CAPSNET_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return -1;
+    }
+    shape = *capsnet_model_shape(model);
+    pixels = shape.height * shape.width * shape.channels;
+    pose_floats = shape.classes * shape.pose_dims;
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    capsnet_model_free(model);
+    return 0;
+}
+
+static struct batcher *make(size_t max_batch, size_t queue, size_t delay_us)
+{
+    struct batcher *batcher;
+    struct capsnet_error error;
+    assert_int_equal(batcher_create(&batcher, model, max_batch, 1, queue, delay_us, NULL, &error),
+                     CAPSNET_OK);
+    return batcher;
+}
+
+/* ---- Jobs ------------------------------------------------------------------ */
+
+static sem_t done;
+
+static void on_done(struct job *job)
+{
+    (void)job;
+    sem_post(&done);
+}
+
+/* The winner of every image, as /classify has it. */
+static void choose(struct job *job)
+{
+    for (size_t i = 0; i < job->n_pictures; i++) {
+        size_t winner = capsnet_winner(&shape, job->lengths + i * shape.classes);
+        job->picture_classes[i] = winner;
+        memcpy(job->picture_poses + i * shape.pose_dims,
+               job->poses + i * pose_floats + winner * shape.pose_dims,
+               shape.pose_dims * sizeof(float));
+    }
+}
+
+static struct job *new_job(size_t n_images, size_t n_pictures, unsigned seed)
+{
+    struct job *job = calloc(1, sizeof *job);
+    float *digits = calloc(n_images * pixels + 1, sizeof(float));
+    for (size_t i = 0; i < n_images * pixels; i++)
+        digits[i] = (float)(((i + 1) * (seed + 7) * 2654435761u >> 16 & 255)) / 255;
+    job->n_images = n_images;
+    job->digits = digits;
+    job->lengths = calloc(n_images * shape.classes + 1, sizeof(float));
+    job->poses = calloc(n_images * pose_floats + 1, sizeof(float));
+    job->n_pictures = n_pictures;
+    job->picture_poses = calloc(n_pictures * shape.pose_dims + 1, sizeof(float));
+    job->picture_classes = calloc(n_pictures + 1, sizeof(size_t));
+    job->pictures = calloc(n_pictures * pixels + 1, sizeof(float));
+    job->choose = n_images ? choose : NULL;
+    job->done = on_done;
+    return job;
+}
+
+static void free_job(struct job *job)
+{
+    free((void *)(uintptr_t)job->digits);
+    free(job->lengths);
+    free(job->poses);
+    free(job->picture_poses);
+    free(job->picture_classes);
+    free(job->pictures);
+    free(job);
+}
+
+/* Rounding may differ with the size of a batch, and by no more. */
+static void assert_near(const float *a, const float *b, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(a[i] - b[i]) <= 1e-5f))
+            fail_msg("%s[%zu]: %g, not %g", what, i, (double)a[i], (double)b[i]);
+}
+
+/* Compares a finished job with one image at a time. */
+static void check_job(const struct job *job)
+{
+    struct capsnet_workspace *alone;
+    struct capsnet_error error;
+    assert_int_equal(capsnet_workspace_create(&alone, model, 1, 1, &error), CAPSNET_OK);
+    float *lengths = calloc(shape.classes, sizeof(float));
+    float *poses = calloc(pose_floats, sizeof(float)), *picture = calloc(pixels, sizeof(float));
+    for (size_t i = 0; i < job->n_images; i++) {
+        capsnet_forward(alone, 1, job->digits + i * pixels, lengths, poses);
+        assert_near(job->lengths + i * shape.classes, lengths, shape.classes, "lengths");
+        assert_near(job->poses + i * pose_floats, poses, pose_floats, "poses");
+    }
+    for (size_t i = 0; i < job->n_pictures; i++) {
+        capsnet_decode(alone, 1, job->picture_poses + i * shape.pose_dims,
+                       &job->picture_classes[i], picture);
+        assert_near(job->pictures + i * pixels, picture, pixels, "picture");
+    }
+    assert_true(job->queued_us > 0 && job->started_us >= job->queued_us &&
+                job->done_us >= job->started_us);
+    free(lengths);
+    free(poses);
+    free(picture);
+    capsnet_workspace_free(alone);
+}
+
+static void jobs_of_every_size_come_back_whole(void **state)
+{
+    (void)state;
+    /* images and pictures: smaller and larger than a batch, either absent */
+    static const size_t SIZES[][2] = {{1, 1}, {20, 20}, {3, 0},  {0, 1},  {0, 33},
+                                      {7, 7}, {8, 1},   {1, 17}, {14, 14}};
+    enum { N = sizeof SIZES / sizeof *SIZES };
+    struct batcher *batcher = make(7, 1000, 0);
+    struct job *jobs[3 * N];
+    sem_init(&done, 0, 0);
+    for (size_t i = 0; i < 3 * N; i++) {
+        jobs[i] = new_job(SIZES[i % N][0], SIZES[i % N][1], (unsigned)i);
+        if (jobs[i]->n_pictures > jobs[i]->n_images && jobs[i]->n_images)
+            jobs[i]->n_pictures = jobs[i]->n_images; /* choose() has one an image */
+        assert_true(batcher_admit(batcher));
+        assert_true(batcher_submit(batcher, jobs[i]));
+    }
+    for (size_t i = 0; i < 3 * N; i++)
+        sem_wait(&done);
+    batcher_free(batcher);
+    for (size_t i = 0; i < 3 * N; i++) {
+        check_job(jobs[i]);
+        free_job(jobs[i]);
+    }
+}
+
+static void a_full_queue_admits_nobody(void **state)
+{
+    (void)state;
+    /* A delay of ten seconds keeps a batch that is not full from starting. */
+    struct batcher *batcher = make(64, 4, 10000000);
+    sem_init(&done, 0, 0);
+    assert_false(batcher_is_full(batcher));
+    for (int i = 0; i < 4; i++)
+        assert_true(batcher_admit(batcher));
+    assert_true(batcher_is_full(batcher));
+    assert_false(batcher_admit(batcher));
+    batcher_withdraw(batcher);
+    assert_false(batcher_is_full(batcher));
+    assert_true(batcher_admit(batcher));
+
+    /* A request larger than the queue goes in whole; then it is full, also for
+     * those that were admitted before. */
+    struct job *large = new_job(9, 9, 1), *late = new_job(1, 1, 2);
+    assert_true(batcher_submit(batcher, large));
+    assert_false(batcher_submit(batcher, late));
+    for (int i = 0; i < 3; i++)
+        batcher_withdraw(batcher);
+    assert_true(batcher_is_full(batcher));
+    assert_false(batcher_admit(batcher));
+    assert_int_equal(sem_trywait(&done), -1);
+    batcher_free(batcher); /* does not wait for the delay, but for the job */
+    assert_int_equal(sem_trywait(&done), 0);
+    check_job(large);
+    free_job(large);
+    free_job(late);
+}
+
+static void waiting_images_share_a_batch(void **state)
+{
+    (void)state;
+    struct batcher *batcher = make(4, 100, 5000000);
+    struct job *jobs[4];
+    sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        jobs[i] = new_job(1, 1, i);
+        assert_true(batcher_admit(batcher));
+        assert_true(batcher_submit(batcher, jobs[i]));
+    }
+    for (int i = 0; i < 4; i++)
+        sem_wait(&done);
+    for (int i = 0; i < 4; i++) { /* full, so before the delay, and as one */
+        assert_true(jobs[i]->started_us == jobs[0]->started_us);
+        assert_true(jobs[i]->done_us == jobs[0]->done_us);
+        assert_true(jobs[i]->started_us - jobs[0]->queued_us < 5000000);
+        check_job(jobs[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        free_job(jobs[i]);
+    batcher_free(batcher);
+}
+
+static void submit(struct batcher *batcher, struct job *job)
+{
+    assert_true(batcher_admit(batcher));
+    assert_true(batcher_submit(batcher, job));
+}
+
+/* Behind a long batch one job waits, and the client of the long one comes again
+ * at once.  Returns whether the two became one batch; a third, alone after that,
+ * must not have waited for anybody. */
+static int company_is_waited_for(struct batcher *batcher)
+{
+    enum { LONG = 1024 };
+    struct job *first = new_job(LONG, 1, 1), *waiting = new_job(1, 1, 2);
+    struct job *again = new_job(1, 1, 3), *alone = new_job(1, 1, 4);
+    submit(batcher, first);
+    usleep(1000); /* it is being computed */
+    submit(batcher, waiting);
+    sem_wait(&done);
+    const int64_t longest_us = (first->done_us - first->started_us) / 6;
+    usleep((useconds_t)longest_us / 4); /* an answer on its way there and back */
+    submit(batcher, again);
+    sem_wait(&done);
+    sem_wait(&done);
+    usleep((useconds_t)longest_us); /* a pause ends all waiting */
+    submit(batcher, alone);
+    sem_wait(&done);
+    int is_one = again->started_us == waiting->started_us &&
+                 waiting->started_us - first->done_us < 2 * longest_us &&
+                 alone->started_us - alone->queued_us < longest_us;
+    assert_true(alone->is_alone);
+    assert_false(first->is_alone);
+    assert_false(is_one && (waiting->is_alone || again->is_alone));
+    free_job(first);
+    free_job(waiting);
+    free_job(again);
+    free_job(alone);
+    return is_one;
+}
+
+static void clients_who_come_again_share_a_batch(void **state)
+{
+    (void)state;
+    struct batcher *batcher = make(1024, 10000, 0);
+    sem_init(&done, 0, 0);
+    int n = 0;
+    for (int i = 0; i < 5; i++) /* a busy machine may spoil some */
+        n += company_is_waited_for(batcher);
+    batcher_free(batcher);
+    assert_in_range(n, 2, 5);
+}
+
+/* ---- Workers --------------------------------------------------------------- */
+
+struct counted {
+    struct task task;
+    int runs;
+};
+
+static void run_counted(struct task *task)
+{
+    ((struct counted *)(void *)task)->runs++;
+}
+
+static void count_rest(void *context)
+{
+    atomic_fetch_add((atomic_int *)context, 1);
+}
+
+static void every_task_runs_once(void **state)
+{
+    (void)state;
+    enum { N = 2000 };
+    static struct counted tasks[N];
+    atomic_int rests = 0;
+    struct workers *workers = workers_create(3, count_rest, &rests);
+    assert_non_null(workers);
+    for (int i = 0; i < N; i++) {
+        tasks[i] = (struct counted){.task.run = run_counted};
+        workers_submit(workers, &tasks[i].task);
+    }
+    workers_free(workers); /* finishes them */
+    for (int i = 0; i < N; i++)
+        assert_int_equal(tasks[i].runs, 1);
+    assert_in_range(atomic_load(&rests), 1, N); /* none without a task before it */
+    workers_free(NULL);
+}
+
+/* ---- Deadlines ------------------------------------------------------------- */
+
+static void only_the_silent_are_cut_off(void **state)
+{
+    (void)state;
+    struct deadlines deadlines;
+    int pair[2];
+    char text[1000] = "";
+    deadlines_init(&deadlines, 1000000);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    struct client *client = deadlines_open(&deadlines, pair[0], INT64_MAX);
+    assert_non_null(client);
+    assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_WORKING, INT64_MAX, NULL), 0);
+    deadlines_sweep(&deadlines, clock_us() + 2000000);
+    assert_int_equal(recv(pair[1], text, sizeof text, 0), -1); /* it is not its turn */
+    assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_RECEIVING, INT64_MAX, NULL), 0);
+    const int64_t late = clock_us() + 1000000;
+    while (clock_us() <= late - 1000000)
+        continue;
+    deadlines_hear(&deadlines, client);
+    deadlines_sweep(&deadlines, late);
+    assert_int_equal(recv(pair[1], text, sizeof text, 0), -1);
+    deadlines_sweep(&deadlines, clock_us() + 1000000);
+    assert_true(recv(pair[1], text, sizeof text - 1, 0) > 0);
+    assert_int_equal(strncmp(text, "HTTP/1.1 408 ", 13), 0);
+    deadlines_close(&deadlines, client);
+    deadlines_destroy(&deadlines);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void only_the_late_are_cut_off(void **state)
+{
+    (void)state;
+    static const enum client_phase PHASES[] = {CLIENT_IDLE, CLIENT_RECEIVING, CLIENT_ANSWERING,
+                                               CLIENT_RECEIVING};
+    static const int64_t DUE[] = {10, 10, 10, 11};
+    struct deadlines deadlines;
+    struct client *clients[4];
+    int pairs[4][2];
+    deadlines_init(&deadlines, 1000000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pairs[i]), 0);
+        clients[i] = deadlines_open(&deadlines, pairs[i][0], INT64_MAX);
+        assert_non_null(clients[i]);
+        assert_int_equal(deadlines_enter(&deadlines, clients[i], PHASES[i], DUE[i], "the-id"), 0);
+    }
+    deadlines_sweep(&deadlines, 9);
+    char text[1000];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(recv(pairs[i][1], text, sizeof text, 0), -1);
+    deadlines_sweep(&deadlines, 10);
+    deadlines_sweep(&deadlines, 10); /* once is enough */
+    for (int i = 0; i < 2; i++) {
+        ssize_t n = recv(pairs[i][1], text, sizeof text - 1, 0);
+        assert_true(n > 0);
+        text[n] = 0;
+        assert_int_equal(strncmp(text, "HTTP/1.1 408 ", 13), 0);
+        assert_non_null(strstr(text, "X-Request-Id: the-id\r\n"));
+        assert_non_null(strstr(text, "\"timeout\""));
+        assert_null(strstr(text + 13, "HTTP/1.1"));
+        assert_int_equal(recv(pairs[i][0], text, 1, 0), 0); /* reads as ended */
+    }
+    assert_int_equal(recv(pairs[2][1], text, sizeof text, 0), 0);
+    assert_int_equal(recv(pairs[3][1], text, sizeof text, 0), -1);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(
+            deadlines_enter(&deadlines, clients[i], CLIENT_WORKING, INT64_MAX, NULL),
+            i == 3 ? 0 : -1);
+        deadlines_close(&deadlines, clients[i]);
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+    assert_null(deadlines.clients);
+    deadlines_close(&deadlines, NULL);
+    deadlines_destroy(&deadlines);
+}
+
+/* Late jobs are done and not computed; their neighbours do not suffer. */
+static void late_jobs_are_not_computed(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    struct batcher *batcher = make(4, 1000, 200000);
+    struct job *jobs[N];
+    sem_init(&done, 0, 0);
+    for (size_t i = 0; i < N; i++) {
+        jobs[i] = new_job(i % 4, 1, (unsigned)i);
+        jobs[i]->expires_us = i % 3 == 0 ? 1 : INT64_MAX;
+        assert_true(batcher_admit(batcher));
+        assert_true(batcher_submit(batcher, jobs[i]));
+    }
+    for (size_t i = 0; i < N; i++)
+        sem_wait(&done);
+    assert_int_equal(batcher_waiting(batcher), 0);
+    batcher_free(batcher);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(jobs[i]->is_expired, i % 3 == 0);
+        if (i % 3) {
+            check_job(jobs[i]);
+        } else {
+            for (size_t k = 0; k < jobs[i]->n_images * shape.classes; k++)
+                assert_true(jobs[i]->lengths[k] == 0);
+            for (size_t k = 0; k < pixels; k++)
+                assert_true(jobs[i]->pictures[k] == 0);
+        }
+        free_job(jobs[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jobs_of_every_size_come_back_whole),
+        cmocka_unit_test(a_full_queue_admits_nobody),
+        cmocka_unit_test(waiting_images_share_a_batch),
+        cmocka_unit_test(clients_who_come_again_share_a_batch),
+        cmocka_unit_test(late_jobs_are_not_computed),
+        cmocka_unit_test(every_task_runs_once),
+        cmocka_unit_test(only_the_silent_are_cut_off),
+        cmocka_unit_test(only_the_late_are_cut_off),
+    };
+    return cmocka_run_group_tests_name("server batcher", tests, load, unload);
+}
