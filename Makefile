@@ -24,6 +24,9 @@ comma := ,
 BUILD := build$(if $(CROSS),/$(CROSS:%-=%))$(if $(MPI),/mpi)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
 PKGS := libmicrohttpd libcjson libpng zlib
+# Each library and the Debian package that has it, for the sentence about a missing one.
+NEEDED := libmicrohttpd:libmicrohttpd-dev gnutls:libgnutls28-dev libcjson:libcjson-dev \
+          libpng:libpng-dev zlib:zlib1g-dev $(if $(MPI),ompi-c:libopenmpi-dev)
 
 # Debian's libraries of another architecture lie beside the machine's own.
 ifneq ($(CROSS),)
@@ -113,22 +116,19 @@ run: deps ## install what is missing, build, serve on port 8080 with the shipped
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(BUILD)/capsnetd --listen 127.0.0.1:$(PORT) --weights $(WEIGHTS)
 
-test: deps-test ## install what is missing, build, run all tests
+test: deps-test data ## install what is missing, build, run all tests
 	$(QUIET)$(MAKE) --no-print-directory check
 
+# A sanitizer has an allocator of its own, so no faults; OpenMPI is not made for one.
 check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests (packages already installed)
-	@BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
-	@[ -n "$(FAULTS_BIN)" ] || echo "tests/faults: SKIPPED: the sanitizer has an allocator of its own"
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
-	@if [ -n "$(SANITIZE)" ]; then echo "tests/trainer/mpi.sh: SKIPPED: not made for sanitizer builds"; \
-	elif command -v mpirun >/dev/null && pkg-config --exists ompi-c; \
-	then $(MAKE) --no-print-directory check-mpi; \
-	else echo "tests/trainer/mpi.sh: SKIPPED: OpenMPI is not installed (make deps MPI=1 installs it)"; fi
+	$(if $(SANITIZE),,$(QUIET)$(MAKE) --no-print-directory check-mpi)
+	@PATH="$(CURDIR)/build/tools:$$PATH" BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
 
 # The oldest x86-64 CPU that QEMU knows, less the one thing it has beyond the
 # baseline that Debian is built for.
 OLDEST_CPU := Opteron_G1,-pni
-test-qemu: deps-test deps-qemu ## all unit tests and the programs on an emulated baseline x86-64 CPU
+test-qemu: deps-qemu ## all unit tests and the programs on an emulated baseline x86-64 CPU
 	$(QUIET)$(MAKE) --no-print-directory all $(UNIT_BIN)
 	@WEIGHTS=$(WEIGHTS) tests/qemu.sh "qemu-x86_64 -cpu $(OLDEST_CPU)" $(BUILD) $(UNIT_BIN)
 
@@ -310,7 +310,8 @@ uninstall: ## remove what install made; /etc/default/capsnetd stays if it was ch
 # ---- Packages ---------------------------------------------------------------
 PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
                   zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
-PACKAGES_TEST  := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
+PACKAGES_CHECK := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
+PACKAGES_TEST   = $(PACKAGES_CHECK) libopenmpi-dev openmpi-bin $(PACKAGES_BROWSER)
 PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
 PACKAGES_ARM64 := gcc-aarch64-linux-gnu pkg-config \
                   $(addsuffix :arm64,$(filter lib%,$(PACKAGES)) zlib1g-dev libcmocka-dev)
@@ -342,14 +343,14 @@ endef
 deps: ## install the packages that building needs
 	$(call install,$(PACKAGES))
 
-deps-test: ## install the packages that the tests need
-	$(call install,$(PACKAGES_TEST))
-
 # Whatever browser and node are there already will do.
-.PHONY: deps-browser
-deps-browser: ## install what the page's tests need: Chromium, node, playwright-core
-	$(call install,$(PACKAGES_BROWSER))
-	cd tests/browser && npm ci --no-audit --no-fund
+deps-test: ## install what the tests need: a test library, OpenMPI, Chromium with node, promtool
+	$(call install,$(PACKAGES_TEST))
+	$(QUIET)$(MAKE) --no-print-directory tests/browser/node_modules/.package-lock.json \
+	    $(if $(shell command -v promtool),,build/tools/promtool)
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	cd $(@D)/.. && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
 
 .PHONY: deps-deploy
 deps-deploy: ## install what deploy-check needs: linters, promtool, validators
@@ -372,10 +373,10 @@ deps-bench-peers: deps-bench ## install PyTorch (Debian) and ONNX Runtime (npm)
 	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
 
 deps-bench-http: ## install wrk
-	$(call install,$(PACKAGES_TEST) wrk)
+	$(call install,$(PACKAGES_CHECK) wrk)
 
 deps-qemu: ## install QEMU's emulators of other CPUs
-	$(call install,qemu-user curl)
+	$(call install,$(PACKAGES_CHECK) qemu-user curl)
 
 deps-arm64: deps-qemu ## install a cross compiler for arm64, and arm64's libraries beside this machine's
 	@[ -n "$(filter arm64,$(shell dpkg --print-foreign-architectures))" ] || \
@@ -389,8 +390,13 @@ deps-fuzz: ## install the packages that the fuzzers need
 FLAGS_STAMP := $(BUILD)/flags
 FLAGS_TEXT   = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(KERNEL_FLAGS) $(LEVELS)
 
+# Also the first to run: says what is missing before a compiler complains about it.
 .PHONY: FORCE
 $(FLAGS_STAMP): FORCE
+	@missing=$$(command -v $(firstword $(CC)) >/dev/null || echo gcc; \
+	if ! command -v pkg-config >/dev/null; then echo pkg-config; else \
+	    for p in $(NEEDED); do pkg-config --exists $${p%%:*} || echo $${p#*:}; done; fi); \
+	[ -z "$$missing" ] || { echo "not installed:" $$missing"; \`make deps\` installs what building needs" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' | cmp -s - $@ || \
 	 printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' > $@

@@ -1,18 +1,17 @@
 #!/bin/sh
-# Runs the page's tests in headless Chromium, or says why it does not.
-# BUILD and WEIGHTS as in harness.mjs; CHROMIUM is the browser, else the first
-# that is found.
+# Runs the page's tests in headless Chromium.  BUILD and WEIGHTS as in harness.mjs;
+# CHROMIUM is the browser, else the first that is found.
 cd "$(dirname "$0")" || exit 1
 echo "== tests/browser"
-skip() {
-    echo "tests/browser: SKIPPED: $1 (make deps-browser installs it)"
-    exit 0
+missing() {
+    echo "tests/browser: there is no $1; make deps-test installs it" >&2
+    exit 1
 }
 for name in chromium chromium-browser google-chrome; do
     [ -n "${CHROMIUM:-}" ] || CHROMIUM=$(command -v "$name")
 done
-[ -n "$CHROMIUM" ] || skip "there is no Chromium"
-command -v node >/dev/null || skip "there is no node"
-[ -d node_modules/playwright-core ] || skip "there is no playwright-core"
+[ -n "$CHROMIUM" ] || missing Chromium
+command -v node >/dev/null || missing node
+[ -d node_modules/playwright-core ] || missing playwright-core
 export CHROMIUM
 cd ../.. && exec node --test tests/browser/page.test.mjs

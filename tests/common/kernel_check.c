@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/common/cannot_run.h"
 #include "tests/common/kernel_check.h"
 
 /* ---- Random numbers ----------------------------------------------------- */
@@ -209,10 +210,8 @@ static int bench_wanted(void)
 static void run_task(void **state)
 {
     const struct task *task = *state;
-    if (!task->usable) {
-        print_message("%s: skipped, because this CPU lacks %s\n", task->name, task->kernels->level);
-        skip();
-    }
+    if (!task->usable)
+        CANNOT_RUN("this CPU lacks %s", task->kernels->level);
     struct random random = {task->seed};
     for (const char *p = task->check->name; *p; p++) /* each test its own sequence */
         random.state = random.state * 31 + (unsigned char)*p;

@@ -135,8 +135,7 @@ const char *mnist_folder(void)
 
 const char *shipped_weights(void)
 {
-    static const char path[] = "weights/capsnet-mnist.safetensors";
-    return file_exists(path) ? path : NULL;
+    return "weights/capsnet-mnist.safetensors";
 }
 
 /* ---- Pictures --------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/common/cannot_run.h"
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
 #include "tests/http/load.h"
@@ -139,8 +140,7 @@ static void the_rest_is_refused_with_clients_apart(void **state)
     cpu_set_t all;
     assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
     if (last < 1 || CPU_COUNT(&all) <= last) {
-        print_message("SKIPPED: clients on a CPU of their own need a second one\n");
-        skip();
+        CANNOT_RUN("clients on a CPU of their own need a second one");
     }
     stay_on(0, last - 1);
     struct server *server = start();

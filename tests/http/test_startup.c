@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/common/cannot_run.h"
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
 
@@ -153,10 +154,7 @@ static void ipv6_is_listened_on(void **state)
     struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     int have = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0) close(fd);
-    if (!have) {
-        printf("skipped: this machine has no IPv6 loopback\n");
-        skip();
-    }
+    if (!have) CANNOT_RUN("there is no IPv6 loopback");
     struct server *server = server_spawn(ARGS("--listen", "[::1]:0"), NO_ARGS);
     char line[300];
     size_t n = 0;

@@ -272,9 +272,7 @@ static void test_real_mnist(void **state)
         check_real(folders[i], "train", 60000, 1567298545, 267236);
         return;
     }
-    printf("SKIPPED: the real MNIST, which is neither in MNIST_DIR, ../shared/mnist nor data "
-           "(`make data` brings it)\n");
-    skip();
+    fail_msg("MNIST is neither in MNIST_DIR, ../shared/mnist nor data: `make data` brings it");
 }
 
 static int set_up(void **state)
