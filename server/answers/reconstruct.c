@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/picture/png.h"
+#include "server/basics/base64.h"
 #include "server/request/accept_header.h"
 #include "server/input/body_images.h"
 

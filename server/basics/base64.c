@@ -1,7 +1,7 @@
-/* base64.c - RFC 4648 section 4, for pictures inside JSON. */
-#include <string.h>
+/* base64.c - see base64.h. */
+#include "server/basics/base64.h"
 
-#include "model/picture/image.h"
+#include <string.h>
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -5,8 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "model/picture/png.h"
+#include "server/basics/base64.h"
 #include "server/input/json_parse.h"
 #include "server/input/multipart.h"
+#include "server/normalize/normalize.h"
 
 /* No pose of a trained capsule is longer than 1.  The bound keeps the decoder
  * far from infinity for any sane weights. */

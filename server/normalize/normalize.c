@@ -6,14 +6,16 @@
  * ruled lines (rules.c), of all that is not the digit (blots.c); into the
  * frame (here).
  */
+#include "server/normalize/normalize.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/normalize/ink.h"
 #include "model/picture/luma.h"
+#include "server/normalize/ink.h"
 
 /* Luma of a picture: [height][width]. */
 struct plane {

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "server/compute/batcher.h"
-#include "model/picture/image.h"
+#include "server/normalize/normalize.h"
 #include "server/service.h"
 #include "server/basics/text.h"
 #include "server/compute/workers.h"

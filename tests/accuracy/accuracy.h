@@ -4,7 +4,8 @@
 
 #include "model/capsnet.h"
 #include "model/train/data/idx.h"
-#include "model/picture/image.h"
+#include "model/picture/png.h"
+#include "server/normalize/normalize.h"
 
 enum { SIDE = 28, CLASSES = 10, POSE = 16, BATCH = 64 };
 

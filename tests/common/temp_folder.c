@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "model/picture/image.h"
+#include "model/picture/png.h"
 
 static char folder[2048], program[PATH_MAX];
 

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "model/picture/image.h"
+#include "model/picture/png.h"
+#include "server/normalize/normalize.h"
 
 enum { MAX_SIDE = 64, SIDE = 28 };
 

@@ -12,7 +12,8 @@
 #include <zlib.h>
 
 #include "model/weights_file/safetensors.h"
-#include "model/picture/image.h"
+#include "model/picture/png.h"
+#include "server/basics/base64.h"
 #include "tests/http/harness.h"
 
 /* ---- Weights ---------------------------------------------------------- */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/picture/image.h"
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
 

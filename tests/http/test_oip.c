@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "model/picture/image.h"
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
 

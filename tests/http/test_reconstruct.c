@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/picture/image.h"
+#include "server/basics/base64.h"
+#include "server/normalize/normalize.h"
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
 

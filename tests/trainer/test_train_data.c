@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "model/picture/image.h"
+#include "model/picture/png.h"
 #include "tests/common/temp_folder.h"
 
 static char output[65536];

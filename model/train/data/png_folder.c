@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "model/picture/image.h"
+#include "model/picture/png.h"
 
 /* Sides above are beyond every network; files above are no small picture. */
 enum { MAX_SIDE = 4096, MAX_FILE_BYTES = 64 << 20 };

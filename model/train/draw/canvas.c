@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/picture/png.h"
+
 /* ASCII from the space on, twelve letters a group. */
 enum { GROUP = 12, FIRST = ' ', OTHER = 0x7f };
 static const char *const letters[96 / GROUP][LETTER_ROWS] = {

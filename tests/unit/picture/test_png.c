@@ -16,7 +16,7 @@
 #include <png.h>
 #include <zlib.h>
 
-#include "model/picture/image.h"
+#include "model/picture/png.h"
 
 enum { SIDE = 4096 };
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "model/picture/image.h"
+#include "server/basics/base64.h"
 
 static const char *const vectors[][2] = {{"", ""},
                                          {"f", "Zg=="},

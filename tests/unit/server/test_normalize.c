@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 #include "model/train/data/idx.h"
-#include "model/picture/image.h"
+#include "model/picture/png.h"
+#include "server/normalize/normalize.h"
 
 enum { N = 28, PIXELS = N * N };
 

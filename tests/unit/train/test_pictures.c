@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/common/small_network.h"
+#include "model/picture/png.h"
 #include "tests/common/temp_folder.h"
 #include "model/train/draw/curve.h"
 #include "model/train/draw/sheet.h"
