@@ -24,24 +24,23 @@ struct ink {
     uint8_t threshold;  /* ink above this is certainly ink (Otsu) */
 };
 
+/* The mean of a picture's pixels [height][width] in a rectangle, cut off at its
+ * edges. */
+float ink_mean(const uint8_t *pixels, size_t width, size_t height, size_t x0, size_t y0,
+               size_t wide, size_t high);
+
 /* Finds paper and ink.  luma: [height][width].  Returns IMAGE_OK or
  * IMAGE_MEMORY. */
 __attribute__((warn_unused_result)) enum image_status
 ink_extract(struct ink *ink, const uint8_t *luma, size_t width, size_t height);
 
-/* Takes off the lines of ruled and squared paper (rules.c).  Returns IMAGE_OK
- * or IMAGE_MEMORY. */
+/* Takes off the lines of ruled and squared paper (ruled_lines.c).  Returns
+ * IMAGE_OK or IMAGE_MEMORY. */
 __attribute__((warn_unused_result)) enum image_status ink_remove_rules(struct ink *ink);
 
 /* Clears all but the digit, and finds its box (blots.c).  ink is not blank.
  * Returns IMAGE_OK or IMAGE_MEMORY. */
 __attribute__((warn_unused_result)) enum image_status ink_keep_digit(struct ink *ink,
                                                                      struct box *box);
-
-/* Counts of values 0 .. 255: Otsu's threshold, and the level that a fraction
- * of all values does not exceed (0.5: the median; 0 when there are none). */
-enum { LEVELS = 256 };
-uint8_t levels_otsu(const size_t histogram[LEVELS]);
-uint8_t levels_quantile(const size_t histogram[LEVELS], double fraction);
 
 #endif

@@ -3,7 +3,7 @@
  * dark, 20 pixels along its longer side, centre of mass in the middle of 28.
  *
  * The steps, each a function: luma; ink, freed of paper and light (ink.c), of
- * ruled lines (rules.c), of all that is not the digit (blots.c); into the
+ * ruled lines (ruled_lines.c), of all that is not the digit (blots.c); into the
  * frame (here).
  */
 #include "server/normalize/normalize.h"
@@ -16,6 +16,7 @@
 
 #include "model/picture/luma.h"
 #include "server/normalize/ink.h"
+#include "server/normalize/levels.h"
 
 /* Luma of a picture: [height][width]. */
 struct plane {
@@ -48,13 +49,9 @@ static enum image_status make_luma(struct plane *luma, uint8_t **owned, const st
 static void make_table(uint8_t table[LEVELS], const struct ink *ink, const struct image *image,
                        size_t channel)
 {
-    size_t border[LEVELS] = {0};
-    for (size_t y = 0; y < image->height; y++) {
-        const size_t step =
-            y == 0 || y == image->height - 1 || image->width == 1 ? 1 : image->width - 1;
-        for (size_t x = 0; x < image->width; x += step)
-            border[image->pixels[(y * image->width + x) * image->channels + channel]]++;
-    }
+    size_t border[LEVELS];
+    levels_of_border(border, image->pixels + channel, image->width, image->height,
+                     image->channels);
     const int paper = levels_quantile(border, 0.5);
     for (int i = 0; i < LEVELS; i++) {
         const int value = (ink->is_dark ? paper - i : i - paper) - ink->floor;
@@ -264,7 +261,7 @@ static int is_normal(const struct plane *luma)
 {
     enum { FULL = 200, DARK = 16, INK = 32 };
     const size_t w = luma->width, h = luma->height;
-    size_t border[LEVELS] = {0};
+    size_t border[LEVELS];
     double mass = 0, mass_x = 0, mass_y = 0;
     struct box box = {w, h, 0, 0};
     uint8_t most = 0;
@@ -273,8 +270,6 @@ static int is_normal(const struct plane *luma)
         for (size_t x = 0; x < w; x++) {
             const uint8_t value = luma->pixels[y * w + x];
             most = value > most ? value : most;
-            if (x == 0 || y == 0 || x == w - 1 || y == h - 1)
-                border[value]++;
             mass += value;
             mass_x += value * ((double)x + 0.5);
             mass_y += value * ((double)y + 0.5);
@@ -286,6 +281,7 @@ static int is_normal(const struct plane *luma)
             }
         }
     }
+    levels_of_border(border, luma->pixels, w, h, 1);
     if (most < FULL || levels_quantile(border, 0.5) > DARK)
         return 0;
     const double side = fmax((double)(box.x1 - box.x0) / (double)w,

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "server/normalize/ink.h"
+#include "server/normalize/levels.h"
 
 enum {
     STRIPS = 12,
