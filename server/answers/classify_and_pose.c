@@ -34,7 +34,7 @@ void choose_winners(struct job *job)
 
 unsigned classify_begin(struct request *request)
 {
-    unsigned status = intake_images(request, request->service->options->max_images);
+    unsigned status = body_take_images(request, request->service->options->max_images);
     if (!status)
         status = request_make_job(request, request->job.n_images);
     request->job.choose = choose_winners;
@@ -114,7 +114,7 @@ unsigned classify_finish(struct request *request)
 
 unsigned pose_begin(struct request *request)
 {
-    unsigned status = intake_images(request, request->service->options->max_images);
+    unsigned status = body_take_images(request, request->service->options->max_images);
     if (!status)
         status = request_make_job(request, 0);
     return status ? status : request_submit(request);

@@ -59,7 +59,7 @@ unsigned reconstruct_begin(struct request *request)
     if (request->params.debug && request->params.sweep)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "debug=normalized shows one picture, and goes with no sweep");
-    unsigned status = intake_image_or_pose(request);
+    unsigned status = body_take_image_or_pose(request);
     if (!status && request->params.debug && request->from_pose)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "debug=normalized shows what became of an image, and a pose is none");

@@ -56,7 +56,7 @@ static unsigned too_many_images(struct request *r, struct limit limit)
                           limit.max_images);
 }
 
-unsigned intake_make_digits(struct request *r, size_t n)
+unsigned body_make_digits(struct request *r, size_t n)
 {
     const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     if (n == 0)
@@ -68,7 +68,7 @@ unsigned intake_make_digits(struct request *r, size_t n)
     return 0;
 }
 
-unsigned intake_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
+unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
     const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
     size_t pixels = shape->height * shape->width * shape->channels;
@@ -115,22 +115,22 @@ static unsigned take_multipart(struct request *r, struct limit limit)
         status = too_many_images(r, limit);
         break;
     default:
-        status = intake_make_digits(r, n);
+        status = body_make_digits(r, n);
         for (size_t i = 0; i < n && status == 0; i++)
-            status = intake_png(r, i, parts[i].bytes, parts[i].n);
+            status = body_take_png(r, i, parts[i].bytes, parts[i].n);
     }
     free(parts);
     return status;
 }
 
-unsigned intake_base64(struct request *r, size_t i, const char *text)
+unsigned body_take_base64(struct request *r, size_t i, const char *text)
 {
     size_t length = strlen(text), nbytes;
     uint8_t *bytes = malloc(length * 3 / 4 + 3);
     if (!bytes)
         return no_memory(r);
     unsigned status = base64_decode(bytes, &nbytes, text, length) == 0
-                          ? intake_png(r, i, bytes, nbytes)
+                          ? body_take_png(r, i, bytes, nbytes)
                           : request_refuse(r, REFUSED_INVALID_JSON,
                                            "images[%zu]: the string is not base64", i);
     free(bytes);
@@ -180,13 +180,13 @@ static unsigned take_json_images(struct request *r, const cJSON *root, struct li
     }
     if (n > limit.max_images)
         return too_many_images(r, limit);
-    status = intake_make_digits(r, n);
+    status = body_make_digits(r, n);
     n = 0;
     cJSON_ArrayForEach(item, images)
     {
         if (status)
             break;
-        status = intake_base64(r, n++, item->valuestring);
+        status = body_take_base64(r, n++, item->valuestring);
     }
     return status;
 }
@@ -253,8 +253,8 @@ static unsigned take(struct request *r, struct limit limit)
         return request_refuse(r, REFUSED_NO_IMAGE, "the body is empty");
     switch (body_form(r)) {
     case FORM_PNG:
-        status = intake_make_digits(r, 1);
-        return status ? status : intake_png(r, 0, (const uint8_t *)r->body.bytes, r->body.n);
+        status = body_make_digits(r, 1);
+        return status ? status : body_take_png(r, 0, (const uint8_t *)r->body.bytes, r->body.n);
     case FORM_MULTIPART:
         return take_multipart(r, limit);
     case FORM_JSON:
@@ -267,12 +267,12 @@ static unsigned take(struct request *r, struct limit limit)
                           "multipart/form-data or application/json");
 }
 
-unsigned intake_images(struct request *request, size_t max_images)
+unsigned body_take_images(struct request *request, size_t max_images)
 {
     return take(request, (struct limit){max_images, 0});
 }
 
-unsigned intake_image_or_pose(struct request *request)
+unsigned body_take_image_or_pose(struct request *request)
 {
     return take(request, (struct limit){1, 1});
 }

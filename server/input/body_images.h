@@ -1,26 +1,27 @@
 /* body_images.h - from a request's body to digits, or to a pose. */
-#ifndef CAPSNETD_INTAKE_H
-#define CAPSNETD_INTAKE_H
+#ifndef CAPSNETD_BODY_IMAGES_H
+#define CAPSNETD_BODY_IMAGES_H
 
 #include "server/request/request.h"
 
-/* Decodes the body's images (a PNG, multipart/form-data or JSON; API.md) into
- * request->digits, [job.n_images][height][width][channels].
+/* Decodes the body's images (a PNG, multipart/form-data or JSON, as
+ * server/web/openapi.json has them) into request->digits,
+ * [job.n_images][height][width][channels].
  *
  * max_images  the most that the route takes
  *
  * Returns 0, or the status of the refusal, which names the bad image. */
-unsigned intake_images(struct request *request, size_t max_images);
+unsigned body_take_images(struct request *request, size_t max_images);
 
 /* The same for exactly one image, or, from JSON {"class": 3, "pose": [...]},
  * a pose instead.  For a pose, from_pose is set, and the class and pose are
  * written to params.class_index and request->digits [pose_dims]. */
-unsigned intake_image_or_pose(struct request *request);
+unsigned body_take_image_or_pose(struct request *request);
 
 /* The same piece by piece: room for n images' digits, and image i from a PNG
  * or from the base64 of one.  Each returns 0, or the status of the refusal. */
-unsigned intake_make_digits(struct request *request, size_t n);
-unsigned intake_png(struct request *request, size_t i, const uint8_t *bytes, size_t nbytes);
-unsigned intake_base64(struct request *request, size_t i, const char *text);
+unsigned body_make_digits(struct request *request, size_t n);
+unsigned body_take_png(struct request *request, size_t i, const uint8_t *bytes, size_t nbytes);
+unsigned body_take_base64(struct request *request, size_t i, const char *text);
 
 #endif

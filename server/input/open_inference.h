@@ -1,13 +1,13 @@
 /*
- * open_inference.h - an inference request of the Open Inference Protocol, version 2, with
- * its binary tensor data extension.
+ * open_inference.h - an inference request of the Open Inference Protocol,
+ * version 2, with its binary tensor data extension.
  *
  * The request is JSON, or JSON of the length that the header
  * Inference-Header-Content-Length says and then the bytes of the input tensor,
  * little-endian.  Answers are built alike.
  */
-#ifndef CAPSNETD_OIP_H
-#define CAPSNETD_OIP_H
+#ifndef CAPSNETD_OPEN_INFERENCE_H
+#define CAPSNETD_OPEN_INFERENCE_H
 
 #include "server/request/request.h"
 

@@ -1,4 +1,4 @@
-/* open_inference_body.c - from the body of an inference request to digits; see open_inference.h. */
+/* open_inference_body.c - from an inference request to digits; see open_inference.h. */
 #include "server/input/open_inference.h"
 
 #include <math.h>
@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "server/input/body_images.h"
-#include "server/input/json_parse.h"
 #include "server/input/json_numbers.h"
+#include "server/input/json_parse.h"
 #include "server/request/query_params.h"
 
 /* Pixels lie between 0 and 1.  Rounding and the ringing of resampling filters
@@ -132,7 +132,7 @@ static unsigned take_binary_pngs(struct request *r, const struct input *input)
         if (length == 0 || length > left)
             return request_refuse(r, REFUSED_INVALID_JSON,
                                   "images[%zu]: its binary data is empty or cut short", i);
-        unsigned status = intake_png(r, i, at, length);
+        unsigned status = body_take_png(r, i, at, length);
         if (status)
             return status;
         at += length;
@@ -155,7 +155,7 @@ static unsigned take_pngs(struct request *r, const struct input *input)
         if (!cJSON_IsString(item))
             return request_refuse(r, REFUSED_INVALID_JSON,
                                   "inputs[0].data[%zu]: must be a base64 string", i);
-        unsigned status = intake_base64(r, i++, item->valuestring);
+        unsigned status = body_take_base64(r, i++, item->valuestring);
         if (status)
             return status;
     }
@@ -194,7 +194,7 @@ static unsigned take_shape(struct request *r, struct input *input, const cJSON *
         is_good = json_get_index(&value, dim, (size_t)1 << 32) && value == dims[i];
     }
     if (is_good && input->n <= max_images)
-        return intake_make_digits(r, input->n);
+        return body_make_digits(r, input->n);
     if (is_good)
         return request_refuse(r, REFUSED_TOO_LARGE, "the request holds more than %zu images",
                               max_images);

@@ -41,8 +41,8 @@ struct request;
  * copy of the bytes; the server's limits are small.  fuzz_request_check() frees it. */
 struct request *fuzz_request(const uint8_t *body, size_t nbytes);
 
-/* Checks what the intake has made of it, and frees it.  status: what the
- * intake returned. */
+/* Checks what the input room has made of it, and frees it.  status: what
+ * its function returned. */
 void fuzz_request_check(struct request *request, unsigned status);
 
 #endif

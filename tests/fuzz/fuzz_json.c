@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
         return 0;
     struct request *request = fuzz_request(bytes + 1, nbytes - 1);
     request->content_type = "application/json";
-    fuzz_request_check(request, *bytes & 1 ? intake_image_or_pose(request)
-                                           : intake_images(request, 4));
+    fuzz_request_check(request, *bytes & 1 ? body_take_image_or_pose(request)
+                                           : body_take_images(request, 4));
     return 0;
 }

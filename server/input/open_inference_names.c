@@ -1,0 +1,34 @@
+/* open_inference_names.c - the output tensors' names and shapes; see open_inference.h. */
+#include "server/input/open_inference.h"
+
+const char *oip_name(enum oip_tensor tensor)
+{
+    static const char *const NAMES[] = {[OIP_PROBABILITIES] = "probabilities",
+                                        [OIP_POSES] = "poses",
+                                        [OIP_RECONSTRUCTION] = "reconstruction",
+                                        [OIP_CLASS] = "class"};
+    return NAMES[tensor];
+}
+
+size_t oip_shape(size_t dims[OIP_MAX_RANK], enum oip_tensor tensor,
+                 const struct capsnet_shape *shape, size_t n)
+{
+    dims[0] = n;
+    switch (tensor) {
+    case OIP_PROBABILITIES:
+        dims[1] = shape->classes;
+        return 2;
+    case OIP_POSES:
+        dims[1] = shape->classes;
+        dims[2] = shape->pose_dims;
+        return 3;
+    case OIP_RECONSTRUCTION:
+        dims[1] = shape->height;
+        dims[2] = shape->width;
+        dims[3] = shape->channels;
+        return shape->channels == 1 ? 3 : 4;
+    case OIP_CLASS:
+        break;
+    }
+    return 1;
+}
