@@ -157,9 +157,9 @@ int reply_header(const struct reply *reply, const char *name, char *value, size_
  * the document; cJSON_Delete() it. */
 cJSON *reply_json(const struct reply *reply);
 
-/* Checks that the reply is an error as API.md has it: status, JSON with
- * exactly error.code and error.message, one sentence that contains fragment
- * (NULL: any). */
+/* Checks that the reply is an error as server/web/openapi.json has it: status,
+ * JSON with exactly error.code and error.message, one sentence that contains
+ * fragment (NULL: any). */
 void assert_error(const struct reply *reply, long status, const char *code, const char *fragment);
 
 /* Sends a request that must be refused so, then a good one that must work. */

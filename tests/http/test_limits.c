@@ -320,7 +320,7 @@ static void a_loading_server_says_so(void **state)
         if (status == 200) break;
         if (status != 503 || loading) continue;
         reply = http_send_on(server->curl, url, &(struct request){.path = "/healthz"});
-        assert_true(reply->status == 200 || reply->status == 503); /* API.md allows both */
+        assert_true(reply->status == 200 || reply->status == 503); /* openapi.json has both */
         reply_free(reply);
         reply = http_send_on(server->curl, url, &request);
         if (reply->status != 200) {
