@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/train/data/dataset.h"
+#include "model/train/data/dataset_load.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/variants.h"
 #include "tests/bench/yardstick.h"

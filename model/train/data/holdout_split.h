@@ -1,8 +1,8 @@
 /*
  * holdout_split.h - which training images are held out to choose and to measure by.
  */
-#ifndef CAPSNET_SPLIT_H
-#define CAPSNET_SPLIT_H
+#ifndef CAPSNET_HOLDOUT_SPLIT_H
+#define CAPSNET_HOLDOUT_SPLIT_H
 
 #include <stddef.h>
 #include <stdint.h>

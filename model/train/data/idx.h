@@ -6,6 +6,7 @@
 #ifndef CAPSNET_IDX_H
 #define CAPSNET_IDX_H
 
+#include "model/capsnet.h"
 #include "model/train/data/dataset.h"
 
 /* Loads the pair PREFIX-images-idx3-ubyte and PREFIX-labels-idx1-ubyte, each

@@ -1,6 +1,5 @@
 /*
- * png_folder.c - see png_folder.h.  Decoding is the server's (server/png.c,
- * which is a file of its own so that the trainer can have it).
+ * png_folder.c - see png_folder.h.
  */
 #include "model/train/data/png_folder.h"
 

@@ -4,6 +4,7 @@
 #ifndef CAPSNET_PNG_FOLDER_H
 #define CAPSNET_PNG_FOLDER_H
 
+#include "model/capsnet.h"
 #include "model/train/data/dataset.h"
 
 /* Is there FOLDER/SET/, or for "train" any class folder in FOLDER itself? */

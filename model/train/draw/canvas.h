@@ -3,8 +3,8 @@
  * images.  Whatever lies outside the picture is left out.  Colours are
  * 0xRRGGBB; places are pixels from the top left.
  */
-#ifndef CAPSNET_PICTURE_H
-#define CAPSNET_PICTURE_H
+#ifndef CAPSNET_CANVAS_H
+#define CAPSNET_CANVAS_H
 
 #include "model/picture/image.h"
 #include "model/capsnet.h"

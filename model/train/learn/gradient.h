@@ -33,10 +33,4 @@ void batch_gradient(struct capsnet_workspace *ws, size_t n, const float *images,
                     float alpha, float *grad, float *lengths, float *poses,
                     struct batch_result *result);
 
-/* Margin loss of one image that shows label and other (the same, as a rule) and
- * its derivative for each length, dlengths [classes] (equation 4 of the paper:
- * m+ 0.9, m- 0.1, lambda 0.5). */
-float margin_loss(size_t classes, const float *lengths, size_t label, size_t other,
-                  float *dlengths);
-
 #endif

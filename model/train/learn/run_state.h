@@ -1,12 +1,14 @@
 /*
- * run_state.h - the state of a training run, shared by the loop and its
- * checkpoints.
+ * run_state.h - the state of a training run and what is done with it: the inside
+ * of this folder, whose outside is train.h.  The main thread alone calls all of
+ * this.
  */
-#ifndef CAPSNET_TRAINER_H
-#define CAPSNET_TRAINER_H
+#ifndef CAPSNET_RUN_STATE_H
+#define CAPSNET_RUN_STATE_H
 
-#include "model/train/learn/adam.h"
+#include "model/train/data/dataset.h"
 #include "model/train/draw/curve.h"
+#include "model/train/learn/adam.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/learn/train.h"
 
@@ -37,6 +39,53 @@ struct trainer {
     struct epoch_figures *history; /* [options->epochs], epoch of them done */
 };
 
+/* ---- set_up.c ------------------------------------------------------------- */
+
+/* Loads the data, makes the arrays, and sets the state to that before the first
+ * step, or to the checkpoint's; t holds its options and is otherwise zero.  To be
+ * torn down whether it succeeds or not. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_set_up(struct trainer *t,
+                                                      struct capsnet_error *error);
+void trainer_tear_down(struct trainer *t);
+
+/* ERR_MEMORY and its sentence. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_no_memory(struct capsnet_error *error);
+
+/* ---- class_names.c -------------------------------------------------------- */
+
+/* Names the model and its classes, and loads the test set, whose classes they
+ * tell apart: what is wrong with any shows before the training. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_set_names(struct trainer *t,
+                                                         struct capsnet_error *error);
+
+/* ---- initial_weights.c ---------------------------------------------------- */
+
+/* The weights that a run begins with, and their average: random, or those of a
+ * file; of a checkpoint its moving average, where it has one. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_init_weights(struct trainer *t,
+                                                            struct capsnet_error *error);
+
+/* ---- step.c --------------------------------------------------------------- */
+
+size_t trainer_steps_per_epoch(const struct trainer *t);
+
+/* The next step of the epoch whose order stands.  stop_asked: this rank has had
+ * a signal; t->stop is then set on every rank. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_step(struct trainer *t, int stop_asked,
+                                                    struct capsnet_error *error);
+
+/* Puts the averaged weights in the model's place, or back. */
+void trainer_swap_average(struct trainer *t);
+
+/* ---- result.c ------------------------------------------------------------- */
+
+/* Measures the averaged weights as the file will hold them, writes the weights
+ * file and draws the run. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_finish(struct trainer *t,
+                                                      struct capsnet_error *error);
+
+/* ---- checkpoint.c --------------------------------------------------------- */
+
 /* Writes everything that the run needs to go on bit for bit. */
 CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
                                                        struct capsnet_error *error);
@@ -58,6 +107,8 @@ void trainer_sum_data(struct trainer *t);
 /* A checksum of all that the ranks of a run must have in common: the data, the
  * options that decide the numbers, the state. */
 uint32_t trainer_fingerprint(const struct trainer *t);
+
+/* ---- run_pictures.c ------------------------------------------------------- */
 
 /* Where the pictures of a run go that writes out: its name without .safetensors,
  * with that ending; to be freed, NULL without memory. */

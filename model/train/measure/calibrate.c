@@ -10,6 +10,7 @@
 
 #include "model/weights_file/model_file.h"
 #include "model/train/measure/evaluate.h"
+#include "model/train/data/dataset_load.h"
 #include "model/train/data/holdout_split.h"
 
 enum { BATCH = 128 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/train/learn/gradient.h"
+#include "model/train/measure/margin_loss.h"
 
 /* Room for one batch. */
 struct buffers {

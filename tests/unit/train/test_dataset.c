@@ -16,7 +16,7 @@
 
 #include "tests/common/temp_folder.h"
 #include "model/weights_file/model_file.h"
-#include "model/train/data/dataset.h"
+#include "model/train/data/dataset_load.h"
 
 static struct dataset load(const char *set, const struct capsnet_model *model)
 {
@@ -320,20 +320,6 @@ static void test_for_a_model(void **state)
     capsnet_model_free(numbers);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    folder_create();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,5 +329,5 @@ int main(void)
         cmocka_unit_test(test_idx),        cmocka_unit_test(test_idx_from_1),
         cmocka_unit_test(test_for_a_model),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, folder_create, folder_remove);
 }

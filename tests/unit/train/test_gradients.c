@@ -10,6 +10,7 @@
 
 #include "tests/common/small_network.h"
 #include "model/train/learn/gradient.h"
+#include "model/train/measure/margin_loss.h"
 
 static const float ALPHA = 0.02f; /* so that pixels weigh about as much as margins */
 

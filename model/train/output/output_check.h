@@ -2,8 +2,8 @@
  * output_check.h - the files that a command is about to write, tried before its work:
  * what cannot be written shows now, not after hours.
  */
-#ifndef CAPSNET_OUTPUTS_H
-#define CAPSNET_OUTPUTS_H
+#ifndef CAPSNET_OUTPUT_CHECK_H
+#define CAPSNET_OUTPUT_CHECK_H
 
 #include "model/capsnet.h"
 

@@ -1,7 +1,7 @@
 /*
  * output_check.c - see output_check.h.
  */
-#include "model/train/output_check.h"
+#include "model/train/output/output_check.h"
 
 #include <errno.h>
 #include <fcntl.h>

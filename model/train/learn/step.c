@@ -1,0 +1,136 @@
+/*
+ * step.c - one step of a run: a batch of augmented images, its gradient, Adam
+ * (sections 4 and 4.1 of the paper).
+ *
+ * Everything random is a function of the seed, the epoch and the image
+ * (random.h), every sum has a fixed order: the same options give the same
+ * file, whatever the number of threads, broken off and resumed or not.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/train/learn/ranks.h"
+#include "model/train/learn/run_state.h"
+
+size_t trainer_steps_per_epoch(const struct trainer *t)
+{
+    return (t->n_train + t->options->batch - 1) / t->options->batch;
+}
+
+/* The image that lies on image from: one of another class, of the training
+ * images too, or from itself when it stays alone. */
+static uint32_t draw_partner(const struct trainer *t, uint32_t from)
+{
+    struct random r = random_stream(t->options->seed, RANDOM_PAIR, t->epoch, from);
+    if (random_uniform(&r, 0, 1) >= t->options->pairs)
+        return from;
+    uint32_t partner = t->split[random_below(&r, t->n_train)];
+    return t->data.labels[partner] == t->data.labels[from] ? from : partner;
+}
+
+/* Image i of this rank's share of the batch.  Of a pair the decoder learns the
+ * first digit alone; each is shifted twice as far, so that both can be seen. */
+static void fill_image(void *context, size_t i, size_t thread)
+{
+    struct trainer *t = context;
+    const uint64_t seed = t->options->seed;
+    const size_t pixels = t->model->at.pixels;
+    const uint32_t from = t->order[t->share + i], partner = draw_partner(t, from);
+    float *image = t->images + i * pixels, *target = t->targets + i * pixels;
+    float *other = t->scratch + thread * 2 * pixels, *scratch = other + pixels;
+    struct augmentation augmentation = t->options->augmentation;
+    if (partner != from)
+        augmentation.shift *= 2;
+    augment_image(target, scratch, &t->data, from, &augmentation,
+                  random_stream(seed, RANDOM_AUGMENT, t->epoch, from));
+    memcpy(image, target, pixels * sizeof *image);
+    if (partner != from) {
+        augment_image(other, scratch, &t->data, partner, &augmentation,
+                      random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, from));
+        augment_overlay(image, other, pixels);
+    }
+    t->labels[i] = t->data.labels[from];
+    t->others[i] = t->data.labels[partner];
+}
+
+/* Adam's rate at an update: linear warm-up, then half a cosine. */
+static double rate_at(const struct trainer *t, size_t update)
+{
+    const struct train_options *o = t->options;
+    const double total = (double)(o->epochs * trainer_steps_per_epoch(t));
+    if (update < o->warmup)
+        return (double)o->rate * (double)(update + 1) / (double)o->warmup;
+    double done = (double)(update - o->warmup) / fmax(1, total - (double)o->warmup);
+    return (double)o->final_rate +
+           ((double)o->rate - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
+}
+
+/* What a step gives beside the gradient: sums over its images. */
+enum { SUM_LOSS, SUM_MARGIN, SUM_RECONSTRUCTION, SUM_WRONG, SUM_STOP, SUMS };
+
+/* The gradient of the own images of a batch of n, weighed so that those of all
+ * ranks add up to the mean over n. */
+static void share_gradient(struct trainer *t, size_t own, size_t n, double sums[SUMS])
+{
+    const size_t total = t->model->at.total;
+    struct batch_result result;
+    if (own == 0) { /* fewer images than ranks */
+        memset(t->grad, 0, total * sizeof *t->grad);
+        return;
+    }
+    batch_gradient(t->ws, own, t->images, t->targets, t->labels, t->others, t->options->alpha,
+                   t->grad, t->lengths, t->poses, &result);
+    const float weight = (float)own / (float)n;
+    for (size_t i = 0; own < n && i < total; i++)
+        t->grad[i] *= weight;
+    sums[SUM_LOSS] = result.loss * (double)own;
+    sums[SUM_MARGIN] = result.margin * (double)own;
+    sums[SUM_RECONSTRUCTION] = result.reconstruction * (double)own;
+    sums[SUM_WRONG] = (double)(own - result.correct);
+}
+
+enum capsnet_status trainer_step(struct trainer *t, int stop_asked, struct capsnet_error *error)
+{
+    double sums[SUMS] = {0};
+    const size_t first = t->step * t->options->batch, left = t->n_train - first;
+    const size_t n = left < t->options->batch ? left : t->options->batch;
+    const size_t begin = n * ranks_rank() / ranks_count();
+    const size_t own = n * (ranks_rank() + 1) / ranks_count() - begin;
+    t->share = first + begin;
+    pool_run(t->ws->pool, own, fill_image, t);
+    uint64_t clock = phase_clock();
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    phase_end(t->ws, PHASE_PREPARE, &clock);
+    share_gradient(t, own, n, sums);
+    sums[SUM_STOP] = stop_asked; /* one rank's signal stops all at this step */
+    ranks_sum_floats(t->grad, t->model->at.total);
+    ranks_sum_doubles(sums, SUMS);
+    t->stop = sums[SUM_STOP] > 0;
+    if (!isfinite(sums[SUM_LOSS])) {
+        snprintf(error->text, sizeof error->text,
+                 "the loss is no longer a number at step %zu of epoch %zu: try a lower --rate; "
+                 "%.200s holds the last good state", t->step + 1, t->epoch + 1,
+                 t->options->checkpoint);
+        return CAPSNET_ERR_FORMAT;
+    }
+    adam_update(t->ws, t->model->parameters, t->grad, &t->adam, rate_at(t, t->adam.updates),
+                (double)t->options->ema);
+    t->sums.loss += sums[SUM_LOSS];
+    t->sums.margin += sums[SUM_MARGIN];
+    t->sums.reconstruction += sums[SUM_RECONSTRUCTION];
+    t->sums.images += n;
+    t->sums.wrong += (size_t)sums[SUM_WRONG];
+    t->step++;
+    return CAPSNET_OK;
+}
+
+void trainer_swap_average(struct trainer *t)
+{
+    if (t->adam.ema) {
+        float *swap = t->model->parameters;
+        t->model->parameters = t->adam.ema;
+        t->adam.ema = swap;
+    }
+    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+}

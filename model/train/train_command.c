@@ -1,0 +1,147 @@
+/*
+ * train_command.c - `capsnet-train train`: its options.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/train/commands.h"
+#include "model/train/learn/train.h"
+
+/* Whether an option has no part in the numbers that a run gives. */
+static int is_incidental(const char *word, size_t *values)
+{
+    static const struct {
+        const char *name;
+        size_t values;
+    } options[] = {{"--resume", 0}, {"--no-pictures", 0}, {"--threads", 1}, {"--log", 1},
+                   {"--checkpoint", 1}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const size_t length = strlen(options[i].name);
+        if (strncmp(word, options[i].name, length) != 0 || (word[length] && word[length] != '='))
+            continue;
+        *values = word[length] ? 0 : options[i].values;
+        return 1;
+    }
+    return 0;
+}
+
+/* Appends a word as a POSIX shell would read it; returns the new end. */
+static char *put_word(char *end, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./,=:+@%";
+    if (*word && word[strspn(word, plain)] == 0)
+        return stpcpy(end, word);
+    *end++ = '\'';
+    for (; *word; word++)
+        if (*word == '\'')
+            end = stpcpy(end, "'\\''");
+        else
+            *end++ = *word;
+    return stpcpy(end, "'");
+}
+
+/* The command as it was typed, with the program's plain name and without what
+ * concerns this machine or this attempt only. */
+static char *command_line(int argc, char **argv)
+{
+    size_t length = 64, values;
+    for (int i = 1; i < argc; i++)
+        length += 4 * strlen(argv[i]) + 3;
+    char *text = malloc(length), *end = text;
+    if (!text)
+        return NULL;
+    end = stpcpy(end, "capsnet-train train");
+    for (int i = 1; i < argc; i++) {
+        if (is_incidental(argv[i], &values)) {
+            i += (int)values;
+            continue;
+        }
+        *end++ = ' ';
+        end = put_word(end, argv[i]);
+    }
+    return text;
+}
+
+int train_command(int argc, char **argv)
+{
+    struct train_options o = {
+        .data = "data", .out = "capsnet.safetensors", .name = "capsnet-mnist",
+        .cpu_level = cpu_level(),
+        .epochs = 30, .batch = 128, .threads = capsnet_cpu_count(), .rate = 1e-3f,
+        .warmup = 200, .ema = 0.999f, .alpha = 0.0005f, .error_threshold = NAN,
+        .dtype = SAFETENSORS_F16,
+        .augmentation = {.shift = 2, .distorted = 1},
+        .shape = {.conv1_kernel = 9, .conv1_channels = 256, .primary_kernel = 9,
+                  .primary_stride = 2, .primary_types = 32, .primary_dims = 8, .pose_dims = 16,
+                  .routing_iterations = 3, .decoder_hidden = {512, 1024}},
+    };
+    size_t seed = 1, shift = 2;
+    const char *dtype = "f16";
+    const struct option_entry table[] = {
+        {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
+        {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
+        {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
+        {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape, or with a checkpoint's average [random]"},
+        {"skip-misread", "", OPTION_FLAG, &o.skip_misread, 0, 0, "leave out training images that the weights of --init read as another class"},
+        {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},
+        {"log", "FILE", OPTION_TEXT, &o.log, 0, 0, "append one line of JSON per epoch"},
+        {"test", "", OPTION_FLAG, &o.test, 0, 0, "at the end, measure the test set (t10k) once"},
+        {"no-pictures", "", OPTION_FLAG, &o.no_pictures, 0, 0, "do not draw OUT's .curve.png and .sheet.png at the end"},
+        {"epochs", "N", OPTION_SIZE, &o.epochs, 1, 100000, "times through the training images"},
+        {"batch", "N", OPTION_SIZE, &o.batch, 1, 4096, "images per step"},
+        {"holdout", "N", OPTION_SIZE, &o.holdout, 0, 1e9, "training images held out to choose by"},
+        {"limit", "N", OPTION_SIZE, &o.limit, 0, 1e9, "use the first N training images only, 0: all"},
+        {"seed", "N", OPTION_SIZE, &seed, 0, 4294967295.0, "of everything random"},
+        {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
+        {"final-rate", "X", OPTION_FLOAT, &o.final_rate, 0, 1, "and at the end of the cosine"},
+        {"warmup", "N", OPTION_SIZE, &o.warmup, 0, 1e9, "steps of linear warm-up"},
+        {"ema", "X", OPTION_FLOAT, &o.ema, 0, 0.999999, "decay of the weights' moving average, 0: none"},
+        {"alpha", "X", OPTION_FLOAT, &o.alpha, 0, 1, "weight of the reconstruction loss"},
+        {"shift", "N", OPTION_SIZE, &shift, 0, 16, "augmentation: whole pixels each way"},
+        {"distorted", "X", OPTION_FLOAT, &o.augmentation.distorted, 0, 1, "augmentation: share of images that what follows changes; others are shifted alone"},
+        {"rotate", "X", OPTION_FLOAT, &o.augmentation.rotate, 0, 180, "augmentation: degrees each way"},
+        {"zoom", "X", OPTION_FLOAT, &o.augmentation.zoom, 0, 0.5, "augmentation: share of the size each way"},
+        {"shear", "X", OPTION_FLOAT, &o.augmentation.shear, 0, 1, "augmentation: share of the height each way"},
+        {"elastic", "X", OPTION_FLOAT, &o.augmentation.elastic, 0, 16, "augmentation: local displacement in pixels"},
+        {"stroke", "X", OPTION_FLOAT, &o.augmentation.stroke, 0, 1, "augmentation: strokes grow or shrink by up to that many pixels each side"},
+        {"pairs", "X", OPTION_FLOAT, &o.pairs, 0, 1, "share of images with a digit of another class on top"},
+        {"conv1", "N", OPTION_SIZE, &o.shape.conv1_channels, 1, 1024, "channels of conv1"},
+        {"types", "N", OPTION_SIZE, &o.shape.primary_types, 1, 256, "primary capsule types"},
+        {"dims", "N", OPTION_SIZE, &o.shape.primary_dims, 1, 64, "dimensions of a primary capsule"},
+        {"pose", "N", OPTION_SIZE, &o.shape.pose_dims, 1, 64, "dimensions of a class capsule"},
+        {"routing", "N", OPTION_SIZE, &o.shape.routing_iterations, 1, 10, "routing iterations"},
+        {"hidden1", "N", OPTION_SIZE, &o.shape.decoder_hidden[0], 1, 8192, "decoder: first hidden layer"},
+        {"hidden2", "N", OPTION_SIZE, &o.shape.decoder_hidden[1], 1, 8192, "decoder: second hidden layer"},
+        {"name", "TEXT", OPTION_TEXT, &o.name, 0, 0, "the model's name"},
+        {"labels", "A,B,...", OPTION_TEXT, &o.labels, 0, 0, "the classes' labels [0,1,... or the folders' names]"},
+        {"error-threshold", "X", OPTION_FLOAT, &o.error_threshold, 0, 1, "for in_distribution [measured]"},
+        {"dtype", "TEXT", OPTION_TEXT, &dtype, 0, 0, "how the weights are stored: f16 or f32"},
+        {"threads", "N", OPTION_SIZE, &o.threads, 1, 1024, "threads"},
+    };
+    options_parse(table, sizeof table / sizeof *table, "usage: capsnet-train train [options]\n",
+                  argc, argv, NULL, 0);
+    if (strcmp(dtype, "f16") != 0 && strcmp(dtype, "f32") != 0) {
+        fprintf(stderr, "capsnet-train: --dtype is f16 or f32, not \"%s\"\n", dtype);
+        return 2;
+    }
+    o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
+    o.seed = seed;
+    o.augmentation.shift = (int)shift;
+    if (o.skip_misread && !o.init) {
+        fputs("capsnet-train: --skip-misread needs --init, the weights that read the images\n", stderr);
+        return 2;
+    }
+    char *command = command_line(argc, argv), *checkpoint = NULL;
+    if (!o.checkpoint && asprintf(&checkpoint, "%s.checkpoint", o.out) >= 0)
+        o.checkpoint = checkpoint;
+    o.command = command;
+    int status = 1;
+    if (command && o.checkpoint)
+        status = train(&o);
+    free(command);
+    free(checkpoint);
+    return status;
+}
