@@ -39,7 +39,7 @@ static enum capsnet_status draw_mistakes(const char *path, struct capsnet_worksp
     enum capsnet_status status = sheet_of_mistakes(&picture, &shown, ws, data, e, error);
     if (status != CAPSNET_OK)
         return status;
-    status = picture_write(&picture, path, error);
+    status = canvas_write(&picture, path, error);
     image_free(&picture);
     if (status == CAPSNET_OK)
         printf("\nwrote %s with %zu of %zu mistakes\n", path, shown, e->wrong);

@@ -22,8 +22,9 @@
 
 static char folder[2048], program[PATH_MAX];
 
-void folder_create(void)
+int folder_create(void **state)
 {
+    (void)state;
     const char *base = getenv("TMPDIR"), *build = getenv("BUILD");
     snprintf(folder, sizeof folder, "%.1000s/capsnet-XXXXXX", base ? base : P_tmpdir);
     assert_non_null(mkdtemp(folder));
@@ -31,6 +32,7 @@ void folder_create(void)
     snprintf(path, sizeof path, "%.3000s/capsnet-train", build ? build : "build");
     if (!realpath(path, program))
         program[0] = 0; /* run_trainer() complains */
+    return 0;
 }
 
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at)
@@ -45,10 +47,12 @@ void folder_clear(void)
     assert_int_equal(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-void folder_remove(void)
+int folder_remove(void **state)
 {
+    (void)state;
     folder_clear();
     assert_int_equal(rmdir(folder), 0);
+    return 0;
 }
 
 const char *in_folder(const char *format, ...)

@@ -2,15 +2,16 @@
  * temp_folder.h - a folder of its own for a test, pictures and IDX files in it, and
  * capsnet-train run on them.  What goes wrong fails the test.
  */
-#ifndef FOLDER_H
-#define FOLDER_H
+#ifndef TEMP_FOLDER_H
+#define TEMP_FOLDER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes an empty folder under TMPDIR; removes it with all that is in it. */
-void folder_create(void);
-void folder_remove(void);
+/* Makes an empty folder under TMPDIR; removes it with all that is in it.  Set-up and
+ * tear-down of a cmocka test or group; state is not used, and 0 returned. */
+int folder_create(void **state);
+int folder_remove(void **state);
 
 /* Empties it. */
 void folder_clear(void);

@@ -204,16 +204,8 @@ static void splits_are_told_and_read(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    folder_create();
+    folder_create(state);
     put_bars("train", TRAIN);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove();
     return 0;
 }
 
@@ -230,5 +222,5 @@ int main(void)
         cmocka_unit_test(it_says_what_is_wrong),
         cmocka_unit_test(splits_are_told_and_read),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, folder_remove);
 }

@@ -67,17 +67,9 @@ static void put_shapes(const char *prefix, size_t n)
 
 static int set_up(void **state)
 {
-    (void)state;
-    folder_create();
+    folder_create(state);
     put_shapes("train", TRAIN);
     put_shapes("t10k", TEST);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove();
     return 0;
 }
 
@@ -674,5 +666,5 @@ int main(void)
     dice.state = wanted ? (uint64_t)strtoull(wanted, NULL, 0) : (uint64_t)getpid();
     printf("SEED=%llu\n", (unsigned long long)dice.state);
     unsetenv("CAPSNETD_CPU_LEVEL");
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, folder_remove);
 }

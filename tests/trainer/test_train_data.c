@@ -254,20 +254,6 @@ static void test_refusals(void **state)
     refuse_to_train("", "there is neither t10k-images-idx3-ubyte[.gz] nor t10k/");
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    folder_create();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,5 +261,5 @@ int main(void)
         cmocka_unit_test(test_colour),         cmocka_unit_test(test_resumed_curve),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, folder_create, folder_remove);
 }

@@ -96,7 +96,7 @@ static const char *const letters[96 / GROUP][LETTER_ROWS] = {
      "..... ..... ..... ..... ..... .###. ..... ..... ..... ..... ..... ....."},
 };
 
-enum capsnet_status picture_create(struct image *picture, size_t width, size_t height,
+enum capsnet_status canvas_create(struct image *picture, size_t width, size_t height,
                                    uint32_t colour, struct capsnet_error *error)
 {
     *picture = (struct image){width, height, 3, malloc(width * height * 3)};
@@ -105,7 +105,7 @@ enum capsnet_status picture_create(struct image *picture, size_t width, size_t h
                  "not enough memory for a picture of %zu x %zu pixels", width, height);
         return CAPSNET_ERR_MEMORY;
     }
-    picture_fill(picture, 0, 0, width, height, colour);
+    canvas_fill(picture, 0, 0, width, height, colour);
     return CAPSNET_OK;
 }
 
@@ -121,7 +121,7 @@ static void blend(struct image *picture, size_t x, size_t y, uint32_t colour, do
     }
 }
 
-void picture_fill(struct image *picture, size_t x, size_t y, size_t width, size_t height,
+void canvas_fill(struct image *picture, size_t x, size_t y, size_t width, size_t height,
                   uint32_t colour)
 {
     for (size_t i = 0; i < height; i++)
@@ -130,7 +130,7 @@ void picture_fill(struct image *picture, size_t x, size_t y, size_t width, size_
 }
 
 /* Each pixel near the line is covered by how far it is from it. */
-void picture_line(struct image *picture, double x0, double y0, double x1, double y1,
+void canvas_line(struct image *picture, double x0, double y0, double x1, double y1,
                   double thickness, uint32_t colour)
 {
     const double dx = x1 - x0, dy = y1 - y0, length2 = dx * dx + dy * dy, r = thickness / 2;
@@ -155,7 +155,7 @@ static unsigned next_letter(const char **text)
     return letter >= FIRST && letter < OTHER ? letter : OTHER;
 }
 
-size_t picture_text_width(const char *text, size_t scale)
+size_t canvas_text_width(const char *text, size_t scale)
 {
     size_t n = 0;
     for (; *text; n++)
@@ -163,7 +163,7 @@ size_t picture_text_width(const char *text, size_t scale)
     return n ? (n * LETTER_STEP - 1) * scale : 0;
 }
 
-void picture_text(struct image *picture, size_t x, size_t y, size_t scale, uint32_t colour,
+void canvas_text(struct image *picture, size_t x, size_t y, size_t scale, uint32_t colour,
                   const char *text)
 {
     for (; *text; x += LETTER_STEP * scale) {
@@ -172,12 +172,12 @@ void picture_text(struct image *picture, size_t x, size_t y, size_t scale, uint3
             const char *row = letters[letter / GROUP][i] + letter % GROUP * LETTER_STEP;
             for (size_t j = 0; j < LETTER_WIDTH; j++)
                 if (row[j] == '#')
-                    picture_fill(picture, x + j * scale, y + i * scale, scale, scale, colour);
+                    canvas_fill(picture, x + j * scale, y + i * scale, scale, scale, colour);
         }
     }
 }
 
-void picture_image(struct image *picture, size_t x, size_t y, size_t scale, const float *pixels,
+void canvas_image(struct image *picture, size_t x, size_t y, size_t scale, const float *pixels,
                    const struct capsnet_shape *shape)
 {
     for (size_t i = 0; i < shape->height; i++)
@@ -188,11 +188,11 @@ void picture_image(struct image *picture, size_t x, size_t y, size_t scale, cons
                 float value = pixels[(i * shape->width + j) * shape->channels + from];
                 colour = colour << 8 | (uint32_t)(fminf(1, fmaxf(0, value)) * 255 + 0.5f);
             }
-            picture_fill(picture, x + j * scale, y + i * scale, scale, scale, colour);
+            canvas_fill(picture, x + j * scale, y + i * scale, scale, scale, colour);
         }
 }
 
-enum capsnet_status picture_write(const struct image *picture, const char *path,
+enum capsnet_status canvas_write(const struct image *picture, const char *path,
                                   struct capsnet_error *error)
 {
     uint8_t *png;

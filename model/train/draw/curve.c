@@ -103,9 +103,9 @@ static void draw_values(const struct panel *p)
                 continue;
             char text[32];
             snprintf(text, sizeof text, "%g", value);
-            const size_t width = picture_text_width(text, TEXT), y = (size_t)lround(y_of(p, value));
-            picture_fill(p->picture, LEFT, y, PANEL_WIDTH, 1, GRID);
-            picture_text(p->picture, LEFT - 10 - width, y - LETTER_HEIGHT * TEXT / 2, TEXT, INK,
+            const size_t width = canvas_text_width(text, TEXT), y = (size_t)lround(y_of(p, value));
+            canvas_fill(p->picture, LEFT, y, PANEL_WIDTH, 1, GRID);
+            canvas_text(p->picture, LEFT - 10 - width, y - LETTER_HEIGHT * TEXT / 2, TEXT, INK,
                          text);
         }
 }
@@ -121,8 +121,8 @@ static void draw_epochs(const struct panel *p)
         char text[32];
         snprintf(text, sizeof text, "%zu", epoch);
         const size_t x = (size_t)lround(x_of(p, epoch - 1)), y = p->y + PANEL_HEIGHT;
-        picture_fill(p->picture, x, p->y, 1, PANEL_HEIGHT + 5, GRID);
-        picture_text(p->picture, x - picture_text_width(text, TEXT) / 2, y + 9, TEXT, INK, text);
+        canvas_fill(p->picture, x, p->y, 1, PANEL_HEIGHT + 5, GRID);
+        canvas_text(p->picture, x - canvas_text_width(text, TEXT) / 2, y + 9, TEXT, INK, text);
     }
 }
 
@@ -131,10 +131,10 @@ static void draw_series(const struct panel *p, const struct series *s)
     for (size_t i = 0; i < p->n; i++) {
         const double x = x_of(p, i) + 0.5, y = y_of(p, value_at(p, s, i)) + 0.5;
         if (i > 0)
-            picture_line(p->picture, x_of(p, i - 1) + 0.5, y_of(p, value_at(p, s, i - 1)) + 0.5, x,
+            canvas_line(p->picture, x_of(p, i - 1) + 0.5, y_of(p, value_at(p, s, i - 1)) + 0.5, x,
                          y, 2.5, s->colour);
         if (p->n <= 100)
-            picture_line(p->picture, x, y, x, y, 7, s->colour);
+            canvas_line(p->picture, x, y, x, y, 7, s->colour);
     }
 }
 
@@ -144,15 +144,15 @@ static void draw_panel(struct panel *p, const char *title, const struct series *
     find_range(p, series, n_series);
     draw_values(p);
     draw_epochs(p);
-    picture_fill(p->picture, LEFT, p->y, 2, PANEL_HEIGHT, INK);
-    picture_fill(p->picture, LEFT, p->y + PANEL_HEIGHT - 1, PANEL_WIDTH, 2, INK);
+    canvas_fill(p->picture, LEFT, p->y, 2, PANEL_HEIGHT, INK);
+    canvas_fill(p->picture, LEFT, p->y + PANEL_HEIGHT - 1, PANEL_WIDTH, 2, INK);
     const size_t y = p->y - 40;
-    picture_text(p->picture, 12, y, TEXT, INK, title);
+    canvas_text(p->picture, 12, y, TEXT, INK, title);
     size_t x = LEFT + PANEL_WIDTH;
     for (size_t s = n_series; s > 0; s--) { /* from the right */
-        x -= picture_text_width(series[s - 1].name, TEXT);
-        picture_text(p->picture, x, y, TEXT, INK, series[s - 1].name);
-        picture_fill(p->picture, x - 32, y + 5, 24, 4, series[s - 1].colour);
+        x -= canvas_text_width(series[s - 1].name, TEXT);
+        canvas_text(p->picture, x, y, TEXT, INK, series[s - 1].name);
+        canvas_fill(p->picture, x - 32, y + 5, 24, 4, series[s - 1].colour);
         x -= 56;
         draw_series(p, &series[s - 1]);
     }
@@ -167,7 +167,7 @@ enum capsnet_status curve_draw(struct image *picture, const struct epoch_figures
         {"training", offsetof(struct epoch_figures, training_error), BLUE},
         {"held out", offsetof(struct epoch_figures, held_out_error), ORANGE}};
     enum capsnet_status status =
-        picture_create(picture, CURVE_WIDTH, CURVE_HEIGHT, WHITE, error);
+        canvas_create(picture, CURVE_WIDTH, CURVE_HEIGHT, WHITE, error);
     if (status != CAPSNET_OK)
         return status;
     struct panel panel = {picture, epochs, n, PANEL_TOP, 0, 0};

@@ -59,8 +59,8 @@ static enum capsnet_status put_pairs(struct image *picture, struct capsnet_works
     for (size_t i = 0; i < n; i++) {
         for (size_t p = 0; p < pixels; p++)
             image[p] = (float)data->pixels[index[i] * pixels + p] / 255;
-        picture_image(picture, places[i].x, places[i].y, scale, image, shape);
-        picture_image(picture, places[i].x + dx, places[i].y + dy, scale,
+        canvas_image(picture, places[i].x, places[i].y, scale, image, shape);
+        canvas_image(picture, places[i].x + dx, places[i].y + dy, scale,
                       reconstructions + i * pixels, shape);
     }
     evaluation_free(&e);
@@ -77,7 +77,7 @@ static size_t label_width(const struct capsnet_model *model)
     for (size_t j = 0; j < model->shape.classes; j++) {
         char text[64];
         size_t width =
-            picture_text_width(class_text(text, model, j, LONGEST_LABEL), SHEET_LETTERS);
+            canvas_text_width(class_text(text, model, j, LONGEST_LABEL), SHEET_LETTERS);
         widest = width > widest ? width : widest;
     }
     return widest;
@@ -129,12 +129,12 @@ enum capsnet_status sheet_of_classes(struct image *picture, struct capsnet_works
         places[count].y = SHEET_SPACE + class_index * row;
         chosen[count++] = from;
     }
-    status = picture_create(picture, sheet_width, SHEET_SPACE + rows * row, WHITE, error);
+    status = canvas_create(picture, sheet_width, SHEET_SPACE + rows * row, WHITE, error);
     if (status != CAPSNET_OK)
         goto out;
     for (size_t j = 0; j < rows; j++) {
         char text[64];
-        picture_text(picture, SHEET_SPACE,
+        canvas_text(picture, SHEET_SPACE,
                      SHEET_SPACE + j * row + height + SHEET_GAP / 2 -
                          LETTER_HEIGHT * SHEET_LETTERS / 2,
                      SHEET_LETTERS, INK, class_text(text, ws->model, j, LONGEST_LABEL));
@@ -170,11 +170,11 @@ enum capsnet_status sheet_of_mistakes(struct image *picture, size_t *shown,
         snprintf(error->text, sizeof error->text, "not enough memory for a sheet");
         goto out;
     }
-    status = picture_create(picture, sheet_width, SHEET_SPACE + rows * cell_height, WHITE, error);
+    status = canvas_create(picture, sheet_width, SHEET_SPACE + rows * cell_height, WHITE, error);
     if (status != CAPSNET_OK)
         goto out;
     if (n == 0)
-        picture_text(picture, SHEET_SPACE, SHEET_SPACE, SHEET_LETTERS, INK, "no mistakes");
+        canvas_text(picture, SHEET_SPACE, SHEET_SPACE, SHEET_LETTERS, INK, "no mistakes");
     for (size_t i = 0, count = 0; i < evaluation->n && count < n; i++) {
         const size_t label = data->labels[i], answer = evaluation->answers[i];
         if (label == answer)
@@ -184,7 +184,7 @@ enum capsnet_status sheet_of_mistakes(struct image *picture, size_t *shown,
         char text[160];
         mistake_text(text, ws->model, label, answer,
                      (cell_width - SHEET_SPACE) / (LETTER_STEP * SHEET_LETTERS));
-        picture_text(picture, places[count].x, places[count].y + height + 4, SHEET_LETTERS, INK,
+        canvas_text(picture, places[count].x, places[count].y + height + 4, SHEET_LETTERS, INK,
                      text);
         chosen[count++] = (uint32_t)i;
     }

@@ -25,7 +25,7 @@ static enum capsnet_status write_beside(const char *out, const char *ending,
     char *path = run_picture_path(out, ending);
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     if (path)
-        status = picture_write(picture, path, error);
+        status = canvas_write(picture, path, error);
     else
         snprintf(error->text, sizeof error->text, "out of memory for a path");
     if (status == CAPSNET_OK)

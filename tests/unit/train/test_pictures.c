@@ -32,7 +32,7 @@ static struct image canvas(size_t width, size_t height)
 {
     struct image p;
     struct capsnet_error error;
-    assert_int_equal(picture_create(&p, width, height, WHITE, &error), CAPSNET_OK);
+    assert_int_equal(canvas_create(&p, width, height, WHITE, &error), CAPSNET_OK);
     return p;
 }
 
@@ -45,18 +45,18 @@ static void test_text(void **state)
         "..... .###. .....",
     };
     struct image p = canvas(60, 30);
-    picture_text(&p, 2, 3, 1, 0, "7g\xe2\x82\xac");
+    canvas_text(&p, 2, 3, 1, 0, "7g\xe2\x82\xac");
     for (size_t y = 0; y < 9; y++)
         for (size_t x = 0; x < 17; x++)
             check_pixel(&p, 2 + x, 3 + y, expected[y][x] == '#' ? 0 : WHITE);
-    picture_text(&p, 30, 10, 2, 0x00ff00, "-");
+    canvas_text(&p, 30, 10, 2, 0x00ff00, "-");
     check_pixel(&p, 30, 16, 0x00ff00);
     check_pixel(&p, 39, 17, 0x00ff00);
     check_pixel(&p, 40, 17, WHITE);
     check_pixel(&p, 30, 15, WHITE);
-    assert_int_equal(picture_text_width("7g\xe2\x82\xac", 2), 34);
-    assert_int_equal(picture_text_width("", 2), 0);
-    picture_text(&p, 57, 27, 3, 0, "MMMM"); /* over the edge: nothing happens */
+    assert_int_equal(canvas_text_width("7g\xe2\x82\xac", 2), 34);
+    assert_int_equal(canvas_text_width("", 2), 0);
+    canvas_text(&p, 57, 27, 3, 0, "MMMM"); /* over the edge: nothing happens */
     image_free(&p);
 }
 
@@ -64,7 +64,7 @@ static void test_line(void **state)
 {
     (void)state;
     struct image p = canvas(40, 20);
-    picture_line(&p, 5, 10, 30, 10, 4, 0); /* covers rows 8 to 11 */
+    canvas_line(&p, 5, 10, 30, 10, 4, 0); /* covers rows 8 to 11 */
     for (size_t x = 5; x < 30; x++) {
         check_pixel(&p, x, 8, 0);
         check_pixel(&p, x, 11, 0);
@@ -72,8 +72,8 @@ static void test_line(void **state)
         check_pixel(&p, x, 13, WHITE);
     }
     check_pixel(&p, 34, 10, WHITE);
-    picture_line(&p, -50, -20, 90, 50, 3, 0); /* through both edges */
-    picture_line(&p, 5, -30, 5, -20, 3, 0);   /* outside */
+    canvas_line(&p, -50, -20, 90, 50, 3, 0); /* through both edges */
+    canvas_line(&p, 5, -30, 5, -20, 3, 0);   /* outside */
     image_free(&p);
 }
 
@@ -307,21 +307,19 @@ static void test_file(void **state)
     struct image_message message;
     struct capsnet_error error = {""};
     size_t nbytes;
-    folder_create();
-    picture_fill(&p, 30, 16, 5, 5, 0x123456);
-    assert_int_equal(picture_write(&p, in_folder("x.png"), &error), CAPSNET_OK);
+    canvas_fill(&p, 30, 16, 5, 5, 0x123456);
+    assert_int_equal(canvas_write(&p, in_folder("x.png"), &error), CAPSNET_OK);
     uint8_t *bytes = get_file("x.png", &nbytes);
     assert_int_equal(png_decode(&read, bytes, nbytes, 100, 3, &message), IMAGE_OK);
     assert_int_equal(read.width, 31);
     assert_int_equal(read.height, 17);
     assert_memory_equal(read.pixels, p.pixels, 31 * 17 * 3);
     check_pixel(&read, 30, 16, 0x123456);
-    assert_int_equal(picture_write(&p, in_folder("no/x.png"), &error), CAPSNET_ERR_IO);
+    assert_int_equal(canvas_write(&p, in_folder("no/x.png"), &error), CAPSNET_ERR_IO);
     assert_non_null(strstr(error.text, "no/x.png: cannot write the picture: No such file"));
     free(bytes);
     image_free(&p);
     image_free(&read);
-    folder_remove();
 }
 
 int main(void)
@@ -330,7 +328,7 @@ int main(void)
         cmocka_unit_test(test_text),       cmocka_unit_test(test_line),
         cmocka_unit_test(test_curve),      cmocka_unit_test(test_odd_curves),
         cmocka_unit_test(test_classes),    cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_file),
+        cmocka_unit_test_setup_teardown(test_file, folder_create, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
