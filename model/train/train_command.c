@@ -93,6 +93,7 @@ int train_command(int argc, char **argv)
         {"epochs", "N", OPTION_SIZE, &o.epochs, 1, 100000, "times through the training images"},
         {"batch", "N", OPTION_SIZE, &o.batch, 1, 4096, "images per step"},
         {"holdout", "N", OPTION_SIZE, &o.holdout, 0, 1e9, "training images held out to choose by"},
+        {"holdout-writers", "FILE", OPTION_TEXT, &o.holdout_writers, 0, 0, "hold out whole writers, drawn by the seed, half of each series, as many as make --holdout images [10000]; line i of FILE: training image i's writer, tab, series"},
         {"limit", "N", OPTION_SIZE, &o.limit, 0, 1e9, "use the first N training images only, 0: all"},
         {"seed", "N", OPTION_SIZE, &seed, 0, 4294967295.0, "of everything random"},
         {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
@@ -130,6 +131,8 @@ int train_command(int argc, char **argv)
     o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
     o.seed = seed;
     o.augmentation.shift = (int)shift;
+    if (o.holdout_writers && !o.holdout)
+        o.holdout = 10000;
     if (o.skip_misread && !o.init) {
         fputs("capsnet-train: --skip-misread needs --init, the weights that read the images\n", stderr);
         return 2;

@@ -187,19 +187,24 @@ static void it_says_what_is_wrong(void **state)
 static void splits_are_told_and_read(void **state)
 {
     (void)state;
-    char text[64];
-    size_t n_shown = 0, n_holdout = 0;
-    for (size_t skipped = 0; skipped <= 70; skipped += 70) {
-        split_describe(text, sizeof text, 55000 - skipped, skipped, 5000);
-        assert_int_equal(split_parse(text, &n_shown, &n_holdout), 1);
-        assert_int_equal(n_shown, 55000);
-        assert_int_equal(n_holdout, 5000);
-    }
+    char text[128];
+    for (size_t skipped = 0; skipped <= 70; skipped += 70)
+        for (size_t wanted = 0; wanted <= 4990; wanted += 4990) {
+            const struct split_record told = {55000 - skipped, skipped, 5000, wanted,
+                                              wanted ? 4294967295 : 0};
+            struct split_record read;
+            split_describe(text, sizeof text, &told);
+            assert_int_equal(split_parse(text, &read), 1);
+            assert_memory_equal(&read, &told, sizeof told);
+        }
     static const char *const bad[] = {
         NULL, "", "55000 trained on", "1 trained on, 2 held out!", "1 trained on, 2 skipped",
-        "1 trained on, 2 skipped, 3", "1 trained on, 2 held out, 3 skipped"};
+        "1 trained on, 2 skipped, 3", "1 trained on, 2 held out, 3 skipped",
+        "1 trained on, 2 held out by writer", "1 trained on, 2 held out by writer, 0 wanted, seed 1",
+        "1 trained on, 2 held out by writer, 2 wanted, seed 1!"};
+    struct split_record unused;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(split_parse(bad[i], &n_shown, &n_holdout), 0);
+        assert_int_equal(split_parse(bad[i], &unused), 0);
 }
 
 static int set_up(void **state)

@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/capsnet.h"
 #include "model/train/data/random.h"
+#include "model/train/data/writers.h"
 
 /* Puts n indices into an order of r's. */
 void shuffle(uint32_t *index, size_t n, struct random r);
@@ -17,11 +19,32 @@ void shuffle(uint32_t *index, size_t n, struct random r);
  * memory. */
 uint32_t *split_images(size_t n, size_t n_holdout);
 
-/* A split in words, as the weights file's "train.images" has it. */
-void split_describe(char *text, size_t size, size_t n_train, size_t n_skipped, size_t n_holdout);
+/* The same with whole writers held out, drawn by the seed: about wanted images,
+ * as many of each series.  Who was trained on is then read by nobody held out, as
+ * nobody of the test set is.
+ *
+ * writers     of n >= 1 images at least; the first n count
+ * *n_holdout  how many it came to, fewer than n
+ * *index      [n] to be freed; set, like *n_holdout, on success only
+ *
+ * Returns OK, ERR_ARGUMENT (a series has not that many, or none would be left of
+ * it), ERR_FORMAT (a writer of two series) or ERR_MEMORY. */
+CAPSNET_MUST_CHECK enum capsnet_status split_writers(uint32_t **index, size_t *n_holdout,
+                                                     const struct writers *writers, size_t n,
+                                                     size_t wanted, uint64_t seed,
+                                                     struct capsnet_error *error);
 
-/* Reads it back, n_shown being the images that were not held out, skipped ones
- * among them; returns 0 when text is NULL or says something else. */
-int split_parse(const char *text, size_t *n_shown, size_t *n_holdout);
+/* What is kept of a split with the weights. */
+struct split_record {
+    size_t n_train, n_skipped, n_holdout;
+    size_t wanted; /* split_writers()' images and seed; 0: split_images() */
+    uint64_t seed;
+};
+
+/* A split in words, as the weights file's "train.images" has it. */
+void split_describe(char *text, size_t size, const struct split_record *record);
+
+/* Reads it back; returns 0 when text is NULL or says something else. */
+int split_parse(const char *text, struct split_record *record);
 
 #endif

@@ -40,12 +40,13 @@ static void options_text(const struct trainer *t, char *text, size_t size)
         labels = crc32_z(labels, (const Bytef *)label, strlen(label) + 1);
     }
     snprintf(text, size,
-             "images %zu, their checksum %08" PRIx32 ", held out %zu, epochs %zu, batch %zu, "
+             "images %zu, their checksum %08" PRIx32 ", held out %zu%s, epochs %zu, batch %zu, "
              "seed %" PRIu64 ", rate %.9g, final rate %.9g, warm-up %zu, ema %.9g, alpha %.9g, "
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
              "stroke %.9g, pairs %.9g, skip misread %d, routing %zu, "
              "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g",
-             t->data.n, t->data_checksum, o->holdout, o->epochs, o->batch, o->seed,
+             t->data.n, t->data_checksum, o->holdout, o->holdout_writers ? " by writer" : "",
+             o->epochs, o->batch, o->seed,
              (double)o->rate, (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha,
              g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
              (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,

@@ -60,7 +60,7 @@ out:
 enum capsnet_status trainer_finish(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    char epochs[32], seed[32], images[96], test[64];
+    char epochs[32], seed[32], images[160], test[64];
     size_t wrong = 0, n = 0, extras = 5;
     trainer_swap_average(t);
     enum capsnet_status status = CAPSNET_OK;
@@ -76,7 +76,9 @@ enum capsnet_status trainer_finish(struct trainer *t, struct capsnet_error *erro
         return status;
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    split_describe(images, sizeof images, t->n_train, t->n_skipped, t->n_holdout);
+    split_describe(images, sizeof images,
+                   &(struct split_record){t->n_train, t->n_skipped, t->n_holdout,
+                                          o->holdout_writers ? o->holdout : 0, o->seed});
     const char *source = isnan(o->error_threshold) ? calibrate_source(t->n_holdout) : "given";
     snprintf(test, sizeof test, "%zu of %zu", wrong, n);
     struct safetensors_metadata extra[6] = {

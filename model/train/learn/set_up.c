@@ -20,12 +20,28 @@ enum capsnet_status trainer_no_memory(struct capsnet_error *error)
     return CAPSNET_ERR_MEMORY;
 }
 
+/* Holds out writers; n_all: images before --limit, each of which has a line. */
+static enum capsnet_status split_by_writer(struct trainer *t, size_t n_all,
+                                           struct capsnet_error *error)
+{
+    const struct train_options *o = t->options;
+    struct writers writers;
+    enum capsnet_status status = writers_load(&writers, o->holdout_writers, n_all, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = split_writers(&t->split, &t->n_holdout, &writers, t->data.n, o->holdout, o->seed,
+                           error);
+    writers_free(&writers);
+    return status;
+}
+
 static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
     enum capsnet_status status = dataset_load(&t->data, o->data, "train", NULL, error);
     if (status != CAPSNET_OK)
         return status;
+    const size_t n_all = t->data.n;
     if (o->limit && o->limit < t->data.n)
         t->data.n = o->limit;
     if (o->holdout >= t->data.n) {
@@ -34,8 +50,13 @@ static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *er
         return CAPSNET_ERR_ARGUMENT;
     }
     t->n_holdout = o->holdout;
-    t->n_train = t->data.n - o->holdout;
-    t->split = split_images(t->data.n, t->n_holdout);
+    if (o->holdout_writers)
+        status = split_by_writer(t, n_all, error);
+    else
+        t->split = split_images(t->data.n, t->n_holdout);
+    if (status != CAPSNET_OK)
+        return status;
+    t->n_train = t->data.n - t->n_holdout;
     t->order = malloc(t->n_train * sizeof *t->order);
     if (!t->split || !t->order)
         return trainer_no_memory(error);

@@ -10,6 +10,7 @@
 struct train_options {
     const char *init; /* a weights file to start from, or NULL */
     const char *data, *out, *checkpoint, *log, *name, *labels, *cpu_level;
+    const char *holdout_writers; /* a file of writers.h: hold out whole ones; or NULL */
     const char *command; /* how the program was called, for the file */
     int skip_misread, resume, test, no_pictures;
     size_t epochs, batch, holdout, limit, threads;

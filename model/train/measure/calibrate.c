@@ -182,17 +182,55 @@ static enum capsnet_status rewrite(const struct capsnet_model *model, const char
     return status;
 }
 
+/* The split of the file's training: writers is needed for one by writer. */
+static enum capsnet_status split_again(uint32_t **split, const struct split_record *record,
+                                       const struct dataset *data, const char *path,
+                                       const char *writers_path, struct capsnet_error *error)
+{
+    const size_t n = record->n_train + record->n_skipped + record->n_holdout;
+    size_t n_holdout;
+    struct writers writers;
+    if (n > data->n) {
+        snprintf(error->text, sizeof error->text, "%.150s was made from %zu images; there are %zu",
+                 path, n, data->n);
+        return CAPSNET_ERR_FORMAT;
+    }
+    if (!record->wanted) {
+        *split = split_images(n, record->n_holdout);
+        if (*split)
+            return CAPSNET_OK;
+        snprintf(error->text, sizeof error->text, "not enough memory to split %zu images", n);
+        return CAPSNET_ERR_MEMORY;
+    }
+    if (!writers_path) {
+        snprintf(error->text, sizeof error->text,
+                 "%.200s was made with whole writers held out: --holdout-writers is needed again",
+                 path);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    enum capsnet_status status = writers_load(&writers, writers_path, data->n, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = split_writers(split, &n_holdout, &writers, n, record->wanted, record->seed, error);
+    writers_free(&writers);
+    if (status != CAPSNET_OK || n_holdout == record->n_holdout)
+        return status;
+    snprintf(error->text, sizeof error->text,
+             "%.150s: these are not the writers that %.150s was made with", writers_path, path);
+    return CAPSNET_ERR_FORMAT;
+}
+
 /* The images that the file's training held out, or all that it saw. */
 static enum capsnet_status measure_file(struct capsnet_model *model, const char *path,
-                                        const char *folder, size_t threads, const char **source,
-                                        struct capsnet_error *error)
+                                        const char *folder, const char *writers, size_t threads,
+                                        const char **source, struct capsnet_error *error)
 {
     struct dataset data = {0};
     struct capsnet_workspace *ws = NULL;
     uint32_t *split = NULL;
-    size_t n_shown, n_holdout;
+    struct split_record record;
     enum capsnet_status status = CAPSNET_ERR_FORMAT;
-    if (!split_parse(metadata_of(model, "train.images"), &n_shown, &n_holdout)) {
+    if (!split_parse(metadata_of(model, "train.images"), &record)) {
         snprintf(error->text, sizeof error->text,
                  "%.200s does not say which images were held out: its metadata lacks a "
                  "\"train.images\" of capsnet-train", path);
@@ -201,27 +239,22 @@ static enum capsnet_status measure_file(struct capsnet_model *model, const char 
     status = dataset_load(&data, folder, "train", model, error);
     if (status == CAPSNET_OK)
         status = capsnet_workspace_create(&ws, model, BATCH, threads, error);
-    if (status != CAPSNET_OK)
-        goto out;
-    if (n_shown + n_holdout > data.n || !(split = split_images(n_shown + n_holdout, n_holdout))) {
-        snprintf(error->text, sizeof error->text,
-                 "%.150s was made from %zu images; %.150s has %zu, or there is no memory", path,
-                 n_shown + n_holdout, folder, data.n);
-        status = CAPSNET_ERR_FORMAT;
-        goto out;
+    if (status == CAPSNET_OK)
+        status = split_again(&split, &record, &data, path, writers, error);
+    if (status == CAPSNET_OK) {
+        const size_t n_shown = record.n_train + record.n_skipped, n_holdout = record.n_holdout;
+        *source = calibrate_source(n_holdout);
+        status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_shown : 0),
+                           n_holdout ? n_holdout : n_shown, error);
     }
-    *source = calibrate_source(n_holdout);
-    status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_shown : 0),
-                       n_holdout ? n_holdout : n_shown, error);
-out:
     free(split);
     capsnet_workspace_free(ws);
     dataset_free(&data);
     return status;
 }
 
-enum capsnet_status calibrate_file(const char *weights, const char *data, const char *out,
-                                   const char *cpu_level, size_t threads,
+enum capsnet_status calibrate_file(const char *weights, const char *data, const char *writers,
+                                   const char *out, const char *cpu_level, size_t threads,
                                    struct capsnet_error *error)
 {
     struct capsnet_model *model = NULL;
@@ -229,7 +262,7 @@ enum capsnet_status calibrate_file(const char *weights, const char *data, const 
     const struct capsnet_options options = {.cpu_level = cpu_level};
     enum capsnet_status status = model_load_whole(&model, weights, &options, error);
     if (status == CAPSNET_OK)
-        status = measure_file(model, weights, data, threads, &source, error);
+        status = measure_file(model, weights, data, writers, threads, &source, error);
     if (status == CAPSNET_OK)
         status = rewrite(model, out, source, error);
     if (status == CAPSNET_OK) {

@@ -30,11 +30,11 @@ CAPSNET_MUST_CHECK enum capsnet_status calibrate(struct capsnet_known *known,
 
 /* Measures them anew for a weights file, on the images of the folder data that
  * were held out from its training, or those trained on when none were; writes
- * the file out, its tensors as they were.  Prints what it found. */
-CAPSNET_MUST_CHECK enum capsnet_status calibrate_file(const char *weights, const char *data,
-                                                      const char *out, const char *cpu_level,
-                                                      size_t threads,
-                                                      struct capsnet_error *error);
+ * the file out, its tensors as they were.  writers: the training's --holdout-writers,
+ * or NULL.  Prints what it found. */
+CAPSNET_MUST_CHECK enum capsnet_status
+calibrate_file(const char *weights, const char *data, const char *writers, const char *out,
+               const char *cpu_level, size_t threads, struct capsnet_error *error);
 
 /* "held-out images" or "training images": where the numbers come from. */
 const char *calibrate_source(size_t n_holdout);
