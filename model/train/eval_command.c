@@ -135,6 +135,7 @@ int eval_command(int argc, char **argv)
     printf("%s: error %.2f %% (%zu of %zu wrong), %.0f images/s (%zu threads, %s)\n", weights,
            100.0 * (double)e.wrong / (double)e.n, e.wrong, e.n, (double)e.n / seconds, threads,
            capsnet_model_cpu_level(model));
+    printf("margin loss %.6f\n", e.margin);
     print_known(model, &images, &e);
     print_confusion(model, &images, &e);
     status = answers ? write_answers(answers, &e) : 0;

@@ -70,7 +70,7 @@ int train_command(int argc, char **argv)
     struct train_options o = {
         .data = "data", .out = "capsnet.safetensors", .name = "capsnet-mnist",
         .cpu_level = cpu_level(),
-        .epochs = 30, .batch = 128, .threads = capsnet_cpu_count(), .rate = 1e-3f,
+        .epochs = 30, .batch = 128, .repeats = 1, .primary_scale = 1, .decay = 1, .threads = capsnet_cpu_count(), .rate = 1e-3f,
         .warmup = 200, .ema = 0.999f, .alpha = 0.0005f, .error_threshold = NAN,
         .dtype = SAFETENSORS_F16,
         .augmentation = {.shift = 2, .distorted = 1},
@@ -79,7 +79,7 @@ int train_command(int argc, char **argv)
                   .routing_iterations = 3, .decoder_hidden = {512, 1024}},
     };
     size_t seed = 1, shift = 2;
-    const char *dtype = "f16";
+    const char *dtype = "f16", *scheme = "glorot";
     const struct option_entry table[] = {
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
@@ -96,9 +96,14 @@ int train_command(int argc, char **argv)
         {"holdout-writers", "FILE", OPTION_TEXT, &o.holdout_writers, 0, 0, "hold out whole writers, drawn by the seed, half of each series, as many as make --holdout images [10000]; line i of FILE: training image i's writer, tab, series"},
         {"limit", "N", OPTION_SIZE, &o.limit, 0, 1e9, "use the first N training images only, 0: all"},
         {"seed", "N", OPTION_SIZE, &seed, 0, 4294967295.0, "of everything random"},
+        {"repeats", "N", OPTION_SIZE, &o.repeats, 1, 1000, "each image stands N times in a row, changed each time anew; N epochs then show all images N times"},
+        {"init-scheme", "TEXT", OPTION_TEXT, &scheme, 0, 0, "first weights: glorot, or authors (truncated normal, biases 0.1)"},
+        {"primary-scale", "X", OPTION_FLOAT, &o.primary_scale, 1e-4, 1, "factor behind PrimaryCaps' convolution while it learns; the file holds the product (the authors: 1 / types, 0.03125)"},
         {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
         {"final-rate", "X", OPTION_FLOAT, &o.final_rate, 0, 1, "and at the end of the cosine"},
         {"warmup", "N", OPTION_SIZE, &o.warmup, 0, 1e9, "steps of linear warm-up"},
+        {"hold", "X", OPTION_FLOAT, &o.hold, 0, 1, "share of the steps behind it that the rate stays high before the cosine; 1: to the end"},
+        {"decay", "X", OPTION_FLOAT, &o.decay, 0.01, 1, "the rate is multiplied by X every 2000 steps (the authors, with --hold 1: 0.96)"},
         {"ema", "X", OPTION_FLOAT, &o.ema, 0, 0.999999, "decay of the weights' moving average, 0: none"},
         {"alpha", "X", OPTION_FLOAT, &o.alpha, 0, 1, "weight of the reconstruction loss"},
         {"shift", "N", OPTION_SIZE, &shift, 0, 16, "augmentation: whole pixels each way"},
@@ -129,6 +134,11 @@ int train_command(int argc, char **argv)
         return 2;
     }
     o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
+    if (strcmp(scheme, "glorot") != 0 && strcmp(scheme, "authors") != 0) {
+        fprintf(stderr, "capsnet-train: --init-scheme is glorot or authors, not \"%s\"\n", scheme);
+        return 2;
+    }
+    o.init_scheme = strcmp(scheme, "authors") == 0 ? INIT_AUTHORS : INIT_GLOROT;
     o.seed = seed;
     o.augmentation.shift = (int)shift;
     if (o.holdout_writers && !o.holdout)

@@ -24,7 +24,7 @@ static void run_step(void *context)
         phase_end(b->ws, PHASE_PREPARE, &clock);
     }
     (void)bench_gradient(b);
-    adam_update(b->ws, b->model->parameters, b->grad, &b->adam, 1e-4, 0.999);
+    adam_update(b->ws, b->model->parameters, b->grad, &b->adam, 1e-4, 0.999, 1);
 }
 
 /* ---- Do both compute the same? ------------------------------------------- */

@@ -346,6 +346,68 @@ static void test_pairs(void **state)
     }
 }
 
+/* The authors' recipe, by the options that there are for it: it learns, it is the
+ * same on any number of threads, and each of them changes the run. */
+#define AUTHORS "--init-scheme authors --primary-scale 0.25 --hold 1 --decay 0.96 --repeats 3 "
+
+static void test_authors_recipe(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--init-scheme authors", "--primary-scale 0.25",
+                                          "--hold 1", "--decay 0.96", "--repeats 3"};
+    expect(0, "wrote plain", "train " NETWORK "--epochs 2 --out plain");
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        expect(0, "wrote other", "train " NETWORK "--epochs 2 --out other %s", options[i]);
+        assert_false(same_run("plain", "other"));
+    }
+    expect(0, "wrote authors", "train " NETWORK AUTHORS "--epochs 30 --out authors --test --ema 0.9");
+    const char *test = strstr(output, "test error ");
+    assert_non_null(test);
+    assert_true(strtod(test + strlen("test error "), NULL) < 15);
+    expect(0, "--init-scheme authors --primary-scale 0.25", "info authors");
+    for (unsigned threads = 1; threads <= 3; threads += 2) {
+        expect(0, "wrote other",
+               "train " NETWORK AUTHORS "--epochs 30 --out other --test --ema 0.9 --threads %u", threads);
+        assert_true(same_run("authors", "other"));
+    }
+}
+
+/* Writers of 8 images each, by turns of two series. */
+static void put_writers(const char *name, size_t n)
+{
+    char text[16 * TRAIN], *end = text;
+    for (size_t i = 0; i < n; i++)
+        end += sprintf(end, "%zu\t%d\n", 100 + i / 8, i / 8 % 2 ? 4 : 0);
+    put_file(name, text, (size_t)(end - text));
+}
+
+static void test_holdout_writers(void **state)
+{
+    (void)state;
+    put_writers("writers", TRAIN);
+    put_writers("fewer", TRAIN - 8);
+    expect(0, "192 training images, 48 held out",
+           "train " NETWORK "--epochs 2 --out held --holdout 50 --holdout-writers writers");
+    expect(0, "192 trained on, 48 held out by writer, 50 wanted, seed 1", "info held");
+    move("held", "again");
+    expect(0, "wrote held",
+           "train " NETWORK "--epochs 2 --out held --holdout 50 --holdout-writers writers --resume");
+    assert_true(same_run("held", "again"));
+    expect(1, "\"held out 50 by writer\", not \"held out 50\"",
+           "train " NETWORK "--epochs 2 --out held --holdout 50 --resume");
+    expect(1, "--holdout-writers is needed again", "calibrate held --data . --out c");
+    expect(1, "has 232 lines", "calibrate held --data . --out c --holdout-writers fewer");
+    expect(0, "from the held-out images",
+           "calibrate held --data . --out c --holdout-writers writers");
+    expect(1, "fewer: the file has 232 lines, but there are 240 training images",
+           "train " NETWORK "--holdout 50 --holdout-writers fewer --out x");
+    expect(1, "none: cannot open the file",
+           "train " NETWORK "--holdout 50 --holdout-writers none --out x");
+    expect(1, "images of each series of writers, but series 0 has 120",
+           "train " NETWORK "--holdout 239 --holdout-writers writers --out x");
+    expect(1, "--holdout 10000 leaves none", "train " NETWORK "--holdout-writers writers --out x");
+}
+
 /* ---- Broken off ----------------------------------------------------------- */
 
 /* Long enough that a signal after the first checkpoint finds it running. */
@@ -423,6 +485,8 @@ static void test_other_options(void **state)
                                          "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
                                          "--distorted 0.5", "--init first", "--name else",
                                          "--labels -,|,+", "--dtype f32", "--error-threshold 0.1",
+                                         "--repeats 2", "--hold 0.5", "--decay 0.96",
+                                         "--init-scheme authors", "--primary-scale 0.25",
                                          "--routing 1"};
     expect(0, "wrote done", "train " NETWORK "--epochs 2 --out done");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -471,6 +535,9 @@ static void test_usage(void **state)
         {"train --threads 0", "--threads"},
         {"train --routing 11", "--routing"},
         {"train --dtype f8", "f16 or f32"},
+        {"train --init-scheme best", "glorot or authors"},
+        {"train --primary-scale 0", "--primary-scale"},
+        {"train --repeats 0", "--repeats"},
         {"train --resume=1", "--resume takes no value"},
         {"train more", "one argument too many"},
         {"train --out=", "--out must not be empty"},
@@ -655,6 +722,7 @@ int main(void)
         cmocka_unit_test(test_learns),      cmocka_unit_test(test_eval),
         cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
         cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_authors_recipe), cmocka_unit_test(test_holdout_writers),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),

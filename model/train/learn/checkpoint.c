@@ -15,7 +15,7 @@
 #include "model/train/learn/run_state.h"
 
 /* Most of options_text(). */
-enum { OPTIONS_SIZE = 1024 };
+enum { OPTIONS_SIZE = 2048 };
 
 /* A text without the commas that options_text() puts between its items. */
 static const char *item_text(char *out, size_t size, const char *text)
@@ -40,14 +40,16 @@ static void options_text(const struct trainer *t, char *text, size_t size)
         labels = crc32_z(labels, (const Bytef *)label, strlen(label) + 1);
     }
     snprintf(text, size,
-             "images %zu, their checksum %08" PRIx32 ", held out %zu%s, epochs %zu, batch %zu, "
-             "seed %" PRIu64 ", rate %.9g, final rate %.9g, warm-up %zu, ema %.9g, alpha %.9g, "
+             "held out %zu%s, images %zu, their checksum %08" PRIx32 ", epochs %zu, batch %zu, "
+             "seed %" PRIu64 ", repeats %zu, initialisation %d, primary scale %.9g, rate %.9g, "
+             "final rate %.9g, warm-up %zu, hold %.9g, decay %.9g, ema %.9g, alpha %.9g, "
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
              "stroke %.9g, pairs %.9g, skip misread %d, routing %zu, "
              "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g",
-             t->data.n, t->data_checksum, o->holdout, o->holdout_writers ? " by writer" : "",
-             o->epochs, o->batch, o->seed,
-             (double)o->rate, (double)o->final_rate, o->warmup, (double)o->ema, (double)o->alpha,
+             o->holdout, o->holdout_writers ? " by writer" : "", t->data.n, t->data_checksum,
+             o->epochs, o->batch, o->seed, o->repeats, (int)o->init_scheme, (double)o->primary_scale,
+             (double)o->rate, (double)o->final_rate, o->warmup, (double)o->hold, (double)o->decay,
+             (double)o->ema, (double)o->alpha,
              g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
              (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,
              o->shape.routing_iterations, item_text(init, sizeof init, o->init),

@@ -25,6 +25,7 @@ struct trainer {
     size_t n_train, n_skipped, n_holdout;
     uint32_t data_checksum; /* of the images, their labels and the split */
     uint32_t *order;          /* [n_train] this epoch's */
+    uint32_t *shuffled;       /* [n_train] what it is taken from */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;
     float *grad; /* [layout.total] */
@@ -68,6 +69,13 @@ CAPSNET_MUST_CHECK enum capsnet_status trainer_init_weights(struct trainer *t,
 /* ---- step.c --------------------------------------------------------------- */
 
 size_t trainer_steps_per_epoch(const struct trainer *t);
+
+/* Adam's rate at an update: linear warm-up; then held, then half a cosine; and a
+ * steady decay of the highest on top of both. */
+double trainer_rate(const struct trainer *t, size_t update);
+
+/* Sets the order of this epoch's images. */
+void trainer_order_epoch(struct trainer *t);
 
 /* The next step of the epoch whose order stands.  stop_asked: this rank has had
  * a signal; t->stop is then set on every rank. */

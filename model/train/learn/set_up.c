@@ -58,7 +58,8 @@ static enum capsnet_status load_data(struct trainer *t, struct capsnet_error *er
         return status;
     t->n_train = t->data.n - t->n_holdout;
     t->order = malloc(t->n_train * sizeof *t->order);
-    if (!t->split || !t->order)
+    t->shuffled = malloc(t->n_train * sizeof *t->shuffled);
+    if (!t->split || !t->order || !t->shuffled)
         return trainer_no_memory(error);
     return CAPSNET_OK;
 }
@@ -210,6 +211,7 @@ void trainer_tear_down(struct trainer *t)
     free(t->others);
     free(t->split);
     free(t->order);
+    free(t->shuffled);
     free(t->history);
     dataset_free(&t->data);
     dataset_free(&t->test);

@@ -10,12 +10,37 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/train/data/holdout_split.h"
 #include "model/train/learn/ranks.h"
 #include "model/train/learn/run_state.h"
 
 size_t trainer_steps_per_epoch(const struct trainer *t)
 {
     return (t->n_train + t->options->batch - 1) / t->options->batch;
+}
+
+/* ---- The stream of images ------------------------------------------------- */
+
+/* Place p of this epoch in a stream of --repeats epochs, in which each image
+ * stands that often: its copies follow each other. */
+static size_t stream_place(const struct trainer *t, size_t p)
+{
+    return t->epoch % t->options->repeats * t->n_train + p;
+}
+
+static size_t copy_at(const struct trainer *t, size_t p)
+{
+    return stream_place(t, p) % t->options->repeats;
+}
+
+void trainer_order_epoch(struct trainer *t)
+{
+    const size_t repeats = t->options->repeats;
+    memcpy(t->shuffled, t->split, t->n_train * sizeof *t->shuffled);
+    shuffle(t->shuffled, t->n_train,
+            random_stream(t->options->seed, RANDOM_ORDER, t->epoch / repeats, 0));
+    for (size_t p = 0; p < t->n_train; p++)
+        t->order[p] = t->shuffled[stream_place(t, p) / repeats];
 }
 
 /* The image that lies on image from: one of another class, of the training
@@ -37,33 +62,38 @@ static void fill_image(void *context, size_t i, size_t thread)
     const uint64_t seed = t->options->seed;
     const size_t pixels = t->model->at.pixels;
     const uint32_t from = t->order[t->share + i], partner = draw_partner(t, from);
+    const uint64_t item = from | (uint64_t)copy_at(t, t->share + i) << 32;
     float *image = t->images + i * pixels, *target = t->targets + i * pixels;
     float *other = t->scratch + thread * 2 * pixels, *scratch = other + pixels;
     struct augmentation augmentation = t->options->augmentation;
     if (partner != from)
         augmentation.shift *= 2;
     augment_image(target, scratch, &t->data, from, &augmentation,
-                  random_stream(seed, RANDOM_AUGMENT, t->epoch, from));
+                  random_stream(seed, RANDOM_AUGMENT, t->epoch, item));
     memcpy(image, target, pixels * sizeof *image);
     if (partner != from) {
         augment_image(other, scratch, &t->data, partner, &augmentation,
-                      random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, from));
+                      random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, item));
         augment_overlay(image, other, pixels);
     }
     t->labels[i] = t->data.labels[from];
     t->others[i] = t->data.labels[partner];
 }
 
-/* Adam's rate at an update: linear warm-up, then half a cosine. */
-static double rate_at(const struct trainer *t, size_t update)
+/* ---- The step ------------------------------------------------------------- */
+
+double trainer_rate(const struct trainer *t, size_t update)
 {
     const struct train_options *o = t->options;
     const double total = (double)(o->epochs * trainer_steps_per_epoch(t));
     if (update < o->warmup)
         return (double)o->rate * (double)(update + 1) / (double)o->warmup;
-    double done = (double)(update - o->warmup) / fmax(1, total - (double)o->warmup);
+    const double steps = fmax(1, total - (double)o->warmup);
+    const double held = floor((double)o->hold * steps), past = (double)(update - o->warmup) - held;
+    const double done = past > 0 ? past / (steps - held) : 0; /* of the cosine */
+    const double high = (double)o->rate * pow((double)o->decay, (double)update / DECAY_STEPS);
     return (double)o->final_rate +
-           ((double)o->rate - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
+           (high - (double)o->final_rate) * 0.5 * (1 + cos(3.14159265358979324 * done));
 }
 
 /* What a step gives beside the gradient: sums over its images. */
@@ -114,8 +144,8 @@ enum capsnet_status trainer_step(struct trainer *t, int stop_asked, struct capsn
                  t->options->checkpoint);
         return CAPSNET_ERR_FORMAT;
     }
-    adam_update(t->ws, t->model->parameters, t->grad, &t->adam, rate_at(t, t->adam.updates),
-                (double)t->options->ema);
+    adam_update(t->ws, t->model->parameters, t->grad, &t->adam, trainer_rate(t, t->adam.updates),
+                (double)t->options->ema, (double)t->options->primary_scale);
     t->sums.loss += sums[SUM_LOSS];
     t->sums.margin += sums[SUM_MARGIN];
     t->sums.reconstruction += sums[SUM_RECONSTRUCTION];

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/train/data/holdout_split.h"
 #include "model/train/learn/progress.h"
 #include "model/train/learn/ranks.h"
 #include "model/train/learn/run_state.h"
@@ -132,9 +131,7 @@ static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *e
     progress_start(&progress, t->epoch * t->n_train + t->sums.images);
     progress.terminal &= ranks_rank() == 0;
     while (t->epoch < t->options->epochs && status == CAPSNET_OK) {
-        memcpy(t->order, t->split, t->n_train * sizeof *t->order);
-        shuffle(t->order, t->n_train,
-                random_stream(t->options->seed, RANDOM_ORDER, t->epoch, 0));
+        trainer_order_epoch(t);
         const uint64_t start = phase_clock();
         const size_t before = t->sums.images;
         while (t->step < trainer_steps_per_epoch(t)) {

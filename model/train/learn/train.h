@@ -7,6 +7,15 @@
 #include "model/weights_file/model_file.h"
 #include "model/train/data/augment.h"
 
+/* What the weights are drawn from when there is no file to start from. */
+enum init_scheme {
+    INIT_GLOROT, /* uniform with the variance 2 / (in + out), biases 0 */
+    INIT_AUTHORS /* as the authors' released code: normal, cut off at twice the deviation
+                  * of 0.05 for conv1, 0.1 elsewhere; biases 0.1 */
+};
+
+enum { DECAY_STEPS = 2000 };
+
 struct train_options {
     const char *init; /* a weights file to start from, or NULL */
     const char *data, *out, *checkpoint, *log, *name, *labels, *cpu_level;
@@ -15,8 +24,13 @@ struct train_options {
     int skip_misread, resume, test, no_pictures;
     size_t epochs, batch, holdout, limit, threads;
     uint64_t seed;
-    float rate, final_rate; /* Adam's, cosine from the one to the other */
+    size_t repeats;         /* how often an image stands in the stream, one behind another */
+    enum init_scheme init_scheme;
+    float primary_scale;    /* PrimaryCaps' convolution is scaled by it, see adam.h */
+    float rate, final_rate; /* Adam's at its highest, and at the end of the cosine */
     size_t warmup;          /* steps of linear warm-up */
+    float hold;             /* share of the steps behind it before the cosine begins */
+    float decay;            /* the rate is multiplied by it every DECAY_STEPS */
     float ema;              /* decay of the weights' moving average, 0: none */
     float alpha;            /* weight of the reconstruction loss */
     float error_threshold;  /* NAN: measured */
