@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "server/basics/container_of.h"
 #include "server/input/body_images.h"
 
 static const struct capsnet_shape *shape_of(const struct request *request)
@@ -22,7 +23,7 @@ static void begin_answer(struct text *text, const struct request *request)
 
 void choose_winners(struct job *job)
 {
-    const struct capsnet_shape *shape = shape_of(request_of_job(job));
+    const struct capsnet_shape *shape = shape_of(container_of(job, struct request, job));
     const size_t dims = shape->pose_dims;
     for (size_t i = 0; i < job->n_images; i++) {
         size_t winner = capsnet_winner(shape, job->lengths + i * shape->classes);

@@ -8,6 +8,7 @@
 #include "server/basics/base64.h"
 #include "server/request/accept_header.h"
 #include "server/input/body_images.h"
+#include "server/basics/container_of.h"
 
 /* The paper's Figure 4: each pose dimension moved by -0.25 ... 0.25. */
 enum { SWEEP_COLUMNS = 11, SWEEP_MIDDLE = 5 };
@@ -38,7 +39,7 @@ static void set_pictures(struct request *request, const float *pose)
 
 static void choose_capsule(struct job *job)
 {
-    struct request *request = request_of_job(job);
+    struct request *request = container_of(job, struct request, job);
     const struct capsnet_shape *shape = shape_of(request);
     if (!request->params.has_class)
         request->params.class_index = capsnet_winner(shape, job->lengths);

@@ -61,6 +61,15 @@ void text_addf(struct text *text, const char *format, ...)
     va_end(arguments);
 }
 
+const char *quote_client(char quoted[48], const char *text)
+{
+    size_t n = 0;
+    for (; text[n] && n < 40; n++)
+        quoted[n] = text[n] >= ' ' && text[n] <= '~' && text[n] != '"' ? text[n] : '?';
+    strcpy(quoted + n, text[n] ? "..." : "");
+    return quoted;
+}
+
 void json_add_string(struct text *text, const char *string)
 {
     if (!string) {

@@ -1,5 +1,6 @@
 /*
- * text.h - a growing string, and JSON written into it.
+ * text.h - a growing string, JSON written into it, and a client's text made fit
+ * to be quoted.
  *
  * A failed allocation is remembered, not reported: write everything, then ask
  * once, with text_take() or text.failed.
@@ -24,6 +25,10 @@ void text_addf(struct text *text, const char *format, ...) __attribute__((format
 /* Appends n writable bytes that the caller fills, and returns them; NULL when
  * memory is short. */
 char *text_add_space(struct text *text, size_t n);
+
+/* Copies at most 40 characters of a client's text for use in a sentence:
+ * printable ASCII, anything else as '?'.  Returns quoted. */
+const char *quote_client(char quoted[48], const char *text);
 
 /* Appends a JSON string with its quotes, escaped; NULL is written as null. */
 void json_add_string(struct text *text, const char *string);

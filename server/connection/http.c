@@ -28,6 +28,7 @@
 #include <microhttpd.h>
 
 #include "server/basics/clock.h"
+#include "server/basics/container_of.h"
 #include "server/connection/cors.h"
 #include "server/connection/deadlines.h"
 #include "server/connection/lingering_close.h"
@@ -204,7 +205,7 @@ static void refuse_expired(struct request *r)
 
 static void run_finish(struct task *task)
 {
-    struct request *r = request_of_task(task);
+    struct request *r = container_of(task, struct request, task);
     int64_t start = clock_us();
     if (r->job.is_expired)
         refuse_expired(r);
@@ -220,7 +221,7 @@ static void run_finish(struct task *task)
  * woken to write it. */
 static void on_job_done(struct job *job)
 {
-    struct request *r = request_of_job(job);
+    struct request *r = container_of(job, struct request, job);
     struct service *service = r->service; /* r may be gone after run_finish() */
     r->task.run = run_finish;
     if (!job->is_alone) {
@@ -233,7 +234,7 @@ static void on_job_done(struct job *job)
 
 static void run_begin(struct task *task)
 {
-    struct request *r = request_of_task(task);
+    struct request *r = container_of(task, struct request, task);
     r->begun_us = clock_us();
     r->queue_us = r->begun_us - r->complete_us;
     if (r->begun_us >= r->job.expires_us)

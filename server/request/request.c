@@ -2,7 +2,6 @@
 #include "server/request/request.h"
 
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,25 +134,6 @@ unsigned request_submit(struct request *request)
     if (batcher_submit(request->engine->batcher, &request->job))
         return 0;
     return request_refuse(request, REFUSED_OVERLOADED, "the queue is full; try again soon");
-}
-
-struct request *request_of_job(struct job *job)
-{
-    return (struct request *)(void *)((char *)job - offsetof(struct request, job));
-}
-
-struct request *request_of_task(struct task *task)
-{
-    return (struct request *)(void *)((char *)task - offsetof(struct request, task));
-}
-
-const char *quote_client(char quoted[48], const char *text)
-{
-    size_t n = 0;
-    for (; text[n] && n < 40; n++)
-        quoted[n] = text[n] >= ' ' && text[n] <= '~' && text[n] != '"' ? text[n] : '?';
-    strcpy(quoted + n, text[n] ? "..." : "");
-    return quoted;
 }
 
 void request_free(struct request *request)

@@ -155,14 +155,6 @@ unsigned request_submit(struct request *request);
 /* Frees the body and takes it off the service's count. */
 void request_drop_body(struct request *request);
 
-/* The request that a job or a task is part of. */
-struct request *request_of_job(struct job *job);
-struct request *request_of_task(struct task *task);
-
-/* Copies at most 40 characters of a client's text for use in a sentence:
- * printable ASCII, anything else as '?'. */
-const char *quote_client(char quoted[48], const char *text);
-
 /* Frees all that the request holds, and the request. */
 void request_free(struct request *request);
 
