@@ -22,7 +22,7 @@
 #include "server/process/systemd_notify.h"
 #include "server/basics/options.h"
 #include "server/process/reload.h"
-#include "server/service.h"
+#include "server/request/service.h"
 #include "server/connection/tls_certificates.h"
 
 enum { EXIT_BAD_OPTION = 2 };

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* The struct of this type whose member this is; pointer is a struct's address. */
+/* The struct of that type whose member of that name pointer points to. */
 #define container_of(pointer, type, member) \
     ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 

@@ -4,7 +4,7 @@
 #ifndef CAPSNETD_HTTP_H
 #define CAPSNETD_HTTP_H
 
-#include "server/service.h"
+#include "server/request/service.h"
 
 struct http;
 

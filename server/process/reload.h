@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/service.h"
+#include "server/request/service.h"
 
 struct reload {
     struct service *service;

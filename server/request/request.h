@@ -13,7 +13,7 @@
 
 #include "server/compute/batcher.h"
 #include "server/normalize/normalize.h"
-#include "server/service.h"
+#include "server/request/service.h"
 #include "server/basics/text.h"
 #include "server/compute/workers.h"
 

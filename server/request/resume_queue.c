@@ -1,5 +1,5 @@
 /* resume_queue.c - see resume_queue.h. */
-#include "server/connection/resume_queue.h"
+#include "server/request/resume_queue.h"
 
 #include <microhttpd.h>
 

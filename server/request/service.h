@@ -8,10 +8,10 @@
 #include <stdatomic.h>
 
 #include "server/compute/engine.h"
-#include "server/connection/api_keys.h"
+#include "server/request/api_keys.h"
 #include "server/basics/metrics.h"
 #include "server/basics/options.h"
-#include "server/connection/resume_queue.h"
+#include "server/request/resume_queue.h"
 #include "server/compute/workers.h"
 
 enum service_state { SERVICE_LOADING, SERVICE_READY, SERVICE_DRAINING };
