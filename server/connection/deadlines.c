@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "server/basics/clock.h"
-#include "server/request/request.h"
+#include "server/request/refusal.h"
 
 /* How often it is looked who has hung up. */
 enum { LOOK_US = 90000 };

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/basics/text.h"
+
 /* A plain decimal number of at most 9 digits: *number and 1, or 0. */
 static int whole_number(const char *value, size_t *number)
 {

@@ -2,7 +2,9 @@
 #ifndef CAPSNETD_PARAMS_H
 #define CAPSNETD_PARAMS_H
 
-#include "server/request/request.h"
+#include <stddef.h>
+
+#include "server/normalize/normalize.h"
 
 /* Which parameters a route takes. */
 enum {
@@ -12,6 +14,16 @@ enum {
     PARAM_SCALE = 8,
     PARAM_SWEEP = 16,
     PARAM_DEBUG = 32,
+};
+
+/* The query parameters of all routes, with their defaults. */
+struct params {
+    enum normalize_mode normalize;
+    int poses, sweep;
+    int debug;          /* show what the network saw, not what it made of it */
+    size_t scale;       /* 1 .. 16 */
+    int has_class;
+    size_t class_index; /* below the model's class count */
 };
 
 /* Sets one parameter from the query.

@@ -6,48 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    unsigned status;
-    const char *code;
-} REFUSALS[] = {
-    [REFUSED_INVALID_PNG] = {400, "invalid_png"},
-    [REFUSED_INVALID_JSON] = {400, "invalid_json"},
-    [REFUSED_INVALID_PARAMETER] = {400, "invalid_parameter"},
-    [REFUSED_INVALID_MULTIPART] = {400, "invalid_multipart"},
-    [REFUSED_NO_IMAGE] = {400, "no_image"},
-    [REFUSED_NOT_FOUND] = {404, "not_found"},
-    [REFUSED_METHOD_NOT_ALLOWED] = {405, "method_not_allowed"},
-    [REFUSED_TIMEOUT] = {408, "timeout"},
-    [REFUSED_TOO_LARGE] = {413, "too_large"},
-    [REFUSED_UNSUPPORTED_MEDIA_TYPE] = {415, "unsupported_media_type"},
-    [REFUSED_OVERLOADED] = {503, "overloaded"},
-    [REFUSED_DRAINING] = {503, "draining"},
-    [REFUSED_LOADING] = {503, "loading"},
-    [REFUSED_UNAUTHORIZED] = {401, "unauthorized"},
-    [REFUSED_HEADERS_TOO_LARGE] = {431, "headers_too_large"},
-};
-
-unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
-                          int is_oip)
-{
-    text_add(text, "{\"error\": ");
-    if (!is_oip)
-        text_addf(text, "{\"code\": \"%s\", \"message\": ", REFUSALS[refusal].code);
-    json_add_string(text, sentence);
-    text_add(text, is_oip ? "}\n" : "}}\n");
-    return REFUSALS[refusal].status;
-}
-
-const char *refusal_code(enum refusal refusal)
-{
-    return REFUSALS[refusal].code;
-}
-
-int refusal_is_temporary(enum refusal refusal)
-{
-    return REFUSALS[refusal].status == 503;
-}
-
 static void set_answer(struct request *request, struct answer answer)
 {
     if (!request->answer.is_constant)
@@ -57,9 +15,6 @@ static void set_answer(struct request *request, struct answer answer)
 
 unsigned request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
 {
-    static char no_memory[] =
-        "{\"error\": {\"code\": \"overloaded\", \"message\": \"out of memory\"}}\n";
-    static char oip_no_memory[] = "{\"error\": \"out of memory\"}\n";
     char sentence[512];
     va_list arguments;
     va_start(arguments, format);
@@ -72,8 +27,8 @@ unsigned request_refuse(struct request *request, enum refusal refusal, const cha
     answer.body = text_take(&text, &answer.nbytes);
     if (!answer.body) {
         answer.refusal = REFUSED_OVERLOADED;
-        answer.status = 503;
-        answer.body = request->is_oip ? oip_no_memory : no_memory;
+        answer.status = refusal_status(REFUSED_OVERLOADED);
+        answer.body = (char *)refusal_document_no_memory(request->is_oip); /* never written to */
         answer.nbytes = strlen(answer.body);
         answer.is_constant = 1;
     }

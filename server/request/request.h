@@ -11,58 +11,20 @@
 
 #include <stdint.h>
 
-#include "server/compute/batcher.h"
-#include "server/normalize/normalize.h"
-#include "server/request/service.h"
 #include "server/basics/text.h"
+#include "server/compute/batcher.h"
 #include "server/compute/workers.h"
+#include "server/request/query_params.h"
+#include "server/request/refusal.h"
+#include "server/request/route.h"
+#include "server/request/service.h"
 
 struct MHD_Connection;
 struct oip_infer;
-struct route;
-
-/* Why a request is refused.  request.c maps each to its status and code. */
-enum refusal {
-    REFUSED_NOT = 0,
-    REFUSED_INVALID_PNG,
-    REFUSED_INVALID_JSON,
-    REFUSED_INVALID_PARAMETER,
-    REFUSED_INVALID_MULTIPART,
-    REFUSED_NO_IMAGE,
-    REFUSED_NOT_FOUND,
-    REFUSED_METHOD_NOT_ALLOWED,
-    REFUSED_TIMEOUT,
-    REFUSED_TOO_LARGE,
-    REFUSED_UNSUPPORTED_MEDIA_TYPE,
-    REFUSED_OVERLOADED,
-    REFUSED_DRAINING,
-    REFUSED_LOADING,
-    REFUSED_HEADERS_TOO_LARGE,
-    REFUSED_UNAUTHORIZED,
-    N_REFUSALS,
-};
 
 enum { REQUEST_ID_SIZE = 65 }; /* 64 characters and a 0 */
 
-/* The query parameters of all routes, with their defaults. */
-struct params {
-    enum normalize_mode normalize;
-    int poses, sweep;
-    int debug;          /* show what the network saw, not what it made of it */
-    size_t scale;       /* 1 .. 16 */
-    int has_class;
-    size_t class_index; /* below the model's class count */
-};
-
 enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
-
-/* A piece of the path. */
-struct segment {
-    const char *at; /* not ended by a 0 */
-    size_t n;
-};
-
-enum { ROUTE_SEGMENTS = 2 }; /* no route's path has more that vary */
 
 /* What is answered.  body is malloc'd, or a constant when is_constant. */
 struct answer {
@@ -125,17 +87,6 @@ struct request {
 __attribute__((format(printf, 3, 4))) unsigned request_refuse(struct request *request,
                                                               enum refusal refusal,
                                                               const char *format, ...);
-
-/* The error document for a refusal, and its HTTP status.  is_oip: in the form
- * of the Open Inference Protocol. */
-unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,
-                          int is_oip);
-
-/* The code of a refusal, as the error document has it. */
-const char *refusal_code(enum refusal refusal);
-
-/* Is the refusal one that a later try may escape (503)? */
-int refusal_is_temporary(enum refusal refusal);
 
 /* Answers 200 with what was written; takes the text's memory.  Returns the
  * status: 200, or 503 when the text ran out of memory. */

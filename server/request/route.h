@@ -1,0 +1,34 @@
+/*
+ * route.h - what is known of a route: its path and method, what it takes, its
+ * steps.  The table of all routes is answers/routes.c.
+ */
+#ifndef CAPSNETD_ROUTE_H
+#define CAPSNETD_ROUTE_H
+
+#include <stddef.h>
+
+struct request;
+
+/* A step of a request: from request to HTTP status.  0 means that the answer
+ * is not there yet: the request's job has been given to the batcher, and the
+ * route's finish step comes when it is done. */
+typedef unsigned (*route_step)(struct request *request);
+
+struct route {
+    const char *path, *method; /* {name} in a path fits any one segment; GET answers HEAD too */
+    unsigned params;           /* PARAM_ flags that the query may hold */
+    int always;                /* answers while loading and draining too */
+    route_step begin;  /* of a route with a finish step: on a worker, body complete;
+                          else on a network thread, and quick */
+    route_step finish; /* on a worker; NULL when begin answers */
+};
+
+/* A piece of the path. */
+struct segment {
+    const char *at; /* not ended by a 0 */
+    size_t n;
+};
+
+enum { ROUTE_SEGMENTS = 2 }; /* no route's path has more that vary */
+
+#endif
