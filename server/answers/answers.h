@@ -27,6 +27,9 @@ unsigned model_answer(struct request *request);
 unsigned healthz_answer(struct request *request);
 unsigned readyz_answer(struct request *request);
 
+/* metrics_page.c */
+unsigned metrics_answer(struct request *request);
+
 /* web_page.c: "/", the files under /web/, and /openapi.json, by the route's path. */
 unsigned web_answer(struct request *request);
 

@@ -36,6 +36,9 @@ static const struct route ROUTES[] = {
      oip_infer_finish},
 };
 
+enum { N_ROUTES = sizeof ROUTES / sizeof *ROUTES };
+_Static_assert((int)N_ROUTES < METRICS_ROUTES, "every route, and none, is counted");
+
 static int serves(const struct route *route, const char *method)
 {
     return strcmp(method, route->method) == 0 ||
@@ -65,7 +68,7 @@ const struct route *route_find(const char *path, const char *method, const char 
                                struct segment segments[ROUTE_SEGMENTS])
 {
     *allow = NULL;
-    for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++) {
+    for (size_t i = 0; i < N_ROUTES; i++) {
         if (!fits(ROUTES[i].path, path, segments))
             continue;
         if (serves(&ROUTES[i], method))
@@ -75,7 +78,12 @@ const struct route *route_find(const char *path, const char *method, const char 
     return NULL;
 }
 
+size_t route_number(const struct route *route)
+{
+    return route ? (size_t)(route - ROUTES) : N_ROUTES;
+}
+
 const struct route *route_at(size_t i)
 {
-    return i < sizeof ROUTES / sizeof *ROUTES ? &ROUTES[i] : NULL;
+    return i < N_ROUTES ? &ROUTES[i] : NULL;
 }

@@ -12,6 +12,9 @@
 const struct route *route_find(const char *path, const char *method, const char **allow,
                                struct segment segments[ROUTE_SEGMENTS]);
 
+/* The place of a route in the table; of NULL, the one behind the last route's. */
+size_t route_number(const struct route *route);
+
 /* Route i of the table, NULL past its end. */
 const struct route *route_at(size_t i);
 

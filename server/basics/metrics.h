@@ -1,6 +1,5 @@
 /*
- * metrics.h - what the server counts, and GET /metrics in Prometheus' text
- * format.
+ * metrics.h - what the server counts.  answers/metrics_page.c shows it.
  *
  * Threads: any may count; each count is one relaxed atomic addition.  A reader
  * sees every number as it is at that moment, not all of them of one moment.
@@ -12,43 +11,53 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct request;
-
 enum {
-    METRICS_ROUTES = 64,  /* at least the routes of routes.c, and one for no route */
-    METRICS_STATUSES = 24, /* at least the statuses of metrics.c */
-    METRICS_REASONS = 32, /* at least the refusals of request.h */
-    METRICS_BOUNDS = 16,  /* at least the bounds of any histogram, and one for the rest */
+    METRICS_ROUTES = 64,   /* at least the routes there are, and one for no route */
+    METRICS_STATUSES = 17,
+    METRICS_REASONS = 32,  /* at least the reasons for a refusal */
+    METRICS_BOUNDS = 16,   /* at least the bounds of any histogram, and one for the rest */
 };
+
+/* The statuses that are told apart.  The last stands for any other; 0 for a client
+ * that left before the answer. */
+extern const unsigned METRICS_STATUS[METRICS_STATUSES];
 
 /* How often a value was at most bound i and above bound i - 1. */
 struct histogram {
+    const double *bounds; /* [n_bounds] */
+    size_t n_bounds;
+    double unit; /* how many of what is counted make one of what the bounds are in */
     atomic_ullong buckets[METRICS_BOUNDS];
     atomic_ullong sum; /* of the values: microseconds, or images */
 };
 
-/* Zeroed to begin, but for the start time. */
+/* Zeroed to begin, then metrics_init(). */
 struct metrics {
     double start_s; /* Unix time */
     atomic_ullong requests[METRICS_ROUTES][METRICS_STATUSES];
-    atomic_ullong rejected[METRICS_REASONS]; /* by enum refusal */
+    atomic_ullong rejected[METRICS_REASONS];
     atomic_ullong connections_accepted, connections_closed;
     atomic_ullong out_of_distribution; /* images */
     atomic_ullong reloads, failed_reloads;
     struct histogram request_us, queue_us, infer_us, batch_images;
 };
 
-/* Remembers the moment of the start. */
+/* Remembers the moment of the start, and gives the histograms their bounds. */
 void metrics_init(struct metrics *metrics);
 
-/* Counts a request that is over.  status: what was answered, 0 for nothing. */
-void metrics_count_request(struct metrics *metrics, const struct request *request,
-                           unsigned status);
+/* Counts a request that is over.
+ *
+ * route   below METRICS_ROUTES: the route's number
+ * status  what was answered, 0 for nothing
+ * reason  below METRICS_REASONS: why it was refused, 0 when it was not */
+void metrics_count_answer(struct metrics *metrics, size_t route, unsigned status, size_t reason);
+
+/* Counts how long an answered inference request took in all, of that how long it
+ * waited, and how long it was computed. */
+void metrics_count_times(struct metrics *metrics, int64_t request_us, int64_t queue_us,
+                         int64_t infer_us);
 
 /* Counts a batch of n images; metrics may be NULL. */
 void metrics_count_batch(struct metrics *metrics, size_t n);
-
-/* GET /metrics. */
-unsigned metrics_answer(struct request *request);
 
 #endif

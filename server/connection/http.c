@@ -513,6 +513,21 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     return r;
 }
 
+_Static_assert((int)N_REFUSALS <= METRICS_REASONS, "every refusal is counted");
+
+/* Counts a request that is over.  status: what was answered, 0 for nothing. */
+static void count_request(const struct request *r, unsigned status)
+{
+    struct metrics *metrics = &r->service->metrics;
+    const enum refusal refusal = r->answer.status ? r->answer.refusal
+                                 : status == 408  ? REFUSED_TIMEOUT
+                                                  : REFUSED_NOT;
+    metrics_count_answer(metrics, route_number(r->route), status, refusal);
+    if (status == 200 && r->route && r->route->finish)
+        metrics_count_times(metrics, clock_us() - r->received_us, r->queue_us,
+                            r->job.done_us - r->job.started_us);
+}
+
 static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,
                             enum MHD_RequestTerminationCode why)
 {
@@ -526,7 +541,7 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
                                             NULL) != 0;
     unsigned status = r->answer.status ? r->answer.status : expired ? 408 : 0;
-    metrics_count_request(&http->service->metrics, r, status);
+    count_request(r, status);
     log_request(r, status, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (r->headers_seen)
         atomic_fetch_sub(&http->active, 1);

@@ -1,0 +1,208 @@
+/*
+ * metrics_page.c - GET /metrics: the counts, and what is true just now, in
+ * Prometheus' text format.  Names follow its conventions: base units, _total for
+ * what only grows.
+ */
+#include "server/answers/answers.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/answers/routes.h"
+
+static unsigned long long read_count(atomic_ullong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void add_head(struct text *text, const char *name, const char *type, const char *help)
+{
+    text_addf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_number(struct text *text, const char *name, const char *type, const char *help,
+                       double value)
+{
+    add_head(text, name, type, help);
+    text_addf(text, "%s %.15g\n", name, value);
+}
+
+/* ,name="value", escaped as the format wants it. */
+static void add_label(struct text *text, const char *separator, const char *name,
+                      const char *value)
+{
+    text_addf(text, "%s%s=\"", separator, name);
+    for (; *value; value++) {
+        if (*value == '\n')
+            text_add(text, "\\n");
+        else
+            text_addf(text, *value == '\\' || *value == '"' ? "\\%c" : "%c", *value);
+    }
+    text_add(text, "\"");
+}
+
+static void add_histogram(struct text *text, const char *name, const char *help,
+                          struct histogram *histogram)
+{
+    unsigned long long below = 0;
+    add_head(text, name, "histogram", help);
+    for (size_t i = 0; i < histogram->n_bounds; i++) {
+        below += read_count(&histogram->buckets[i]);
+        text_addf(text, "%s_bucket{le=\"%g\"} %llu\n", name, histogram->bounds[i], below);
+    }
+    below += read_count(&histogram->buckets[histogram->n_bounds]);
+    text_addf(text, "%s_bucket{le=\"+Inf\"} %llu\n", name, below);
+    text_addf(text, "%s_sum %.15g\n%s_count %llu\n", name,
+              (double)read_count(&histogram->sum) / histogram->unit, name, below);
+}
+
+static void add_requests(struct text *text, struct metrics *metrics)
+{
+    add_head(text, "capsnetd_requests_total", "counter",
+             "Requests by route and HTTP status; status \"none\": the client left before.");
+    for (size_t row = 0; row < METRICS_ROUTES; row++) {
+        const struct route *route = route_at(row);
+        for (size_t s = 0; s < METRICS_STATUSES; s++) {
+            unsigned long long n = read_count(&metrics->requests[row][s]);
+            if (n == 0)
+                continue;
+            text_add(text, "capsnetd_requests_total{");
+            add_label(text, "", "route", route ? route->path : "none");
+            add_label(text, ",", "method", route ? route->method : "any");
+            if (METRICS_STATUS[s] == 0 || s + 1 == METRICS_STATUSES)
+                add_label(text, ",", "status", METRICS_STATUS[s] ? "other" : "none");
+            else
+                text_addf(text, ",status=\"%u\"", METRICS_STATUS[s]);
+            text_addf(text, "} %llu\n", n);
+        }
+        if (!route)
+            break;
+    }
+    add_head(text, "capsnetd_rejected_total", "counter", "Requests refused, by reason.");
+    for (size_t i = REFUSED_NOT + 1; i < N_REFUSALS; i++)
+        text_addf(text, "capsnetd_rejected_total{reason=\"%s\"} %llu\n",
+                  refusal_code((enum refusal)i), read_count(&metrics->rejected[i]));
+}
+
+static void add_work(struct text *text, struct metrics *metrics)
+{
+    unsigned long long batches = 0;
+    for (size_t i = 0; i <= metrics->batch_images.n_bounds; i++)
+        batches += read_count(&metrics->batch_images.buckets[i]);
+    add_number(text, "capsnetd_images_total", "counter", "Images computed.",
+               (double)read_count(&metrics->batch_images.sum));
+    add_number(text, "capsnetd_batches_total", "counter", "Forward passes.", (double)batches);
+    add_number(text, "capsnetd_out_of_distribution_images_total", "counter",
+               "Images of /classify that were answered with in_distribution false.",
+               (double)read_count(&metrics->out_of_distribution));
+    add_histogram(text, "capsnetd_batch_images", "Images of a forward pass.",
+                  &metrics->batch_images);
+    add_histogram(text, "capsnetd_request_duration_seconds",
+                  "Answered inference requests, from their first line to the answer's last byte.",
+                  &metrics->request_us);
+    add_histogram(text, "capsnetd_queue_duration_seconds",
+                  "Of that, the wait for a worker and for a batch.", &metrics->queue_us);
+    add_histogram(text, "capsnetd_inference_duration_seconds",
+                  "Of that, the batches that the request's images were in.", &metrics->infer_us);
+}
+
+static void add_model(struct text *text, const struct service *service,
+                      const struct engine *engine)
+{
+    int state = atomic_load(&service->state);
+    add_head(text, "capsnetd_build_info", "gauge", "The program's version; always 1.");
+    text_add(text, "capsnetd_build_info{version=\"" CAPSNET_VERSION "\"} 1\n");
+    add_number(text, "capsnetd_ready", "gauge", "1 when the server takes requests.",
+               state == SERVICE_READY);
+    add_number(text, "capsnetd_threads", "gauge", "Threads that compute.",
+               (double)service->threads);
+    add_number(text, "capsnetd_queue_limit_images", "gauge", "Images that may wait (--queue).",
+               (double)service->options->queue);
+    if (!engine)
+        return; /* no model yet */
+    const struct capsnet_model *model = engine->model;
+    add_number(text, "capsnetd_queue_images", "gauge", "Images that wait for a batch.",
+               (double)batcher_waiting(engine->batcher));
+    add_head(text, "capsnetd_model_info", "gauge", "The model that is served; always 1.");
+    text_add(text, "capsnetd_model_info{");
+    add_label(text, "", "name", capsnet_model_name(model));
+    add_label(text, ",", "precision", capsnet_model_precision(model));
+    add_label(text, ",", "stored_dtype", capsnet_model_stored_dtype(model));
+    add_label(text, ",", "cpu_level", capsnet_model_cpu_level(model));
+    add_label(text, ",", "memory", capsnet_model_memory(model));
+    text_add(text, "} 1\n");
+    add_number(text, "capsnetd_model_weights_bytes", "gauge", "Memory that the weights take.",
+               (double)capsnet_model_bytes(model));
+    add_number(text, "capsnetd_memory_limit_bytes", "gauge",
+               "Memory this process may use: the cgroup's limit, or the machine's memory.",
+               (double)capsnet_memory_limit());
+    add_number(text, "capsnetd_model_parameters", "gauge", "Trained parameters of the model.",
+               (double)capsnet_model_parameters(model));
+}
+
+/* ---- The process: the names that every Prometheus client library has ---------- */
+
+static size_t open_descriptors(void)
+{
+    size_t n = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    if (!folder)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        n += entry->d_name[0] != '.';
+    closedir(folder);
+    return n - 1; /* the folder's own */
+}
+
+static void add_process(struct text *text, const struct metrics *metrics)
+{
+    struct rusage used = {0};
+    struct rlimit limit = {0};
+    unsigned long long virtual_pages = 0, resident_pages = 0;
+    const double page = (double)sysconf(_SC_PAGESIZE);
+    getrusage(RUSAGE_SELF, &used);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    FILE *statm = fopen("/proc/self/statm", "re");
+    int known = statm && fscanf(statm, "%llu %llu", &virtual_pages, &resident_pages) == 2;
+    if (statm)
+        fclose(statm);
+    add_number(text, "process_cpu_seconds_total", "counter", "CPU time, user and system.",
+               (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                   (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+    if (known) {
+        add_number(text, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                   (double)resident_pages * page);
+        add_number(text, "process_virtual_memory_bytes", "gauge", "Virtual memory.",
+                   (double)virtual_pages * page);
+    }
+    add_number(text, "process_open_fds", "gauge", "Open file descriptors.",
+               (double)open_descriptors());
+    add_number(text, "process_max_fds", "gauge", "Most file descriptors that may be open.",
+               (double)limit.rlim_cur);
+    add_number(text, "process_start_time_seconds", "gauge", "Start, in seconds of Unix time.",
+               metrics->start_s);
+}
+
+unsigned metrics_answer(struct request *request)
+{
+    struct service *service = request->service;
+    struct metrics *metrics = &service->metrics;
+    struct text text = {0};
+    unsigned long long accepted = read_count(&metrics->connections_accepted);
+    add_requests(&text, metrics);
+    add_work(&text, metrics);
+    add_number(&text, "capsnetd_connections_total", "counter", "Connections accepted.",
+               (double)accepted);
+    add_number(&text, "capsnetd_connections", "gauge", "Connections open.",
+               (double)(accepted - read_count(&metrics->connections_closed)));
+    add_head(&text, "capsnetd_reloads_total", "counter", "Reloads of the weights (SIGHUP).");
+    text_addf(&text,
+              "capsnetd_reloads_total{result=\"ok\"} %llu\n"
+              "capsnetd_reloads_total{result=\"failed\"} %llu\n",
+              read_count(&metrics->reloads), read_count(&metrics->failed_reloads));
+    add_model(&text, service, request->engine);
+    add_process(&text, metrics);
+    return request_answer(request, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
