@@ -6,7 +6,7 @@
 #ifndef CAPSNETD_LOG_H
 #define CAPSNETD_LOG_H
 
-#include "server/request/request.h"
+#include "server/basics/text.h"
 
 enum log_level {
     LOG_LEVEL_ERROR, /* what failed; requests answered with 500 or more */
@@ -25,11 +25,14 @@ int log_wants(enum log_level level);
 __attribute__((format(printf, 2, 3))) void log_event(enum log_level level, const char *format,
                                                      ...);
 
-/* Writes time, method, target, status, bytes, images, times in ms and the id.
- * What the client controls is escaped; bodies are never logged.
- *
- * status       0 when there was no answer of ours
- * is_complete  0 when the client did not take the whole answer */
-void log_request(const struct request *request, unsigned status, int is_complete);
+/* For a line with more to say than a sentence (connection/access_log.c): written
+ * into a text piece by piece, as JSON members when log_is_json(). */
+int log_is_json(void);
+void log_add_time(struct text *line); /* now, as RFC 3339 has it */
+void log_begin_json(struct text *line, enum log_level level); /* {"time": ..., "level": ... */
+void log_add_member(struct text *line, const char *name, const char *value);
+
+/* Ends the line, writes it and frees its memory. */
+void log_write_line(struct text *line);
 
 #endif

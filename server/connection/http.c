@@ -29,6 +29,7 @@
 
 #include "server/basics/clock.h"
 #include "server/basics/container_of.h"
+#include "server/connection/access_log.h"
 #include "server/connection/cors.h"
 #include "server/connection/deadlines.h"
 #include "server/connection/lingering_close.h"
