@@ -60,10 +60,11 @@ struct batcher {
     /* The thread's own: a batch side by side. */
     struct slice *slices; /* [max_batch] */
     size_t n_slices;
-    float *images;   /* [max_batch][pixels], pixels and pictures */
+    float *images;   /* [max_batch][pixels], what goes in; then, decoded, what comes out */
     float *lengths;  /* [max_batch][classes] */
-    float *poses;    /* [max_batch][classes][pose_dims] */
-    size_t *classes; /* [max_batch] */
+    float *poses;    /* [max_batch][classes][pose_dims]; then [max_batch][pose_dims] to decode */
+    size_t *classes; /* [max_batch], of the pictures */
+    float **picture_targets; /* [max_batch], where each picture goes */
 };
 
 /* A job without images still takes a place. */
@@ -141,18 +142,18 @@ static void run_forward(struct batcher *b)
 }
 
 /* Decodes n gathered poses and deals the pictures out to their places. */
-static void flush_pictures(struct batcher *b, float **destinations, size_t n)
+static void flush_pictures(struct batcher *b, size_t n)
 {
     if (n == 0)
         return;
     capsnet_decode(b->workspace, n, b->poses, b->classes, b->images);
     for (size_t i = 0; i < n; i++)
-        memcpy(destinations[i], b->images + i * b->pixels, b->pixels * sizeof(float));
+        memcpy(b->picture_targets[i], b->images + i * b->pixels, b->pixels * sizeof(float));
 }
 
 /* Decodes the pictures of every job whose last image was in this batch, full
  * batches across jobs. */
-static void run_decode(struct batcher *b, float **destinations)
+static void run_decode(struct batcher *b)
 {
     const size_t dims = b->shape.pose_dims;
     size_t n = 0;
@@ -165,14 +166,14 @@ static void run_decode(struct batcher *b, float **destinations)
         for (size_t k = 0; k < job->n_pictures; k++) {
             memcpy(b->poses + n * dims, job->picture_poses + k * dims, dims * sizeof(float));
             b->classes[n] = job->picture_classes[k];
-            destinations[n++] = job->pictures + k * b->pixels;
+            b->picture_targets[n++] = job->pictures + k * b->pixels;
             if (n == b->max_batch) {
-                flush_pictures(b, destinations, n);
+                flush_pictures(b, n);
                 n = 0;
             }
         }
     }
-    flush_pictures(b, destinations, n);
+    flush_pictures(b, n);
 }
 
 /* Returns how many were done. */
@@ -230,7 +231,6 @@ static void tell(struct batcher *b, int is_first)
 static void *work(void *argument)
 {
     struct batcher *b = argument;
-    float **destinations = (float **)(b->classes + b->max_batch);
     pthread_setname_np(pthread_self(), "batcher");
     pthread_mutex_lock(&b->lock);
     while (wait_for_work(b)) {
@@ -238,7 +238,7 @@ static void *work(void *argument)
         pthread_mutex_unlock(&b->lock);
         const int64_t start = clock_us();
         run_forward(b);
-        run_decode(b, destinations);
+        run_decode(b);
         const int64_t end = clock_us();
         const size_t n = finish_jobs(b);
         pthread_mutex_lock(&b->lock);
@@ -285,8 +285,10 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     b->images = calloc(max_batch * b->pixels, sizeof(float));
     b->lengths = calloc(max_batch * b->shape.classes, sizeof(float));
     b->poses = calloc(max_batch * b->shape.classes * b->shape.pose_dims, sizeof(float));
-    b->classes = calloc(max_batch, sizeof *b->classes + sizeof(float *));
-    if (!b->slices || !b->images || !b->lengths || !b->poses || !b->classes)
+    b->classes = calloc(max_batch, sizeof *b->classes);
+    b->picture_targets = calloc(max_batch, sizeof *b->picture_targets);
+    if (!b->slices || !b->images || !b->lengths || !b->poses || !b->classes ||
+        !b->picture_targets)
         goto out;
     status = capsnet_workspace_create(&b->workspace, model, max_batch, threads, error);
     if (status != CAPSNET_OK) {
@@ -378,5 +380,6 @@ void batcher_free(struct batcher *b)
     free(b->lengths);
     free(b->poses);
     free(b->classes);
+    free(b->picture_targets);
     free(b);
 }
