@@ -71,7 +71,7 @@ static int wait_signal(int timeout_ms)
 
 static void send_answered(void *context)
 {
-    outbox_flush(context);
+    resume_queue_flush(context);
 }
 
 /* Loads the model and makes everything that computes.  Returns 0, or the exit
@@ -90,7 +90,7 @@ static int load(struct service *service)
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
-    service->workers = workers_create(n, send_answered, &service->outbox);
+    service->workers = workers_create(n, send_answered, &service->resume_queue);
     if (!service->workers) {
         log_event(LOG_LEVEL_ERROR, "cannot start %zu worker threads", n);
         return EXIT_FAILURE;
@@ -167,7 +167,7 @@ static int run(const struct options *options)
     log_event(LOG_LEVEL_DEBUG, "fence: %s", FENCES[fence_raise()]);
     metrics_init(&service.metrics);
     engines_init(&service.engines);
-    outbox_init(&service.outbox);
+    resume_queue_init(&service.resume_queue);
     if (catch_signals() != 0) {
         log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
         return EXIT_FAILURE;
@@ -211,7 +211,7 @@ static int run(const struct options *options)
      * last connection. */
     workers_free(service.workers);
     http_free(http);
-    outbox_destroy(&service.outbox);
+    resume_queue_destroy(&service.resume_queue);
     engines_destroy(&service.engines);
     keys_destroy(&service.keys);
     tls_free();

@@ -1,8 +1,8 @@
 /*
  * answers.h - the routes' steps (see routes.h): from request to HTTP status.
  *
- * A begin step has the complete body and a place in the queue.  It submits the
- * request's job and returns 0, or refuses; the caller then withdraws the place.
+ * A begin step has the complete body and a place in the queue.  It ends with
+ * steps_submit(), or refuses.
  */
 #ifndef CAPSNETD_HANDLERS_H
 #define CAPSNETD_HANDLERS_H
@@ -30,7 +30,7 @@ unsigned readyz_answer(struct request *request);
 /* metrics_page.c */
 unsigned metrics_answer(struct request *request);
 
-/* web_page.c: "/", the files under /web/, and /openapi.json, by the route's path. */
+/* web_page.c: the route's file. */
 unsigned web_answer(struct request *request);
 
 /* open_inference.c: the Open Inference Protocol */

@@ -6,6 +6,7 @@
 
 #include "server/basics/container_of.h"
 #include "server/input/body_images.h"
+#include "server/request/steps.h"
 
 static const struct capsnet_shape *shape_of(const struct request *request)
 {
@@ -39,7 +40,7 @@ unsigned classify_begin(struct request *request)
     if (!status)
         status = request_make_job(request, request->job.n_images);
     request->job.choose = choose_winners;
-    return status ? status : request_submit(request);
+    return status ? status : steps_submit(request);
 }
 
 /* The classes whose capsule is longer than 0.5, longest first: of overlapping
@@ -118,7 +119,7 @@ unsigned pose_begin(struct request *request)
     unsigned status = body_take_images(request, request->service->options->max_images);
     if (!status)
         status = request_make_job(request, 0);
-    return status ? status : request_submit(request);
+    return status ? status : steps_submit(request);
 }
 
 unsigned pose_finish(struct request *request)

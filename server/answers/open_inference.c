@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/input/open_inference.h"
+#include "server/request/steps.h"
 
 static unsigned answer_json(struct request *request, struct text *text)
 {
@@ -131,7 +132,7 @@ unsigned oip_infer_begin(struct request *request)
     status = request_make_job(request, is_decoding ? request->job.n_images : 0);
     if (is_decoding)
         request->job.choose = choose_winners;
-    return status ? status : request_submit(request);
+    return status ? status : steps_submit(request);
 }
 
 /* Class of image i. */

@@ -6,9 +6,10 @@
 
 #include "model/picture/png.h"
 #include "server/basics/base64.h"
-#include "server/request/accept_header.h"
-#include "server/input/body_images.h"
 #include "server/basics/container_of.h"
+#include "server/input/body_images.h"
+#include "server/request/accept_header.h"
+#include "server/request/steps.h"
 
 /* The paper's Figure 4: each pose dimension moved by -0.25 ... 0.25. */
 enum { SWEEP_COLUMNS = 11, SWEEP_MIDDLE = 5 };
@@ -22,8 +23,8 @@ static const struct capsnet_shape *shape_of(const struct request *request)
     return capsnet_model_shape(request->engine->model);
 }
 
-/* Fills the job's pictures: the pose of [pose_dims], or its sweep. */
-static void set_pictures(struct request *request, const float *pose)
+/* Fills the job's pictures: those of a class and its pose [pose_dims], or the sweep. */
+static void set_pictures(struct request *request, size_t class_index, const float *pose)
 {
     struct job *job = &request->job;
     const size_t dims = shape_of(request)->pose_dims;
@@ -33,7 +34,7 @@ static void set_pictures(struct request *request, const float *pose)
         if (request->params.sweep)
             moved[i / SWEEP_COLUMNS] +=
                 ((float)(i % SWEEP_COLUMNS) - (float)SWEEP_MIDDLE) * SWEEP_STEP;
-        job->picture_classes[i] = request->params.class_index;
+        job->picture_classes[i] = class_index;
     }
 }
 
@@ -41,9 +42,9 @@ static void choose_capsule(struct job *job)
 {
     struct request *request = container_of(job, struct request, job);
     const struct capsnet_shape *shape = shape_of(request);
-    if (!request->params.has_class)
-        request->params.class_index = capsnet_winner(shape, job->lengths);
-    set_pictures(request, job->poses + request->params.class_index * shape->pose_dims);
+    size_t class_index = request->params.has_class ? request->params.class_index
+                                                   : capsnet_winner(shape, job->lengths);
+    set_pictures(request, class_index, job->poses + class_index * shape->pose_dims);
 }
 
 unsigned reconstruct_begin(struct request *request)
@@ -61,18 +62,18 @@ unsigned reconstruct_begin(struct request *request)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "debug=normalized shows one picture, and goes with no sweep");
     unsigned status = body_take_image_or_pose(request);
-    if (!status && request->params.debug && request->from_pose)
+    if (!status && request->params.debug && request->pose)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "debug=normalized shows what became of an image, and a pose is none");
     if (!status)
         status = request_make_job(request, rows * columns);
     if (status)
         return status;
-    if (request->from_pose)
-        set_pictures(request, request->digits);
+    if (request->pose)
+        set_pictures(request, request->pose_class, request->pose);
     else
         request->job.choose = choose_capsule;
-    return request_submit(request);
+    return steps_submit(request);
 }
 
 /* Lays the pictures out as one, rows of columns, and encodes it.  With debug it
@@ -120,17 +121,17 @@ static unsigned answer_json(struct request *request, const uint8_t *png, size_t 
     const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = shape_of(request);
     const struct job *job = &request->job;
-    size_t class_index = request->params.class_index;
+    size_t class_index = job->picture_classes[0];
     struct text text = {0};
     text_add(&text, "{");
-    if (!request->from_pose) {
+    if (!request->pose) {
         text_add(&text, "\"model\": ");
         json_add_string(&text, capsnet_model_name(model));
         text_add(&text, ", ");
     }
     text_addf(&text, "\"class\": %zu, \"label\": ", class_index);
     json_add_string(&text, capsnet_model_label(model, class_index));
-    if (!request->from_pose) {
+    if (!request->pose) {
         /* Of a sweep, the picture that was not moved. */
         size_t middle = request->params.sweep ? SWEEP_MIDDLE : 0;
         const float *picture =

@@ -4,38 +4,46 @@
 #include <string.h>
 
 #include "server/answers/answers.h"
+#include "server/answers/web_page.h"
 #include "server/basics/metrics.h"
 #include "server/request/query_params.h"
 
-static const struct route ROUTES[] = {
-    {"/classify", "POST", PARAM_NORMALIZE | PARAM_POSES, 0, classify_begin, classify_finish},
-    {"/pose", "POST", PARAM_NORMALIZE, 0, pose_begin, pose_finish},
-    {"/reconstruct", "POST", PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP |
-     PARAM_DEBUG, 0, reconstruct_begin, reconstruct_finish},
-    {"/model", "GET", 0, 0, model_answer, NULL},
-    {"/healthz", "GET", 0, 1, healthz_answer, NULL},
-    {"/readyz", "GET", 0, 0, readyz_answer, NULL},
-    {"/metrics", "GET", 0, 1, metrics_answer, NULL},
-    {"/", "GET", 0, 1, web_answer, NULL},
-    {"/openapi.json", "GET", 0, 1, web_answer, NULL},
-    {"/web/style.css", "GET", 0, 1, web_answer, NULL},
-    {"/web/page.js", "GET", 0, 1, web_answer, NULL},
-    {"/web/pad.js", "GET", 0, 1, web_answer, NULL},
-    {"/web/client.js", "GET", 0, 1, web_answer, NULL},
-    {"/web/plot.js", "GET", 0, 1, web_answer, NULL},
-    {"/web/samples.js", "GET", 0, 1, web_answer, NULL},
-    {"/v2", "GET", 0, 1, oip_server_answer, NULL},
-    {"/v2/health/live", "GET", 0, 1, oip_live_answer, NULL},
-    {"/v2/health/ready", "GET", 0, 0, oip_ready_answer, NULL},
-    {"/v2/models/{name}", "GET", 0, 0, oip_model_answer, NULL},
-    {"/v2/models/{name}/ready", "GET", 0, 0, oip_model_ready_answer, NULL},
-    {"/v2/models/{name}/versions/{version}", "GET", 0, 0, oip_model_answer, NULL},
-    {"/v2/models/{name}/versions/{version}/ready", "GET", 0, 0, oip_model_ready_answer, NULL},
-    {"/v2/models/{name}/infer", "POST", 0, 0, oip_infer_begin, oip_infer_finish},
-    {"/v2/models/{name}/versions/{version}/infer", "POST", 0, 0, oip_infer_begin,
-     oip_infer_finish},
-};
+enum { READY = 0, ALWAYS = 1 };
+enum { KEYED = 0, OPEN = 1 };
 
+/* Path, method and parameters; when it answers, and to whom; with what. */
+#define GET(path, when, whom, answer) {path, "GET", 0, when, whom, answer, NULL, NULL}
+#define WEB(path, file) {path, "GET", 0, ALWAYS, OPEN, web_answer, NULL, file}
+#define POST(path, params, steps) \
+    {path, "POST", params, READY, KEYED, steps##_begin, steps##_finish, NULL}
+
+static const struct route ROUTES[] = {
+    POST("/classify", PARAM_NORMALIZE | PARAM_POSES, classify),
+    POST("/pose", PARAM_NORMALIZE, pose),
+    POST("/reconstruct",
+         PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG, reconstruct),
+    GET("/model", READY, KEYED, model_answer),
+    GET("/healthz", ALWAYS, OPEN, healthz_answer),
+    GET("/readyz", READY, OPEN, readyz_answer),
+    GET("/metrics", ALWAYS, KEYED, metrics_answer),
+    WEB("/", &web_index),
+    WEB("/openapi.json", &web_openapi),
+    WEB("/web/style.css", &web_style),
+    WEB("/web/page.js", &web_page),
+    WEB("/web/pad.js", &web_pad),
+    WEB("/web/client.js", &web_client),
+    WEB("/web/plot.js", &web_plot),
+    WEB("/web/samples.js", &web_samples),
+    GET("/v2", ALWAYS, KEYED, oip_server_answer),
+    GET("/v2/health/live", ALWAYS, OPEN, oip_live_answer),
+    GET("/v2/health/ready", READY, OPEN, oip_ready_answer),
+    GET("/v2/models/{name}", READY, KEYED, oip_model_answer),
+    GET("/v2/models/{name}/ready", READY, KEYED, oip_model_ready_answer),
+    GET("/v2/models/{name}/versions/{version}", READY, KEYED, oip_model_answer),
+    GET("/v2/models/{name}/versions/{version}/ready", READY, KEYED, oip_model_ready_answer),
+    POST("/v2/models/{name}/infer", 0, oip_infer),
+    POST("/v2/models/{name}/versions/{version}/infer", 0, oip_infer),
+};
 enum { N_ROUTES = sizeof ROUTES / sizeof *ROUTES };
 _Static_assert((int)N_ROUTES < METRICS_ROUTES, "every route, and none, is counted");
 

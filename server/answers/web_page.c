@@ -6,43 +6,32 @@
  * architecture and cross compiler has.  The Makefile names them as
  * prerequisites of this object: the compiler does not see them.
  */
-#include "server/answers/answers.h"
+#include "server/answers/web_page.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "server/answers/routes.h"
+#include "server/answers/answers.h"
 
-#define EMBED(name, file)                                                                          \
+/* Defines a struct web_file of that name: its media type, and the bytes of a file. */
+#define EMBED(name, type, path)                                                                    \
     __asm__(".pushsection .rodata\n"                                                               \
-            ".global web_" #name "\nweb_" #name ":\n"                                              \
-            ".incbin \"server/web/" file "\"\n"                                                    \
-            ".global web_" #name "_end\nweb_" #name "_end:\n"                                      \
+            #name "_bytes:\n"                                                                       \
+            ".incbin \"server/web/" path "\"\n"                                                    \
+            #name "_end:\n"                                                                         \
             ".byte 0\n"                                                                            \
             ".popsection\n");                                                                      \
-    __attribute__((visibility("hidden"))) extern const char web_##name[], web_##name##_end[]
+    extern const char name##_bytes[], name##_end[];                                                \
+    const struct web_file name = {type, name##_bytes, name##_end}
 
-EMBED(index, "index.html");
-EMBED(style, "style.css");
-EMBED(page, "page.js");
-EMBED(pad, "pad.js");
-EMBED(client, "client.js");
-EMBED(plot, "plot.js");
-EMBED(samples, "samples.js");
-EMBED(openapi, "openapi.json");
-
-static const struct {
-    const char *path, *content_type, *bytes, *end;
-} FILES[] = {
-    {"/", "text/html; charset=utf-8", web_index, web_index_end},
-    {"/openapi.json", "application/json", web_openapi, web_openapi_end},
-    {"/web/style.css", "text/css; charset=utf-8", web_style, web_style_end},
-    {"/web/page.js", "text/javascript; charset=utf-8", web_page, web_page_end},
-    {"/web/pad.js", "text/javascript; charset=utf-8", web_pad, web_pad_end},
-    {"/web/client.js", "text/javascript; charset=utf-8", web_client, web_client_end},
-    {"/web/plot.js", "text/javascript; charset=utf-8", web_plot, web_plot_end},
-    {"/web/samples.js", "text/javascript; charset=utf-8", web_samples, web_samples_end},
-};
+EMBED(web_index, "text/html; charset=utf-8", "index.html");
+EMBED(web_style, "text/css; charset=utf-8", "style.css");
+EMBED(web_page, "text/javascript; charset=utf-8", "page.js");
+EMBED(web_pad, "text/javascript; charset=utf-8", "pad.js");
+EMBED(web_client, "text/javascript; charset=utf-8", "client.js");
+EMBED(web_plot, "text/javascript; charset=utf-8", "plot.js");
+EMBED(web_samples, "text/javascript; charset=utf-8", "samples.js");
+EMBED(web_openapi, "application/json", "openapi.json");
 
 /* The page loads nothing from elsewhere and may be framed by nobody. */
 static const char *const HEADERS[] = {
@@ -66,17 +55,15 @@ static void make_etag(char etag[ETAG_SIZE], const char *bytes, size_t n)
 
 unsigned web_answer(struct request *request)
 {
-    size_t i = 0;
-    while (strcmp(FILES[i].path, request->route->path) != 0)
-        i++; /* routes.c names no other */
+    const struct web_file *file = request->route->file;
     struct answer *answer = &request->answer;
     *answer = (struct answer){.status = 200,
-                              .content_type = FILES[i].content_type,
+                              .content_type = file->content_type,
                               .headers = HEADERS,
-                              .is_constant = 1};
-    size_t nbytes = (size_t)(FILES[i].end - FILES[i].bytes);
-    make_etag(answer->etag, FILES[i].bytes, nbytes);
-    answer->body = (char *)FILES[i].bytes; /* constant: nobody writes to it */
+                              .is_owned_elsewhere = 1};
+    size_t nbytes = (size_t)(file->end - file->bytes);
+    make_etag(answer->etag, file->bytes, nbytes);
+    answer->body = (char *)file->bytes; /* constant: nobody writes to it */
     answer->nbytes = nbytes;
     if (request->if_none_match && strstr(request->if_none_match, answer->etag))
         answer->status = 304; /* libmicrohttpd sends the length, but not the body */

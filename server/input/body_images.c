@@ -202,25 +202,24 @@ static unsigned take_json_pose(struct request *r, const cJSON *root)
         return request_refuse(r, REFUSED_INVALID_PARAMETER,
                               "the query parameter \"class\" is for an image; a pose states its "
                               "class in the body");
-    if (!json_get_index(&r->params.class_index, class_item, shape->classes))
+    if (!json_get_index(&r->pose_class, class_item, shape->classes))
         return request_refuse(r, REFUSED_INVALID_JSON, "class: must be a whole number from 0 to %zu",
                               shape->classes - 1);
     if (!cJSON_IsArray(pose) || (size_t)cJSON_GetArraySize(pose) != shape->pose_dims)
         return request_refuse(r, REFUSED_INVALID_JSON, "pose: must be an array of %zu numbers",
                               shape->pose_dims);
-    r->digits = calloc(shape->pose_dims, sizeof(float));
-    if (!r->digits)
+    r->pose = calloc(shape->pose_dims, sizeof(float));
+    if (!r->pose)
         return no_memory(r);
     size_t i = 0;
     cJSON_ArrayForEach(item, pose)
     {
-        float *value = &r->digits[i];
+        float *value = &r->pose[i];
         if (!json_get_float(value, item) || *value > MAX_POSE || *value < -MAX_POSE)
             return request_refuse(r, REFUSED_INVALID_JSON,
                                   "pose[%zu]: must be a number from -1000000 to 1000000", i);
         i++;
     }
-    r->from_pose = 1;
     return 0;
 }
 

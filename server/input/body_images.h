@@ -14,8 +14,8 @@
 unsigned body_take_images(struct request *request, size_t max_images);
 
 /* The same for exactly one image, or, from JSON {"class": 3, "pose": [...]},
- * a pose instead.  For a pose, from_pose is set, and the class and pose are
- * written to params.class_index and request->digits [pose_dims]. */
+ * a pose instead: request->pose [pose_dims] is then not NULL, and
+ * request->pose_class says whose. */
 unsigned body_take_image_or_pose(struct request *request);
 
 /* The same piece by piece: room for n images' digits, and image i from a PNG

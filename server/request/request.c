@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The bodies of all requests together may fill this many largest bodies. */
+enum { BODIES_IN_MEMORY = 16 };
+
 static void set_answer(struct request *request, struct answer answer)
 {
-    if (!request->answer.is_constant)
+    if (!request->answer.is_owned_elsewhere)
         free(request->answer.body);
     request->answer = answer;
 }
@@ -30,7 +33,7 @@ unsigned request_refuse(struct request *request, enum refusal refusal, const cha
         answer.status = refusal_status(REFUSED_OVERLOADED);
         answer.body = (char *)refusal_document_no_memory(request->is_oip); /* never written to */
         answer.nbytes = strlen(answer.body);
-        answer.is_constant = 1;
+        answer.is_owned_elsewhere = 1;
     }
     set_answer(request, answer);
     return answer.status;
@@ -76,19 +79,23 @@ unsigned request_make_job(struct request *request, size_t n_pictures)
     return 0;
 }
 
+unsigned request_add_body(struct request *request, const char *bytes, size_t nbytes)
+{
+    struct service *service = request->service;
+    request->body_counted += nbytes;
+    size_t all = atomic_fetch_add(&service->body_bytes, nbytes) + nbytes;
+    text_add_bytes(&request->body, bytes, nbytes);
+    if (all <= BODIES_IN_MEMORY * service->options->max_body_bytes && !request->body.failed)
+        return 0;
+    return request_refuse(request, REFUSED_OVERLOADED,
+                          "the bodies of other requests fill the memory; try again soon");
+}
+
 void request_drop_body(struct request *request)
 {
     text_free(&request->body);
     atomic_fetch_sub(&request->service->body_bytes, request->body_counted);
     request->body_counted = 0;
-}
-
-unsigned request_submit(struct request *request)
-{
-    request_drop_body(request);
-    if (batcher_submit(request->engine->batcher, &request->job))
-        return 0;
-    return request_refuse(request, REFUSED_OVERLOADED, "the queue is full; try again soon");
 }
 
 void request_free(struct request *request)
@@ -99,6 +106,7 @@ void request_free(struct request *request)
     request_drop_body(request);
     engine_release(request->engine);
     free(request->digits);
+    free(request->pose);
     free(request->results);
     free(request->decoder);
     free(request->oip);

@@ -4,7 +4,7 @@
  *
  * Threads: a request belongs to one thread at a time.  A network thread
  * reads it and hands it to a worker, the worker to the batcher, the batcher to
- * a worker again, and that one back to its network thread.
+ * a worker again, and that one back to its network thread (steps.c).
  */
 #ifndef CAPSNETD_REQUEST_H
 #define CAPSNETD_REQUEST_H
@@ -16,17 +16,27 @@
 #include "server/compute/workers.h"
 #include "server/request/query_params.h"
 #include "server/request/refusal.h"
+#include "server/request/resume_queue.h"
 #include "server/request/route.h"
 #include "server/request/service.h"
 
-struct MHD_Connection;
 struct oip_infer;
 
 enum { REQUEST_ID_SIZE = 65 }; /* 64 characters and a 0 */
 
 enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
 
-/* What is answered.  body is malloc'd, or a constant when is_constant. */
+/* Where a request is on its way.  Whoever has the request sets it: the network
+ * thread, but for ANSWERED, which the step sets that hands the request back. */
+enum request_stage {
+    REQUEST_BEGUN = 0, /* its request line has come */
+    REQUEST_ARRIVING,  /* its headers have come and are good; its body may follow */
+    REQUEST_REFUSED,   /* it has its answer before it is whole: what follows is dropped */
+    REQUEST_WORKING,   /* whole, and suspended: a worker's, the batcher's, a worker's */
+    REQUEST_ANSWERED,  /* it has its answer, which the network thread sends */
+};
+
+/* What is answered. */
 struct answer {
     unsigned status; /* 0 until there is one */
     enum refusal refusal;
@@ -35,24 +45,28 @@ struct answer {
     char etag[ETAG_SIZE];       /* empty: none */
     char *body;
     size_t nbytes;
-    size_t json_nbytes; /* of a body that goes on in binary tensors; else 0 */
-    int is_constant;
+    size_t json_nbytes;     /* of a body that goes on in binary tensors; else 0 */
+    int is_owned_elsewhere; /* body is a constant, or the response's by now; else malloc'd */
 };
 
 struct request {
+    enum request_stage stage;
     struct service *service;
     struct engine *engine; /* from its headers to its end; NULL while loading, or when refused */
-    struct MHD_Connection *connection;
     const struct route *route;
+    struct resumable resumable; /* its connection */
 
+    /* What its request line and headers say.  Pointers are the connection's, NULL
+     * when absent. */
     char id[REQUEST_ID_SIZE];
     char method[16];
-    char target[256];         /* as sent, clipped: for the log */
-    const char *content_type; /* the connection's; NULL when absent */
-    const char *accept, *if_none_match;
+    char target[256]; /* as sent, clipped: for the log */
+    const char *content_type, *accept, *if_none_match;
     const char *json_length; /* Inference-Header-Content-Length */
     struct segment segments[ROUTE_SEGMENTS];
-    int is_oip; /* below /v2, where errors have another form */
+    int path_is_cut;  /* the path holds a 0 byte */
+    int is_misframed; /* where its body ends is not known for sure */
+    int is_oip;       /* below /v2, where errors have another form */
     struct params params;
 
     struct text body;
@@ -61,25 +75,20 @@ struct request {
 
     /* What the route makes of the body, and the memory of its job. */
     struct job job;
-    float *digits;
-    float *results; /* lengths and poses */
-    float *decoder; /* picture_poses and pictures */
-    int from_pose;  /* the body was a pose, not an image */
+    float *digits;         /* [job.n_images][height][width][channels] */
+    float *pose;           /* [pose_dims], of a body that is a pose, not images; else NULL */
+    size_t pose_class;     /* the class that the body states beside the pose */
+    float *results;        /* lengths and poses */
+    float *decoder;        /* picture_poses and pictures */
     struct oip_infer *oip; /* what an inference request asks for; malloc'd */
 
     struct task task;
-    struct request *next; /* the outbox's own */
     struct answer answer;
     int64_t received_us;          /* when its first line had arrived; clock_us() */
     int64_t complete_us;          /* when all of it had */
     int64_t begun_us;             /* when a worker took it */
     int64_t decode_us, encode_us; /* how long these took */
     int64_t queue_us;             /* how long it waited, for a worker and for a batch */
-
-    /* http.c's own. */
-    int path_is_cut; /* the path holds a 0 byte */
-    int headers_seen, is_done;
-    int is_misframed; /* where its body ends is not known for sure */
 };
 
 /* Refuses a request with one sentence, and returns the HTTP status.  An
@@ -100,8 +109,9 @@ unsigned request_answer_bytes(struct request *request, const char *content_type,
  * n_pictures to be decoded.  Returns 0, or 503 when memory is short. */
 unsigned request_make_job(struct request *request, size_t n_pictures);
 
-/* Drops the body and submits the job.  Returns 0, or 503 when the queue has filled up. */
-unsigned request_submit(struct request *request);
+/* Adds to the body, and to the service's count.  Returns 0, or 503 when memory is
+ * short or the bodies of all requests together have too much of it. */
+unsigned request_add_body(struct request *request, const char *bytes, size_t nbytes);
 
 /* Frees the body and takes it off the service's count. */
 void request_drop_body(struct request *request);

@@ -4,50 +4,49 @@
 #include <microhttpd.h>
 
 #include "server/basics/clock.h"
-#include "server/request/request.h"
 
 /* A worker whose list of tasks never empties must not keep what it has: this
  * many answers, or an answer that has lain so long, take the others along. */
-enum { OUTBOX_MAX = 32, OUTBOX_US = 500 };
+enum { MAX_WAITING = 32, MAX_WAIT_US = 500 };
 
-void outbox_init(struct outbox *outbox)
+void resume_queue_init(struct resume_queue *queue)
 {
-    *outbox = (struct outbox){0};
-    pthread_mutex_init(&outbox->lock, NULL);
-    outbox->tail = &outbox->head;
+    *queue = (struct resume_queue){0};
+    pthread_mutex_init(&queue->lock, NULL);
+    queue->tail = &queue->head;
 }
 
-void outbox_destroy(struct outbox *outbox)
+void resume_queue_destroy(struct resume_queue *queue)
 {
-    pthread_mutex_destroy(&outbox->lock);
+    pthread_mutex_destroy(&queue->lock);
 }
 
-void outbox_flush(struct outbox *outbox)
+void resume_queue_flush(struct resume_queue *queue)
 {
-    pthread_mutex_lock(&outbox->lock);
-    struct request *request = outbox->head;
-    outbox->head = NULL;
-    outbox->tail = &outbox->head;
-    outbox->n = 0;
-    pthread_mutex_unlock(&outbox->lock);
-    while (request) {
-        struct request *next = request->next;
-        MHD_resume_connection(request->connection); /* the request may be gone after this */
-        request = next;
+    pthread_mutex_lock(&queue->lock);
+    struct resumable *resumable = queue->head;
+    queue->head = NULL;
+    queue->tail = &queue->head;
+    queue->n = 0;
+    pthread_mutex_unlock(&queue->lock);
+    while (resumable) {
+        struct resumable *next = resumable->next;
+        MHD_resume_connection(resumable->connection); /* its request may be gone after this */
+        resumable = next;
     }
 }
 
-void outbox_add(struct outbox *outbox, struct request *request)
+void resume_queue_add(struct resume_queue *queue, struct resumable *resumable)
 {
     int64_t now = clock_us();
-    request->next = NULL;
-    pthread_mutex_lock(&outbox->lock);
-    if (!outbox->n++)
-        outbox->since_us = now;
-    *outbox->tail = request;
-    outbox->tail = &request->next;
-    int is_due = outbox->n >= OUTBOX_MAX || now - outbox->since_us >= OUTBOX_US;
-    pthread_mutex_unlock(&outbox->lock);
+    resumable->next = NULL;
+    pthread_mutex_lock(&queue->lock);
+    if (!queue->n++)
+        queue->since_us = now;
+    *queue->tail = resumable;
+    queue->tail = &resumable->next;
+    int is_due = queue->n >= MAX_WAITING || now - queue->since_us >= MAX_WAIT_US;
+    pthread_mutex_unlock(&queue->lock);
     if (is_due)
-        outbox_flush(outbox);
+        resume_queue_flush(queue);
 }

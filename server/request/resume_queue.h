@@ -4,31 +4,37 @@
  * Each resumed connection makes its network thread look at all that it has, so
  * the answers of a batch are handed back together, not one by one.
  */
-#ifndef CAPSNETD_OUTBOX_H
-#define CAPSNETD_OUTBOX_H
+#ifndef CAPSNETD_RESUME_QUEUE_H
+#define CAPSNETD_RESUME_QUEUE_H
 
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct request;
+struct MHD_Connection;
 
-struct outbox {
+/* A connection that is suspended or can be, embedded in its request. */
+struct resumable {
+    struct MHD_Connection *connection;
+    struct resumable *next; /* the queue's own */
+};
+
+struct resume_queue {
     pthread_mutex_t lock;
-    struct request *head, **tail;
+    struct resumable *head, **tail;
     size_t n;
     int64_t since_us; /* when the first one was added */
 };
 
-void outbox_init(struct outbox *outbox);
-void outbox_destroy(struct outbox *outbox);
+void resume_queue_init(struct resume_queue *queue);
+void resume_queue_destroy(struct resume_queue *queue);
 
-/* Adds an answered request.  It leaves with the next outbox_flush(), or at once
- * when many or old ones lie there.  Thread-safe. */
-void outbox_add(struct outbox *outbox, struct request *request);
+/* Adds one.  It leaves with the next resume_queue_flush(), or at once when many or
+ * old ones lie there.  Thread-safe. */
+void resume_queue_add(struct resume_queue *queue, struct resumable *resumable);
 
-/* Resumes the connections of all; from then on the requests are their network
- * threads'.  Thread-safe. */
-void outbox_flush(struct outbox *outbox);
+/* Resumes all; from then on they, and the requests that they lie in, are their
+ * network threads'.  Thread-safe. */
+void resume_queue_flush(struct resume_queue *queue);
 
 #endif

@@ -8,19 +8,22 @@
 #include <stddef.h>
 
 struct request;
+struct web_file;
 
 /* A step of a request: from request to HTTP status.  0 means that the answer
  * is not there yet: the request's job has been given to the batcher, and the
- * route's finish step comes when it is done. */
+ * route's finish step comes when it is done (steps.h). */
 typedef unsigned (*route_step)(struct request *request);
 
 struct route {
     const char *path, *method; /* {name} in a path fits any one segment; GET answers HEAD too */
     unsigned params;           /* PARAM_ flags that the query may hold */
     int always;                /* answers while loading and draining too */
+    int is_open;               /* needs no API key */
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
                           else on a network thread, and quick */
     route_step finish; /* on a worker; NULL when begin answers */
+    const struct web_file *file; /* what web_answer() sends; NULL of other routes */
 };
 
 /* A piece of the path. */

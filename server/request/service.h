@@ -7,12 +7,12 @@
 
 #include <stdatomic.h>
 
-#include "server/compute/engine.h"
-#include "server/request/api_keys.h"
 #include "server/basics/metrics.h"
 #include "server/basics/options.h"
-#include "server/request/resume_queue.h"
+#include "server/compute/engine.h"
 #include "server/compute/workers.h"
+#include "server/request/api_keys.h"
+#include "server/request/resume_queue.h"
 
 enum service_state { SERVICE_LOADING, SERVICE_READY, SERVICE_DRAINING };
 
@@ -24,7 +24,7 @@ struct service {
     struct engines engines;
     struct keys keys; /* of the options' api_key_file, when that is set */
     struct workers *workers;
-    struct outbox outbox;
+    struct resume_queue resume_queue;
     atomic_int state; /* enum service_state */
     atomic_size_t body_bytes; /* in memory, of all requests together */
     struct metrics metrics;

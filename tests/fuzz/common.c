@@ -71,9 +71,9 @@ void fuzz_request_check(struct request *request, unsigned status)
     if (status == 0) {
         size_t pixels = 81 * request->job.n_images;
         MUST(!request->answer.status);
-        MUST(request->digits);
-        if (request->from_pose)
-            MUST(fabsf(request->digits[0]) <= 1e6f && request->params.class_index < 2);
+        MUST(request->digits || request->pose);
+        if (request->pose)
+            MUST(fabsf(request->pose[0]) <= 1e6f && request->pose_class < 2 && pixels == 0);
         else
             MUST(request->job.n_images >= 1 && request->job.n_images <= MAX_IMAGES);
         for (size_t i = 0; i < pixels; i++)

@@ -1,0 +1,31 @@
+/*
+ * steps.h - a request's life between its last byte and its answer: it is begun by a
+ * worker, computed by the batcher, finished by a worker, and handed back.
+ *
+ * Its place in the queue is this file's alone:
+ *   steps_look_for_place   is there one?  Asked when the headers have come, before the
+ *                          body is kept (network thread)
+ *   steps_take_place       takes it when the request has come whole (network thread)
+ *   steps_submit           its job takes the place along, and gives it back as a batch
+ *                          takes its images (worker, at the end of the begin step)
+ *   where a begin step ends without that, its worker gives the place back.
+ */
+#ifndef CAPSNETD_STEPS_H
+#define CAPSNETD_STEPS_H
+
+#include "server/request/request.h"
+
+/* Each returns 0, or 503 when the queue is full. */
+unsigned steps_look_for_place(struct request *request);
+unsigned steps_take_place(struct request *request);
+
+/* Hands a request that has come whole, has a place, and whose connection is
+ * suspended, to the workers.  It comes back through the resume queue, with its
+ * answer, and belongs to other threads until then. */
+void steps_start(struct request *request);
+
+/* Drops the body and submits the job: the last thing that a begin step does.
+ * Returns 0, or 503 when the queue has filled up. */
+unsigned steps_submit(struct request *request);
+
+#endif
