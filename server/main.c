@@ -69,7 +69,7 @@ static int wait_signal(int timeout_ms)
     return byte;
 }
 
-static void send_answered(void *context)
+static void resume_answered(void *context)
 {
     resume_queue_flush(context);
 }
@@ -90,7 +90,7 @@ static int load(struct service *service)
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
-    service->workers = workers_create(n, send_answered, &service->resume_queue);
+    service->workers = workers_create(n, resume_answered, &service->resume_queue);
     if (!service->workers) {
         log_event(LOG_LEVEL_ERROR, "cannot start %zu worker threads", n);
         return EXIT_FAILURE;
@@ -159,12 +159,12 @@ static int run(const struct options *options)
     char url[128], message[512];
     int listen_fd, exit_status = EXIT_FAILURE;
 
-    static const char *const FENCES[] = {
-        [FENCE_FULL] = "no new privileges, files only to be read",
-        [FENCE_NO_PRIVILEGES] = "no new privileges; this kernel cannot fence files",
-        [FENCE_NONE] = "none",
+    static const char *const SANDBOXES[] = {
+        [SANDBOX_FULL] = "no new privileges, files only to be read",
+        [SANDBOX_NO_PRIVILEGES] = "no new privileges; this kernel cannot guard files",
+        [SANDBOX_NONE] = "none",
     };
-    log_event(LOG_LEVEL_DEBUG, "fence: %s", FENCES[fence_raise()]);
+    log_event(LOG_LEVEL_DEBUG, "sandbox: %s", SANDBOXES[sandbox_enter()]);
     metrics_init(&service.metrics);
     engines_init(&service.engines);
     resume_queue_init(&service.resume_queue);

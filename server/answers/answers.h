@@ -4,8 +4,8 @@
  * A begin step has the complete body and a place in the queue.  It ends with
  * steps_submit(), or refuses.
  */
-#ifndef CAPSNETD_HANDLERS_H
-#define CAPSNETD_HANDLERS_H
+#ifndef CAPSNETD_ANSWERS_H
+#define CAPSNETD_ANSWERS_H
 
 #include "server/request/request.h"
 

@@ -120,7 +120,7 @@ unsigned healthz_answer(struct request *request)
     return answer_ok(request);
 }
 
-/* While loading and draining, http.c has refused before this is called. */
+/* While loading and draining, request/judge.c has refused before this is called. */
 unsigned readyz_answer(struct request *request)
 {
     return answer_ok(request);

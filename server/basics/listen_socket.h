@@ -1,6 +1,6 @@
 /* listen_socket.h - the socket that the server listens on. */
-#ifndef CAPSNETD_LISTEN_H
-#define CAPSNETD_LISTEN_H
+#ifndef CAPSNETD_LISTEN_SOCKET_H
+#define CAPSNETD_LISTEN_SOCKET_H
 
 #include <stddef.h>
 

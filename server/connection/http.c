@@ -49,10 +49,10 @@ enum { SWALLOW_BYTES = 65536 };
 enum { TIMEOUT_SLACK_S = 2 };
 
 /* How soon the deadlines, and sockets that linger, are looked at again. */
-enum { SWEEP_MS = 100, FAREWELL_SWEEP_MS = 2 };
+enum { SWEEP_MS = 100, LINGER_SWEEP_MS = 2 };
 
 /* How long a body that was refused unread may go on arriving. */
-enum { FAREWELL_S = 5 };
+enum { LINGER_S = 5 };
 
 /* libmicrohttpd's memory for a connection, beside twice the headers: as they
  * came, and parsed.  It is zeroed for every request. */
@@ -65,7 +65,7 @@ struct http {
     struct service *service;
     struct MHD_Daemon *daemon;
     struct deadlines deadlines;
-    struct farewell farewell;
+    struct lingering lingering;
     atomic_size_t active;
     atomic_ullong next_id;
 };
@@ -220,7 +220,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
                    !header(r, "Expect");
     if (r->stage == REQUEST_ARRIVING || !closes || is_small)
         return MHD_YES;
-    farewell_add(&http->farewell, client_of(r->resumable.connection)->fd, seconds_from_now(FAREWELL_S));
+    lingering_add(&http->lingering, client_of(r->resumable.connection)->fd, seconds_from_now(LINGER_S));
     return answer(http, r);
 }
 
@@ -411,7 +411,7 @@ struct http *http_start(struct service *service, int listen_fd)
         {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
-    farewell_init(&http->farewell);
+    lingering_init(&http->lingering);
     /* epoll: what a wake-up costs must not grow with the connections, and unlike
      * poll() it needs no memory, for want of which answers would lie about. */
     http->daemon = MHD_start_daemon(
@@ -428,7 +428,7 @@ struct http *http_start(struct service *service, int listen_fd)
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_ARRAY, o->tls_cert ? tls : tls + 2, MHD_OPTION_END);
     if (!http->daemon) {
-        farewell_destroy(&http->farewell);
+        lingering_destroy(&http->lingering);
         deadlines_destroy(&http->deadlines);
         free(http);
         return NULL;
@@ -440,7 +440,7 @@ int http_sweep(struct http *http)
 {
     int64_t now = clock_us();
     deadlines_sweep(&http->deadlines, now);
-    return farewell_sweep(&http->farewell, now) ? FAREWELL_SWEEP_MS : SWEEP_MS;
+    return lingering_sweep(&http->lingering, now) ? LINGER_SWEEP_MS : SWEEP_MS;
 }
 
 void http_stop_listening(struct http *http)
@@ -460,7 +460,7 @@ void http_free(struct http *http)
     if (!http)
         return;
     MHD_stop_daemon(http->daemon);
-    farewell_destroy(&http->farewell);
+    lingering_destroy(&http->lingering);
     deadlines_destroy(&http->deadlines);
     free(http);
 }

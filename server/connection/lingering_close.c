@@ -9,22 +9,22 @@
 /* Of one socket in one sweep, so that a fast sender cannot hold up the rest. */
 enum { MAX_READS = 64 };
 
-void farewell_init(struct farewell *farewell)
+void lingering_init(struct lingering *lingering)
 {
-    pthread_mutex_init(&farewell->lock, NULL);
-    farewell->n = 0;
+    pthread_mutex_init(&lingering->lock, NULL);
+    lingering->n = 0;
 }
 
-void farewell_add(struct farewell *farewell, int fd, int64_t until_us)
+void lingering_add(struct lingering *lingering, int fd, int64_t until_us)
 {
-    pthread_mutex_lock(&farewell->lock);
-    int own = farewell->n < FAREWELL_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    pthread_mutex_lock(&lingering->lock);
+    int own = lingering->n < LINGERING_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (own >= 0) {
-        farewell->sockets[farewell->n].fd = own;
-        farewell->sockets[farewell->n].until_us = until_us;
-        farewell->n++;
+        lingering->sockets[lingering->n].fd = own;
+        lingering->sockets[lingering->n].until_us = until_us;
+        lingering->n++;
     }
-    pthread_mutex_unlock(&farewell->lock);
+    pthread_mutex_unlock(&lingering->lock);
 }
 
 /* Reads and forgets.  0 when the socket has ended. */
@@ -39,24 +39,24 @@ static int discard(int fd)
     return 1;
 }
 
-size_t farewell_sweep(struct farewell *farewell, int64_t now_us)
+size_t lingering_sweep(struct lingering *lingering, int64_t now_us)
 {
-    pthread_mutex_lock(&farewell->lock);
-    for (size_t i = 0; i < farewell->n;) {
-        if (now_us < farewell->sockets[i].until_us && discard(farewell->sockets[i].fd)) {
+    pthread_mutex_lock(&lingering->lock);
+    for (size_t i = 0; i < lingering->n;) {
+        if (now_us < lingering->sockets[i].until_us && discard(lingering->sockets[i].fd)) {
             i++;
             continue;
         }
-        close(farewell->sockets[i].fd);
-        farewell->sockets[i] = farewell->sockets[--farewell->n];
+        close(lingering->sockets[i].fd);
+        lingering->sockets[i] = lingering->sockets[--lingering->n];
     }
-    size_t left = farewell->n;
-    pthread_mutex_unlock(&farewell->lock);
+    size_t left = lingering->n;
+    pthread_mutex_unlock(&lingering->lock);
     return left;
 }
 
-void farewell_destroy(struct farewell *farewell)
+void lingering_destroy(struct lingering *lingering)
 {
-    farewell_sweep(farewell, INT64_MAX);
-    pthread_mutex_destroy(&farewell->lock);
+    lingering_sweep(lingering, INT64_MAX);
+    pthread_mutex_destroy(&lingering->lock);
 }

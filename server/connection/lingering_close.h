@@ -7,34 +7,34 @@
  * for a while after libmicrohttpd has closed its own, and what still arrives
  * is thrown away.
  */
-#ifndef CAPSNETD_FAREWELL_H
-#define CAPSNETD_FAREWELL_H
+#ifndef CAPSNETD_LINGERING_CLOSE_H
+#define CAPSNETD_LINGERING_CLOSE_H
 
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FAREWELL_MAX = 64 }; /* sockets at a time; further ones are just closed */
+enum { LINGERING_MAX = 64 }; /* sockets at a time; further ones are just closed */
 
-struct farewell {
+struct lingering {
     pthread_mutex_t lock;
     size_t n;
     struct {
         int fd;
         int64_t until_us;
-    } sockets[FAREWELL_MAX];
+    } sockets[LINGERING_MAX];
 };
 
-void farewell_init(struct farewell *farewell);
+void lingering_init(struct lingering *lingering);
 
 /* Keeps the socket behind fd open, through a descriptor of our own. */
-void farewell_add(struct farewell *farewell, int fd, int64_t until_us);
+void lingering_add(struct lingering *lingering, int fd, int64_t until_us);
 
 /* Throws away what has arrived; closes what has ended or is due.  Returns the
  * number of sockets left: while there are any, call again within milliseconds. */
-size_t farewell_sweep(struct farewell *farewell, int64_t now_us);
+size_t lingering_sweep(struct lingering *lingering, int64_t now_us);
 
 /* Closes all. */
-void farewell_destroy(struct farewell *farewell);
+void lingering_destroy(struct lingering *lingering);
 
 #endif

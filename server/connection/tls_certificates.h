@@ -4,8 +4,8 @@
  * libmicrohttpd does TLS with GnuTLS and asks for the certificate at each
  * handshake, through a function without a context: hence one per process.
  */
-#ifndef CAPSNETD_TLS_H
-#define CAPSNETD_TLS_H
+#ifndef CAPSNETD_TLS_CERTIFICATES_H
+#define CAPSNETD_TLS_CERTIFICATES_H
 
 #include <stddef.h>
 

@@ -13,15 +13,15 @@ static const unsigned long long GIVEN_UP =
     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
     LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
 
-enum fence fence_raise(void)
+enum sandbox sandbox_enter(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return FENCE_NONE;
+        return SANDBOX_NONE;
     const struct landlock_ruleset_attr governed = {.handled_access_fs = GIVEN_UP};
     int fd = (int)syscall(SYS_landlock_create_ruleset, &governed, sizeof governed, 0);
     if (fd < 0)
-        return FENCE_NO_PRIVILEGES;
+        return SANDBOX_NO_PRIVILEGES;
     int failed = syscall(SYS_landlock_restrict_self, fd, 0) != 0;
     close(fd);
-    return failed ? FENCE_NO_PRIVILEGES : FENCE_FULL;
+    return failed ? SANDBOX_NO_PRIVILEGES : SANDBOX_FULL;
 }

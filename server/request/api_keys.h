@@ -4,8 +4,8 @@
  * One key a line, 16 to 128 visible ASCII characters; spaces around it, empty
  * lines and lines that begin with # are skipped.
  */
-#ifndef CAPSNETD_KEYS_H
-#define CAPSNETD_KEYS_H
+#ifndef CAPSNETD_API_KEYS_H
+#define CAPSNETD_API_KEYS_H
 
 #include <pthread.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* query_params.h - the query string. */
-#ifndef CAPSNETD_PARAMS_H
-#define CAPSNETD_PARAMS_H
+#ifndef CAPSNETD_QUERY_PARAMS_H
+#define CAPSNETD_QUERY_PARAMS_H
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-/* test_sandbox.c - behind the fence files can be read, and nothing else. */
+/* test_sandbox.c - in the sandbox files can be read, and nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,11 +24,11 @@ static int live_behind(const char *folder)
     char path[300];
     snprintf(path, sizeof path, "%s/file", folder);
     int open_before = open(path, O_CREAT | O_WRONLY, 0600);
-    enum fence fence = fence_raise();
+    enum sandbox sandbox = sandbox_enter();
     if (open_before < 0 || write(open_before, "x", 1) != 1) return 1;
-    if (fence == FENCE_NONE || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return 2;
+    if (sandbox == SANDBOX_NONE || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return 2;
     if (open(path, O_RDONLY) < 0) return 3;
-    if (fence == FENCE_NO_PRIVILEGES) return 100;
+    if (sandbox == SANDBOX_NO_PRIVILEGES) return 100;
     if (open(path, O_WRONLY) >= 0 || errno != EACCES) return 4;
     if (unlink(path) == 0 || errno != EACCES) return 5;
     strcat(path, "2");
@@ -52,7 +52,7 @@ static void only_reading_is_left(void **state)
     assert_int_equal(rmdir(folder), 0);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == 100)
-        print_message("files behind the fence: SKIPPED: this kernel has no Landlock\n");
+        print_message("files in the sandbox: SKIPPED: this kernel has no Landlock\n");
     else
         assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -60,5 +60,5 @@ static void only_reading_is_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(only_reading_is_left)};
-    return cmocka_run_group_tests_name("fence", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
 }
