@@ -14,14 +14,14 @@
 #include "server/answers/answers.h"
 
 /* Defines a struct web_file of that name: its media type, and the bytes of a file. */
-#define EMBED(name, type, path)                                                                    \
-    __asm__(".pushsection .rodata\n"                                                               \
-            #name "_bytes:\n"                                                                       \
-            ".incbin \"server/web/" path "\"\n"                                                    \
-            #name "_end:\n"                                                                         \
-            ".byte 0\n"                                                                            \
-            ".popsection\n");                                                                      \
-    extern const char name##_bytes[], name##_end[];                                                \
+#define EMBED(name, type, path)                                                            \
+    __asm__(".pushsection .rodata\n"                                                       \
+            #name "_bytes:\n"                                                              \
+            ".incbin \"server/web/" path "\"\n"                                            \
+            #name "_end:\n"                                                                \
+            ".byte 0\n"                                                                    \
+            ".popsection\n");                                                              \
+    extern const char name##_bytes[], name##_end[];                                        \
     const struct web_file name = {type, name##_bytes, name##_end}
 
 EMBED(web_index, "text/html; charset=utf-8", "index.html");

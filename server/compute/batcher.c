@@ -261,7 +261,8 @@ static void warm_up(struct batcher *b)
 
 enum capsnet_status batcher_create(struct batcher **batcher, const struct capsnet_model *model,
                                    size_t max_batch, size_t threads, size_t queue,
-                                   size_t delay_us, struct metrics *metrics, struct capsnet_error *error)
+                                   size_t delay_us, struct metrics *metrics,
+                                   struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     struct batcher *b = calloc(1, sizeof *b);

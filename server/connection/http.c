@@ -169,9 +169,9 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
                                                                                        : MHD_YES;
 }
 
-/* Finds the route, and refuses what can be refused by now.  Returns the status, 0 to
- * go on. */
-static unsigned judge(struct request *r, const char *path, uint64_t body_nbytes)
+/* Finds the route, and has the head judged.  Returns the status of the refusal, 0 to go
+ * on. */
+static unsigned take_head(struct request *r, const char *path, uint64_t body_nbytes)
 {
     struct MHD_Connection *connection = r->resumable.connection;
     struct request_head head = {
@@ -210,7 +210,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
                         seconds_from_now(http->service->options->request_deadline_s), r->id) != 0)
         return MHD_NO;
 
-    r->stage = judge(r, path, body_nbytes) ? REQUEST_REFUSED : REQUEST_ARRIVING;
+    r->stage = take_head(r, path, body_nbytes) ? REQUEST_REFUSED : REQUEST_ARRIVING;
     atomic_fetch_add(&http->active, 1); /* until on_request_over() */
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
@@ -220,7 +220,8 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
                    !header(r, "Expect");
     if (r->stage == REQUEST_ARRIVING || !closes || is_small)
         return MHD_YES;
-    lingering_add(&http->lingering, client_of(r->resumable.connection)->fd, seconds_from_now(LINGER_S));
+    lingering_add(&http->lingering, client_of(r->resumable.connection)->fd,
+                  seconds_from_now(LINGER_S));
     return answer(http, r);
 }
 
@@ -257,7 +258,7 @@ static enum MHD_Result on_complete(struct http *http, struct request *r)
             return MHD_YES;
         }
     } else if (r->stage == REQUEST_ARRIVING) {
-        r->route->begin(r);
+        steps_answer(r);
     }
     r->stage = REQUEST_ANSWERED;
     return answer(http, r);

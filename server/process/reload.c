@@ -25,7 +25,8 @@ static void conclude(struct reload *reload, struct engine *engine)
 {
     struct service *service = reload->service;
     const char *weights = service->options->weights;
-    atomic_fetch_add(engine && !reload->is_bad ? &service->metrics.reloads : &service->metrics.failed_reloads, 1);
+    struct metrics *metrics = &service->metrics;
+    atomic_fetch_add(engine && !reload->is_bad ? &metrics->reloads : &metrics->failed_reloads, 1);
     if (engine) {
         log_event(LOG_LEVEL_INFO, "reloaded %s: %s", weights, capsnet_model_name(engine->model));
         engines_replace(&service->engines, engine);

@@ -56,7 +56,8 @@ unsigned judge_head(struct request *r, const struct request_head *head)
                               options->max_header_bytes);
     if (r->is_misframed)
         return request_refuse(r, REFUSED_INVALID_PARAMETER,
-                              "the body must have one Content-Length or Transfer-Encoding: chunked");
+                              "the body must have one Content-Length or Transfer-Encoding: "
+                              "chunked");
     if (strcmp(r->method, "OPTIONS") == 0 && !r->path_is_cut && head->allow) {
         /* A browser's preflight carries no key. */
         r->answer = (struct answer){

@@ -65,6 +65,11 @@ static void run_begin(struct task *task)
     hand_back(r);
 }
 
+void steps_answer(struct request *r)
+{
+    r->route->begin(r);
+}
+
 unsigned steps_look_for_place(struct request *r)
 {
     return batcher_is_full(r->engine->batcher) ? refuse_full(r) : 0;

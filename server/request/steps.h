@@ -15,6 +15,10 @@
 
 #include "server/request/request.h"
 
+/* Answers a request, whole, whose route needs no computing: quick, on the network
+ * thread.  Needs no place. */
+void steps_answer(struct request *request);
+
 /* Each returns 0, or 503 when the queue is full. */
 unsigned steps_look_for_place(struct request *request);
 unsigned steps_take_place(struct request *request);
