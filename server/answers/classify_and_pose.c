@@ -8,11 +8,6 @@
 #include "server/input/body_images.h"
 #include "server/request/steps.h"
 
-static const struct capsnet_shape *shape_of(const struct request *request)
-{
-    return capsnet_model_shape(request->engine->model);
-}
-
 static void begin_answer(struct text *text, const struct request *request)
 {
     text_add(text, "{\"model\": ");
@@ -24,7 +19,7 @@ static void begin_answer(struct text *text, const struct request *request)
 
 void choose_winners(struct job *job)
 {
-    const struct capsnet_shape *shape = shape_of(container_of(job, struct request, job));
+    const struct capsnet_shape *shape = request_shape(container_of(job, struct request, job));
     const size_t dims = shape->pose_dims;
     for (size_t i = 0; i < job->n_images; i++) {
         size_t winner = capsnet_winner(shape, job->lengths + i * shape->classes);
@@ -69,7 +64,7 @@ static void add_detected(struct text *text, const float *lengths, size_t classes
 static void add_prediction(struct text *text, const struct request *request, size_t i)
 {
     const struct capsnet_model *model = request->engine->model;
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     const struct job *job = &request->job;
     const size_t pixels = shape->height * shape->width * shape->channels;
     const float *lengths = job->lengths + i * shape->classes;
@@ -124,7 +119,7 @@ unsigned pose_begin(struct request *request)
 
 unsigned pose_finish(struct request *request)
 {
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     const size_t classes = shape->classes, dims = shape->pose_dims;
     struct text text = {0};
     begin_answer(&text, request);

@@ -138,7 +138,7 @@ unsigned oip_infer_begin(struct request *request)
 /* Class of image i. */
 static size_t winner(const struct request *request, size_t i)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
+    const struct capsnet_shape *shape = request_shape(request);
     return capsnet_winner(shape, request->job.lengths + i * shape->classes);
 }
 
@@ -170,8 +170,7 @@ static void add_output(struct text *text, const struct request *request, enum oi
                        int is_binary, size_t *n)
 {
     size_t dims[OIP_MAX_RANK];
-    size_t rank = oip_shape(dims, tensor, capsnet_model_shape(request->engine->model),
-                            request->job.n_images);
+    size_t rank = oip_shape(dims, tensor, request_shape(request), request->job.n_images);
     text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [", oip_name(tensor),
               datatype(tensor));
     *n = 1;

@@ -18,16 +18,11 @@ enum { SWEEP_COLUMNS = 11, SWEEP_MIDDLE = 5 };
 /* 64 megapixels: /reconstruct at scale=16&sweep=1 of a 28 x 28 model is 35. */
 enum { MAX_PIXELS = 1 << 26 };
 
-static const struct capsnet_shape *shape_of(const struct request *request)
-{
-    return capsnet_model_shape(request->engine->model);
-}
-
 /* Fills the job's pictures: those of a class and its pose [pose_dims], or the sweep. */
 static void set_pictures(struct request *request, size_t class_index, const float *pose)
 {
     struct job *job = &request->job;
-    const size_t dims = shape_of(request)->pose_dims;
+    const size_t dims = request_shape(request)->pose_dims;
     for (size_t i = 0; i < job->n_pictures; i++) {
         float *moved = job->picture_poses + i * dims;
         memcpy(moved, pose, dims * sizeof(float));
@@ -41,7 +36,7 @@ static void set_pictures(struct request *request, size_t class_index, const floa
 static void choose_capsule(struct job *job)
 {
     struct request *request = container_of(job, struct request, job);
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     size_t class_index = request->params.has_class ? request->params.class_index
                                                    : capsnet_winner(shape, job->lengths);
     set_pictures(request, class_index, job->poses + class_index * shape->pose_dims);
@@ -49,7 +44,7 @@ static void choose_capsule(struct job *job)
 
 unsigned reconstruct_begin(struct request *request)
 {
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     size_t rows = request->params.sweep ? shape->pose_dims : 1;
     size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
     size_t scale = request->params.scale;
@@ -81,7 +76,7 @@ unsigned reconstruct_begin(struct request *request)
 static enum image_status encode_picture(const struct request *request, uint8_t **png,
                                         size_t *png_nbytes)
 {
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     const size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
     const size_t rows = request->job.n_pictures / columns;
     const size_t line = shape->width * shape->channels;
@@ -119,7 +114,7 @@ static void add_base64(struct text *text, const uint8_t *bytes, size_t nbytes)
 static unsigned answer_json(struct request *request, const uint8_t *png, size_t png_nbytes)
 {
     const struct capsnet_model *model = request->engine->model;
-    const struct capsnet_shape *shape = shape_of(request);
+    const struct capsnet_shape *shape = request_shape(request);
     const struct job *job = &request->job;
     size_t class_index = job->picture_classes[0];
     struct text text = {0};
@@ -152,7 +147,7 @@ unsigned reconstruct_finish(struct request *request)
     uint8_t *png;
     size_t png_nbytes;
     if (encode_picture(request, &png, &png_nbytes) != IMAGE_OK)
-        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+        return request_refuse_no_memory(request);
     if (!accept_prefers_json(request->accept))
         return request_answer_bytes(request, "image/png", png, png_nbytes);
     unsigned status = answer_json(request, png, png_nbytes);

@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
+/* Of a connection, which has one request after the other; each request's own way is
+ * its enum request_stage. */
 enum client_phase {
     CLIENT_IDLE,      /* nothing of a request has been understood yet */
     CLIENT_RECEIVING, /* a request is arriving */

@@ -36,11 +36,6 @@ static enum body_form body_form(const struct request *r)
     return is_media_type(r->content_type, "image/png") ? FORM_PNG : FORM_UNKNOWN;
 }
 
-static unsigned no_memory(struct request *r)
-{
-    return request_refuse(r, REFUSED_OVERLOADED, "out of memory");
-}
-
 /* What the route takes.  /reconstruct takes one image, whatever --max-images. */
 struct limit {
     size_t max_images;
@@ -58,19 +53,19 @@ static unsigned too_many_images(struct request *r, struct limit limit)
 
 unsigned body_make_digits(struct request *r, size_t n)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    const struct capsnet_shape *shape = request_shape(r);
     if (n == 0)
         return request_refuse(r, REFUSED_NO_IMAGE, "the request holds no image");
     r->digits = calloc(n, shape->height * shape->width * shape->channels * sizeof(float));
     if (!r->digits)
-        return no_memory(r);
+        return request_refuse_no_memory(r);
     r->job.n_images = n;
     return 0;
 }
 
 unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    const struct capsnet_shape *shape = request_shape(r);
     size_t pixels = shape->height * shape->width * shape->channels;
     struct image image;
     struct image_message message;
@@ -91,7 +86,7 @@ unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t
     case IMAGE_MEMORY:
         break;
     }
-    return no_memory(r);
+    return request_refuse_no_memory(r);
 }
 
 static unsigned take_multipart(struct request *r, struct limit limit)
@@ -102,7 +97,7 @@ static unsigned take_multipart(struct request *r, struct limit limit)
                               "the Content-Type states no valid boundary");
     struct multipart_part *parts = calloc(limit.max_images, sizeof *parts);
     if (!parts)
-        return no_memory(r);
+        return request_refuse_no_memory(r);
     size_t n;
     const char *message;
     unsigned status;
@@ -128,7 +123,7 @@ unsigned body_take_base64(struct request *r, size_t i, const char *text)
     size_t length = strlen(text), nbytes;
     uint8_t *bytes = malloc(length * 3 / 4 + 3);
     if (!bytes)
-        return no_memory(r);
+        return request_refuse_no_memory(r);
     unsigned status = base64_decode(bytes, &nbytes, text, length) == 0
                           ? body_take_png(r, i, bytes, nbytes)
                           : request_refuse(r, REFUSED_INVALID_JSON,
@@ -193,7 +188,7 @@ static unsigned take_json_images(struct request *r, const cJSON *root, struct li
 
 static unsigned take_json_pose(struct request *r, const cJSON *root)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    const struct capsnet_shape *shape = request_shape(r);
     const cJSON *class_item, *pose, *item;
     unsigned status = take_members(r, root, "class", &class_item, "pose", &pose);
     if (status)
@@ -210,7 +205,7 @@ static unsigned take_json_pose(struct request *r, const cJSON *root)
                               shape->pose_dims);
     r->pose = calloc(shape->pose_dims, sizeof(float));
     if (!r->pose)
-        return no_memory(r);
+        return request_refuse_no_memory(r);
     size_t i = 0;
     cJSON_ArrayForEach(item, pose)
     {
@@ -225,7 +220,7 @@ static unsigned take_json_pose(struct request *r, const cJSON *root)
 
 static unsigned take_json(struct request *r, struct limit limit)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(r->engine->model);
+    const struct capsnet_shape *shape = request_shape(r);
     cJSON *root;
     char message[128];
     /* Room for all images or the pose, and for a mistake to be named. */

@@ -29,16 +29,6 @@ struct input {
     size_t nbytes;
 };
 
-static const struct capsnet_shape *shape_of(const struct request *r)
-{
-    return capsnet_model_shape(r->engine->model);
-}
-
-static unsigned no_memory(struct request *r)
-{
-    return request_refuse(r, REFUSED_OVERLOADED, "out of memory");
-}
-
 static unsigned bad(struct request *r, const char *sentence)
 {
     return request_refuse(r, REFUSED_INVALID_JSON, "%s", sentence);
@@ -96,7 +86,8 @@ static unsigned take_numbers(struct request *r, const struct input *input, const
 
 static unsigned take_pixels(struct request *r, const struct input *input)
 {
-    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, OIP_RECONSTRUCTION, shape_of(r), input->n);
+    size_t dims[OIP_MAX_RANK];
+    size_t rank = oip_shape(dims, OIP_RECONSTRUCTION, request_shape(r), input->n);
     size_t count = 1, size = input->datatype == TYPE_FP32 ? sizeof(float) : 1;
     for (size_t i = 0; i < rank; i++)
         count *= dims[i];
@@ -182,7 +173,7 @@ static unsigned take_datatype(struct request *r, struct input *input, const cJSO
 static unsigned take_shape(struct request *r, struct input *input, const cJSON *item)
 {
     const size_t max_images = r->service->options->max_images;
-    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, OIP_RECONSTRUCTION, shape_of(r), 0);
+    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, OIP_RECONSTRUCTION, request_shape(r), 0);
     struct text expected = {0};
     if (input->datatype == TYPE_BYTES)
         rank = 1;
@@ -201,7 +192,7 @@ static unsigned take_shape(struct request *r, struct input *input, const cJSON *
     text_add(&expected, "[n");
     for (size_t i = 1; i < rank; i++)
         text_addf(&expected, ",%zu", dims[i]);
-    unsigned status = expected.failed ? no_memory(r)
+    unsigned status = expected.failed ? request_refuse_no_memory(r)
                                       : request_refuse(r, REFUSED_INVALID_JSON,
                                                        "inputs[0].shape: must be %s]",
                                                        expected.bytes);
@@ -360,7 +351,7 @@ static unsigned take_root(struct request *r, const cJSON *root, const char *numb
     size_t id_size = id ? strlen(id->valuestring) + 1 : 1;
     r->oip = calloc(1, sizeof *r->oip + id_size);
     if (!r->oip)
-        return no_memory(r);
+        return request_refuse_no_memory(r);
     r->oip->has_id = id != NULL;
     if (id)
         memcpy(r->oip->id, id->valuestring, id_size);
@@ -406,7 +397,7 @@ unsigned oip_take(struct request *r)
             first = at;
             blanked = malloc(json_nbytes);
             if (!blanked)
-                return no_memory(r);
+                return request_refuse_no_memory(r);
             memcpy(blanked, r->body.bytes, json_nbytes);
         }
         memset(blanked + at + 1, ' ', n - 2);

@@ -77,7 +77,7 @@ unsigned judge_parameter(struct request *r, unsigned *seen, const char *name, si
                          const char *value, size_t value_n)
 {
     char message[256];
-    size_t classes = r->engine ? capsnet_model_shape(r->engine->model)->classes : 0;
+    size_t classes = r->engine ? request_shape(r)->classes : 0;
     /* A 0 byte within must not pass for the end. */
     if (strlen(name) != name_n)
         name = "?";

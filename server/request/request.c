@@ -9,6 +9,11 @@
 /* The bodies of all requests together may fill this many largest bodies. */
 enum { BODIES_IN_MEMORY = 16 };
 
+const struct capsnet_shape *request_shape(const struct request *request)
+{
+    return capsnet_model_shape(request->engine->model);
+}
+
 static void set_answer(struct request *request, struct answer answer)
 {
     if (!request->answer.is_owned_elsewhere)
@@ -39,6 +44,11 @@ unsigned request_refuse(struct request *request, enum refusal refusal, const cha
     return answer.status;
 }
 
+unsigned request_refuse_no_memory(struct request *request)
+{
+    return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+}
+
 unsigned request_answer_bytes(struct request *request, const char *content_type, uint8_t *bytes,
                               size_t nbytes)
 {
@@ -54,13 +64,13 @@ unsigned request_answer(struct request *request, const char *content_type, struc
     size_t nbytes;
     char *bytes = text_take(text, &nbytes);
     if (!bytes)
-        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+        return request_refuse_no_memory(request);
     return request_answer_bytes(request, content_type, (uint8_t *)bytes, nbytes);
 }
 
 unsigned request_make_job(struct request *request, size_t n_pictures)
 {
-    const struct capsnet_shape *shape = capsnet_model_shape(request->engine->model);
+    const struct capsnet_shape *shape = request_shape(request);
     const size_t pixels = shape->height * shape->width * shape->channels;
     struct job *job = &request->job;
     size_t n_lengths = job->n_images * shape->classes;
@@ -70,7 +80,7 @@ unsigned request_make_job(struct request *request, size_t n_pictures)
     request->decoder = calloc(n_pictures * (shape->pose_dims + pixels) + 1, sizeof(float));
     job->picture_classes = calloc(n_pictures + 1, sizeof *job->picture_classes);
     if (!request->results || !request->decoder || !job->picture_classes)
-        return request_refuse(request, REFUSED_OVERLOADED, "out of memory");
+        return request_refuse_no_memory(request);
     job->digits = request->digits;
     job->lengths = request->results;
     job->poses = request->results + n_lengths;

@@ -91,11 +91,17 @@ struct request {
     int64_t queue_us;             /* how long it waited, for a worker and for a batch */
 };
 
+/* The shape of the model that computes the request. */
+const struct capsnet_shape *request_shape(const struct request *request);
+
 /* Refuses a request with one sentence, and returns the HTTP status.  An
  * earlier answer is replaced. */
 __attribute__((format(printf, 3, 4))) unsigned request_refuse(struct request *request,
                                                               enum refusal refusal,
                                                               const char *format, ...);
+
+/* The same when memory is short. */
+unsigned request_refuse_no_memory(struct request *request);
 
 /* Answers 200 with what was written; takes the text's memory.  Returns the
  * status: 200, or 503 when the text ran out of memory. */
