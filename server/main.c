@@ -152,6 +152,31 @@ static void serve(struct service *service, struct http *http)
     reload_finish(&reload);
 }
 
+static void enter_sandbox(void)
+{
+    static const char *const SANDBOXES[] = {
+        [SANDBOX_FULL] = "no new privileges, files only to be read",
+        [SANDBOX_NO_PRIVILEGES] = "no new privileges; this kernel cannot guard files",
+        [SANDBOX_NONE] = "none",
+    };
+    log_event(LOG_LEVEL_DEBUG, "sandbox: %s", SANDBOXES[sandbox_enter()]);
+}
+
+/* Reads the API keys and the certificate, where the options name them.  Returns 0, or
+ * -1 after one sentence. */
+static int load_secrets(struct service *service)
+{
+    const struct options *o = service->options;
+    char message[512];
+    if ((o->api_key_file &&
+         keys_load(&service->keys, o->api_key_file, message, sizeof message) != 0) ||
+        (o->tls_cert && tls_load(o->tls_cert, o->tls_key, message, sizeof message) != 0)) {
+        log_event(LOG_LEVEL_ERROR, "%s", message);
+        return -1;
+    }
+    return 0;
+}
+
 static int run(const struct options *options)
 {
     struct service service = {.options = options};
@@ -159,30 +184,17 @@ static int run(const struct options *options)
     char url[128], message[512];
     int listen_fd, exit_status = EXIT_FAILURE;
 
-    static const char *const SANDBOXES[] = {
-        [SANDBOX_FULL] = "no new privileges, files only to be read",
-        [SANDBOX_NO_PRIVILEGES] = "no new privileges; this kernel cannot guard files",
-        [SANDBOX_NONE] = "none",
-    };
-    log_event(LOG_LEVEL_DEBUG, "sandbox: %s", SANDBOXES[sandbox_enter()]);
+    enter_sandbox();
     metrics_init(&service.metrics);
     engines_init(&service.engines);
+    keys_init(&service.keys);
     resume_queue_init(&service.resume_queue);
     if (catch_signals() != 0) {
         log_event(LOG_LEVEL_ERROR, "cannot catch signals: %s", strerror(errno));
         return EXIT_FAILURE;
     }
-    keys_init(&service.keys);
-    if (options->api_key_file &&
-        keys_load(&service.keys, options->api_key_file, message, sizeof message) != 0) {
-        log_event(LOG_LEVEL_ERROR, "%s", message);
+    if (load_secrets(&service) != 0)
         return EXIT_FAILURE;
-    }
-    if (options->tls_cert &&
-        tls_load(options->tls_cert, options->tls_key, message, sizeof message) != 0) {
-        log_event(LOG_LEVEL_ERROR, "%s", message);
-        return EXIT_FAILURE;
-    }
     switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
     case LISTEN_BAD_ADDRESS:
         exit_status = EXIT_BAD_OPTION;
