@@ -1,5 +1,5 @@
-/* test_parse.c - what comes from strangers: multipart, JSON, the query,
- * Accept.  Every parser is also given each prefix and many damaged copies of a
+/* test_body_parsers.c - what comes from strangers in a body: multipart and JSON.
+ * Each parser is also given each prefix and many damaged copies of a
  * good input, in blocks of exactly their size, for a sanitizer to watch. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/request/accept_header.h"
 #include "server/input/json_parse.h"
 #include "server/input/multipart.h"
-#include "server/request/query_params.h"
 
 /* ---- multipart ------------------------------------------------------------ */
 
@@ -228,86 +226,6 @@ static void damage_is_survived(void **state)
     }
 }
 
-/* ---- The query and Accept -------------------------------------------------- */
-
-static int set(struct params *params, const char *name, const char *value)
-{
-    char message[256] = "";
-    unsigned seen = 0;
-    int result = params_set(params, ~0u, &seen, name, value, 10, message, sizeof message);
-    if (result != 0 && !strstr(message, name))
-        fail_msg("\"%s\" does not name %s", message, name);
-    return result;
-}
-
-static void parameters_are_checked(void **state)
-{
-    (void)state;
-    struct params p = {0};
-    assert_int_equal(set(&p, "normalize", "none"), 0);
-    assert_int_equal(p.normalize, NORMALIZE_NONE);
-    assert_int_equal(set(&p, "normalize", "fit"), 0);
-    assert_int_equal(p.normalize, NORMALIZE_FIT);
-    assert_int_equal(set(&p, "poses", "1"), 0);
-    assert_int_equal(p.poses, 1);
-    assert_int_equal(set(&p, "sweep", "0"), 0);
-    assert_int_equal(p.sweep, 0);
-    assert_int_equal(set(&p, "scale", "16"), 0);
-    assert_int_equal(p.scale, 16);
-    assert_int_equal(set(&p, "class", "9"), 0);
-    assert_true(p.has_class && p.class_index == 9);
-    static const char *const BAD[][2] = {
-        {"normalize", "Fit"},  {"normalize", ""},   {"poses", "2"},     {"poses", "yes"},
-        {"sweep", "-1"},       {"sweep", NULL},     {"scale", "0"},     {"scale", "17"},
-        {"scale", "1.5"},      {"scale", " 1"},     {"scale", "+1"},    {"scale", "4294967297"},
-        {"scale", "99999999999999999999"},          {"class", "10"},    {"class", "-1"},
-        {"class", ""},         {"class", "0x1"},    {"nosuch", "1"},    {"Class", "1"},
-    };
-    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        if (set(&p, BAD[i][0], BAD[i][1]) == 0)
-            fail_msg("%s=%s was taken", BAD[i][0], BAD[i][1] ? BAD[i][1] : "(none)");
-
-    char message[256];
-    unsigned seen = 0;
-    assert_int_equal(params_set(&p, PARAM_SCALE, &seen, "scale", "2", 10, message, 256), 0);
-    assert_int_equal(params_set(&p, PARAM_SCALE, &seen, "scale", "2", 10, message, 256), -1);
-    assert_int_equal(params_set(&p, PARAM_SCALE, &seen, "sweep", "1", 10, message, 256), -1);
-    /* What is quoted is made harmless. */
-    assert_int_equal(params_set(&p, PARAM_SCALE, &seen, "\n\"\xff", "1", 10, message, 256), -1);
-    assert_non_null(strstr(message, "\"???\""));
-}
-
-static void accept_is_weighed(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *accept;
-        int json;
-    } CASES[] = {
-        {NULL, 0},
-        {"", 0},
-        {"*/*", 0},
-        {"image/*", 0},
-        {"image/png", 0},
-        {"text/html,application/xhtml+xml,*/*;q=0.8", 0},
-        {"application/json", 1},
-        {"Application/JSON ; charset=utf-8", 1},
-        {"application/json, text/plain, */*", 1},
-        {"application/json;q=0", 0},
-        {"application/json; q=0.5, image/png", 0},
-        {"application/json; q=0.5, image/png;q=0.5", 1},
-        {"image/png;q=0.4 , application/json;Q=0.5", 1},
-        {"image/png;q=0.001,application/json;q=0.0001", 0},
-        {"application/jsonx", 0},
-        {"application/json;q=banana", 0},
-        {",,, ;;q", 0},
-        {"application/json;q=", 1},
-    };
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (accept_prefers_json(CASES[i].accept) != CASES[i].json)
-            fail_msg("Accept: %s", CASES[i].accept ? CASES[i].accept : "(none)");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,8 +235,6 @@ int main(void)
         cmocka_unit_test(only_one_whole_json_value_is_taken),
         cmocka_unit_test(numbers_are_checked),
         cmocka_unit_test(damage_is_survived),
-        cmocka_unit_test(parameters_are_checked),
-        cmocka_unit_test(accept_is_weighed),
     };
-    return cmocka_run_group_tests_name("server parsers", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("server body parsers", tests, NULL, NULL);
 }

@@ -1,0 +1,48 @@
+/* test_accept_header.c - JSON or PNG, by the Accept header. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "server/request/accept_header.h"
+
+static void accept_is_weighed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *accept;
+        int json;
+    } CASES[] = {
+        {NULL, 0},
+        {"", 0},
+        {"*/*", 0},
+        {"image/*", 0},
+        {"image/png", 0},
+        {"text/html,application/xhtml+xml,*/*;q=0.8", 0},
+        {"application/json", 1},
+        {"Application/JSON ; charset=utf-8", 1},
+        {"application/json, text/plain, */*", 1},
+        {"application/json;q=0", 0},
+        {"application/json; q=0.5, image/png", 0},
+        {"application/json; q=0.5, image/png;q=0.5", 1},
+        {"image/png;q=0.4 , application/json;Q=0.5", 1},
+        {"image/png;q=0.001,application/json;q=0.0001", 0},
+        {"application/jsonx", 0},
+        {"application/json;q=banana", 0},
+        {",,, ;;q", 0},
+        {"application/json;q=", 1},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        if (accept_prefers_json(CASES[i].accept) != CASES[i].json)
+            fail_msg("Accept: %s", CASES[i].accept ? CASES[i].accept : "(none)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accept_is_weighed),
+    };
+    return cmocka_run_group_tests_name("server accept", tests, NULL, NULL);
+}
