@@ -14,16 +14,18 @@
 #include <unistd.h>
 
 #include "server/basics/clock.h"
-#include "server/process/sandbox.h"
-#include "server/process/healthcheck_command.h"
-#include "server/connection/http.h"
 #include "server/basics/listen_socket.h"
 #include "server/basics/log.h"
-#include "server/process/systemd_notify.h"
 #include "server/basics/options.h"
-#include "server/process/reload.h"
-#include "server/request/service.h"
+#include "server/compute/engine.h"
+#include "server/compute/workers.h"
+#include "server/connection/http.h"
 #include "server/connection/tls_certificates.h"
+#include "server/process/healthcheck_command.h"
+#include "server/process/reload.h"
+#include "server/process/sandbox.h"
+#include "server/process/systemd_notify.h"
+#include "server/request/service.h"
 
 enum { EXIT_BAD_OPTION = 2 };
 

@@ -13,9 +13,9 @@
 #include <stdatomic.h>
 
 #include "model/capsnet.h"
-#include "server/compute/batcher.h"
 #include "server/basics/metrics.h"
 #include "server/basics/options.h"
+#include "server/compute/batcher.h"
 
 struct engine {
     struct capsnet_model *model;

@@ -6,8 +6,8 @@
 
 #include "server/basics/clock.h"
 #include "server/basics/log.h"
-#include "server/process/systemd_notify.h"
 #include "server/connection/tls_certificates.h"
+#include "server/process/systemd_notify.h"
 
 static void *load(void *argument)
 {

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/compute/engine.h"
 #include "server/request/service.h"
 
 struct reload {
