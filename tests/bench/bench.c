@@ -155,7 +155,8 @@ void bench_workspace(struct bench *b, size_t threads, int training)
 double bench_gradient(struct bench *b)
 {
     struct batch_result result;
-    batch_gradient(b->ws, BENCH_BATCH, b->images, b->images, b->labels, NULL, 0.0005f, b->grad,
-                   b->lengths, b->poses, &result);
+    const struct batch batch = {.n = BENCH_BATCH, .images = b->images, .targets = b->images,
+                                .labels = b->labels, .alpha = 0.0005f};
+    batch_gradient(b->ws, &batch, b->grad, b->lengths, b->poses, &result);
     return result.loss;
 }

@@ -44,7 +44,8 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              "seed %" PRIu64 ", repeats %zu, initialisation %d, primary scale %.9g, rate %.9g, "
              "final rate %.9g, warm-up %zu, hold %.9g, decay %.9g, ema %.9g, alpha %.9g, "
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
-             "stroke %.9g, pairs %.9g, skip misread %d, routing %zu, "
+             "stroke %.9g, pairs %.9g, skip misread %d, teacher %08" PRIx32 ", "
+             "its lengths %.9g, its poses %.9g, routing %zu, "
              "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g",
              o->holdout, o->holdout_writers ? " by writer" : "", t->data.n, t->data_checksum,
              o->epochs, o->batch, o->seed, o->repeats, (int)o->init_scheme, (double)o->primary_scale,
@@ -52,6 +53,7 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              (double)o->ema, (double)o->alpha,
              g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
              (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,
+             t->teacher.checksum, (double)o->teacher_lengths, (double)o->teacher_poses,
              o->shape.routing_iterations, item_text(init, sizeof init, o->init),
              item_text(name, sizeof name, o->name), (uint32_t)labels,
              safetensors_dtype_name(o->dtype), (double)o->error_threshold);

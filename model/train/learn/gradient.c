@@ -7,66 +7,87 @@
 
 #include "model/train/measure/margin_loss.h"
 
-/* One image: its losses into result; the decoder's output gradient (before
- * the sigmoid) into ddecoder[3]; the margin's share into poses, which become
- * their own gradient. */
-static void image_gradient(struct capsnet_workspace *ws, size_t n, size_t i, const float *target,
-                           size_t label, size_t other, float alpha, const float *lengths,
-                           float *poses, struct batch_result *result)
+/* One image's reconstruction loss, and its gradient before the sigmoid into
+ * ddecoder[3]. */
+static float pixel_gradient(struct capsnet_workspace *ws, const struct batch *b, size_t i)
 {
-    const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
-    const float mean = 1 / (float)n;
-    float dlengths[256];
-    result->margin += (double)margin_loss(shape->classes, lengths, label, other, dlengths);
-    const size_t winner = capsnet_winner(shape, lengths);
-    result->correct += winner == label || winner == other;
-
+    const float mean = 1 / (float)b->n, *target = b->targets + i * at->pixels;
     const float *picture = ws->decoder[3] + i * at->pixels_row;
     float *dy = ws->ddecoder[3] + i * at->pixels_row, squares = 0;
     for (size_t p = 0; p < at->pixels; p++) {
         float error = picture[p] - target[p];
         squares += error * error;
-        dy[p] = 2 * alpha * mean * error * picture[p] * (1 - picture[p]);
+        dy[p] = 2 * b->alpha * mean * error * picture[p] * (1 - picture[p]);
     }
-    result->reconstruction += (double)squares;
+    return squares;
+}
 
-    for (size_t j = 0; j < shape->classes; j++) {
+/* Adds weight * (x - target)^2 to a loss; returns its derivative for x. */
+static float add_square(float x, float target, float weight, double *loss)
+{
+    const float apart = x - target;
+    *loss += (double)(weight * apart * apart);
+    return 2 * weight * apart;
+}
+
+/* One image's losses into result, and the gradient of all but the pixels into
+ * poses [classes][pose], which hold the outputs. */
+static void image_gradient(const struct capsnet_shape *shape, const struct batch *b, size_t i,
+                           const float *lengths, float *poses, struct batch_result *result)
+{
+    const size_t label = b->labels[i], other = b->others ? b->others[i] : label;
+    const size_t classes = shape->classes, outputs = classes * shape->pose_dims;
+    const float mean = 1 / (float)b->n;
+    float dlengths[256];
+    result->margin += (double)margin_loss(classes, lengths, label, other, dlengths);
+    const size_t winner = capsnet_winner(shape, lengths);
+    result->correct += winner == label || winner == other;
+    for (size_t j = 0; b->teacher_lengths && j < classes; j++)
+        dlengths[j] += add_square(lengths[j], b->teacher_lengths[i * classes + j],
+                                  b->lengths_weight, &result->distillation);
+    for (size_t k = 0; k < outputs; k++) {
+        const size_t j = k / shape->pose_dims;
         /* d|v| / dv = v / |v|, and 0 for a capsule of no length. */
-        float scale = lengths[j] > 0 ? mean * dlengths[j] / lengths[j] : 0;
-        for (size_t e = 0; e < shape->pose_dims; e++)
-            poses[j * shape->pose_dims + e] *= scale;
+        const float scale = lengths[j] > 0 ? mean * dlengths[j] / lengths[j] : 0;
+        const float pose = poses[k];
+        poses[k] = pose * scale;
+        if (b->teacher_poses)
+            poses[k] += mean * add_square(pose, b->teacher_poses[i * outputs + k],
+                                          b->poses_weight, &result->distillation);
     }
 }
 
-void batch_gradient(struct capsnet_workspace *ws, size_t n, const float *images,
-                    const float *targets, const uint8_t *labels, const uint8_t *others,
-                    float alpha, float *grad, float *lengths, float *poses,
-                    struct batch_result *result)
+void batch_gradient(struct capsnet_workspace *ws, const struct batch *b, float *grad,
+                    float *lengths, float *poses, struct batch_result *result)
 {
     const struct capsnet_shape *shape = &ws->model->shape;
     const struct layout *at = &ws->model->at;
+    const size_t n = b->n;
     memset(result, 0, sizeof *result);
-    capsnet_forward(ws, n, images, lengths, poses);
+    capsnet_forward(ws, n, b->images, lengths, poses);
     for (size_t i = 0; i < n; i++)
-        decoder_input(ws, i, labels[i], poses + i * at->outputs + labels[i] * shape->pose_dims);
+        decoder_input(ws, i, b->labels[i],
+                      poses + i * at->outputs + b->labels[i] * shape->pose_dims);
     decoder_forward(ws, n);
 
-    for (size_t i = 0; i < n; i++)
-        image_gradient(ws, n, i, targets + i * at->pixels, labels[i],
-                       others ? others[i] : labels[i], alpha, lengths + i * shape->classes,
-                       poses + i * at->outputs, result);
+    for (size_t i = 0; i < n; i++) {
+        image_gradient(shape, b, i, lengths + i * shape->classes, poses + i * at->outputs, result);
+        result->reconstruction += (double)pixel_gradient(ws, b, i);
+    }
     result->margin /= (double)n;
     result->reconstruction /= (double)n;
-    result->loss = result->margin + (double)alpha * result->reconstruction;
+    result->distillation /= (double)n;
+    result->loss =
+        result->margin + (double)b->alpha * result->reconstruction + result->distillation;
 
     decoder_backward(ws, n, grad);
     for (size_t i = 0; i < n; i++) /* the mask lets one class's gradient through */
         for (size_t e = 0; e < shape->pose_dims; e++) {
-            size_t je = labels[i] * shape->pose_dims + e;
+            size_t je = b->labels[i] * shape->pose_dims + e;
             poses[i * at->outputs + je] += ws->ddecoder[0][i * at->in_row[0] + je];
         }
     digit_backward(ws, n, poses, grad);
     primary_backward(ws, n, grad);
-    conv1_backward(ws, n, images, grad);
+    conv1_backward(ws, n, b->images, grad);
 }

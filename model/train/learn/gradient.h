@@ -8,29 +8,39 @@
 
 #include "model/network/network.h"
 
+/* n images (1 .. max_batch of a training workspace), and what is asked of them. */
+struct batch {
+    size_t n;
+    const float *images;   /* [n][height][width][channels], 0 to 1 */
+    const float *targets;  /* the pictures that the decoder should draw; images as a rule */
+    const uint8_t *labels; /* [n] */
+    const uint8_t *others; /* [n], a second class that is in the picture too, or the label
+                            * again; NULL: one class each */
+    float alpha;           /* weight of the reconstruction loss: the paper's 0.0005 */
+
+    /* What another network says of the same images, and what the squared distance
+     * from it weighs, summed over classes (and dimensions); NULL: weighs nothing. */
+    const float *teacher_lengths; /* [n][classes] */
+    const float *teacher_poses;   /* [n][classes][pose] */
+    float lengths_weight, poses_weight;
+};
+
 /* What one batch gave; the losses are means over its images. */
 struct batch_result {
-    double loss;           /* margin + alpha * reconstruction */
+    double loss;           /* margin + alpha * reconstruction + distillation */
     double margin;         /* sum over classes, equation 4 */
     double reconstruction; /* sum of squared pixel errors, section 4.1 */
+    double distillation;   /* the weighted distances from the teacher */
     size_t correct;        /* longest capsule is the label, or the other */
 };
 
-/* Forward and backward over n images (1 .. max_batch of a training workspace).
+/* Forward and backward.
  *
- * images  [n][height][width][channels], 0 to 1
- * targets the pictures that the decoder should draw; images itself as a rule
- * labels  [n]
- * others  [n], a second class that is in the picture too, or the label again;
- *         NULL: one class each
- * alpha   weight of the reconstruction loss: the paper's 0.0005
  * grad    [layout.total], overwritten with the gradient of result.loss
  * lengths [n][classes] and poses [n][classes*pose]: room for the outputs
  *
  * The model's spectrum must belong to its parameters (primary_prepare()). */
-void batch_gradient(struct capsnet_workspace *ws, size_t n, const float *images,
-                    const float *targets, const uint8_t *labels, const uint8_t *others,
-                    float alpha, float *grad, float *lengths, float *poses,
-                    struct batch_result *result);
+void batch_gradient(struct capsnet_workspace *ws, const struct batch *batch, float *grad,
+                    float *lengths, float *poses, struct batch_result *result);
 
 #endif

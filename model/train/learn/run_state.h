@@ -9,7 +9,7 @@
 #include "model/train/data/dataset.h"
 #include "model/train/draw/curve.h"
 #include "model/train/learn/adam.h"
-#include "model/train/learn/gradient.h"
+#include "model/train/learn/teacher.h"
 #include "model/train/learn/train.h"
 
 /* Sums over the images of an epoch so far. */
@@ -30,6 +30,7 @@ struct trainer {
     struct capsnet_workspace *ws;
     float *grad; /* [layout.total] */
     struct adam adam;
+    struct teacher teacher;
     float *images, *targets, *lengths, *poses; /* one batch */
     uint8_t *labels, *others; /* others: the class of a second digit, or the label */
     float *scratch; /* [threads][2 pictures] */

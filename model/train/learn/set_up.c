@@ -73,6 +73,7 @@ static enum capsnet_status check_outputs(const struct train_options *o,
     char *curve = run_picture_path(o->out, RUN_CURVE), *sheet = run_picture_path(o->out, RUN_SHEET);
     const struct output outputs[] = {
         {"--init", o->init, OUTPUT_INPUT},
+        {"--teacher", o->teacher, OUTPUT_INPUT},
         {"--out", o->out, OUTPUT_REPLACED},
         {"--checkpoint", o->checkpoint, OUTPUT_REPLACED},
         {"--log", o->log, OUTPUT_APPENDED},
@@ -183,7 +184,10 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         !t->targets || !t->scratch || !t->lengths || !t->poses || !t->labels || !t->others ||
         !t->history)
         return trainer_no_memory(error);
-    if (!o->resume || o->skip_misread)
+    if (o->teacher)
+        status = teacher_load(&t->teacher, o->teacher, o->cpu_level, &shape, o->teacher_poses > 0,
+                              share, o->threads, error);
+    if (status == CAPSNET_OK && (!o->resume || o->skip_misread))
         status = trainer_init_weights(t, error);
     if (status == CAPSNET_OK && o->skip_misread)
         status = skip_misread(t, error);
@@ -215,6 +219,7 @@ void trainer_tear_down(struct trainer *t)
     free(t->history);
     dataset_free(&t->data);
     dataset_free(&t->test);
+    teacher_free(&t->teacher);
     capsnet_workspace_free(t->ws);
     capsnet_model_free(t->model);
 }

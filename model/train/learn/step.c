@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/train/data/holdout_split.h"
+#include "model/train/learn/gradient.h"
 #include "model/train/learn/ranks.h"
 #include "model/train/learn/run_state.h"
 
@@ -109,8 +110,17 @@ static void share_gradient(struct trainer *t, size_t own, size_t n, double sums[
         memset(t->grad, 0, total * sizeof *t->grad);
         return;
     }
-    batch_gradient(t->ws, own, t->images, t->targets, t->labels, t->others, t->options->alpha,
-                   t->grad, t->lengths, t->poses, &result);
+    const struct train_options *o = t->options;
+    struct batch batch = {.n = own, .images = t->images, .targets = t->targets,
+                          .labels = t->labels, .others = t->others, .alpha = o->alpha};
+    if (t->teacher.model) {
+        teacher_answer(&t->teacher, own, t->images);
+        batch.teacher_lengths = t->teacher.lengths;
+        batch.lengths_weight = o->teacher_lengths;
+        batch.teacher_poses = o->teacher_poses > 0 ? t->teacher.poses : NULL;
+        batch.poses_weight = o->teacher_poses;
+    }
+    batch_gradient(t->ws, &batch, t->grad, t->lengths, t->poses, &result);
     const float weight = (float)own / (float)n;
     for (size_t i = 0; own < n && i < total; i++)
         t->grad[i] *= weight;

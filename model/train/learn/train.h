@@ -33,6 +33,8 @@ struct train_options {
     float decay;            /* the rate is multiplied by it every DECAY_STEPS */
     float ema;              /* decay of the weights' moving average, 0: none */
     float alpha;            /* weight of the reconstruction loss */
+    const char *teacher;    /* a weights file whose answers are targets, too, or NULL */
+    float teacher_lengths, teacher_poses; /* what the squared distances from them weigh */
     float error_threshold;  /* NAN: measured */
     struct augmentation augmentation;
     float pairs; /* share of images that a second digit lies on */

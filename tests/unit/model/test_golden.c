@@ -133,8 +133,9 @@ static void check_backward(struct golden *g)
     float *grad = huge_alloc(at->total * sizeof *grad), *values;
     size_t count;
     float alpha = strtof(safetensors_get_metadata(g->expected, "alpha"), NULL);
-    batch_gradient(g->ws, g->n, g->images, g->images, g->labels, NULL, alpha, grad, g->lengths,
-                   g->poses, &result);
+    const struct batch batch = {.n = g->n, .images = g->images, .targets = g->images,
+                                .labels = g->labels, .alpha = alpha};
+    batch_gradient(g->ws, &batch, grad, g->lengths, g->poses, &result);
     float *loss = read_tensor(g->expected, "loss", NULL);
     print_message("  loss %.7f, expected %.7f\n", result.loss, (double)loss[0]);
     assert_true(fabs(result.loss - (double)loss[0]) < 1e-5 * (double)loss[0]);

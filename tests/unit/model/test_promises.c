@@ -271,8 +271,9 @@ static void try_threads(const struct kernels *k, struct random *random, struct w
             if (s.model->precision != PRECISION_F32) /* training is */
                 continue;
             struct capsnet_workspace *training = workspace(&s, n, t + 1, 1);
-            batch_gradient(training, n, images, images, labels, NULL, 0.02f, grad[t], lengths,
-                           poses, &result[t]);
+            const struct batch batch = {.n = n, .images = images, .targets = images,
+                                        .labels = labels, .alpha = 0.02f};
+            batch_gradient(training, &batch, grad[t], lengths, poses, &result[t]);
             capsnet_workspace_free(training);
             check_bits(grad[t], grad[0], s.at->total, "a gradient on more threads");
             assert_true(result[t].loss == result[0].loss && result[t].loss > 0);

@@ -81,22 +81,42 @@ struct problem {
     size_t n;
     const float *images;
     uint8_t labels[32], others[32];
+    float *teacher_lengths, *teacher_poses; /* random; NULL: none */
     float *grad, *lengths, *poses;
     struct batch_result result;
     struct small_answer answer;
 };
 
+/* Weights of the two distances from a teacher. */
+static const float LENGTHS_WEIGHT = 0.7f, POSES_WEIGHT = 0.3f;
+
+/* How far one image's answer is from the teacher's. */
+static double distance_of(const struct problem *p, size_t i)
+{
+    const size_t classes = p->s.shape.classes, outputs = p->s.at->outputs;
+    double sum = 0;
+    for (size_t j = 0; p->teacher_lengths && j < classes; j++)
+        sum += (double)LENGTHS_WEIGHT *
+               pow(p->answer.lengths[j] - (double)p->teacher_lengths[i * classes + j], 2);
+    for (size_t k = 0; p->teacher_poses && k < outputs; k++)
+        sum += (double)POSES_WEIGHT *
+               pow(p->answer.poses[k] - (double)p->teacher_poses[i * outputs + k], 2);
+    return sum;
+}
+
 /* The batch's loss by the equations, tensors as given. */
 static double loss_of(struct problem *p, double *const *tensor, double *margin, double *pixels)
 {
+    double distances = 0;
     *margin = *pixels = 0;
     for (size_t i = 0; i < p->n; i++) {
         small_reference(&p->answer, &p->s, tensor, p->images + i * p->s.at->pixels, p->labels[i],
                         p->others[i]);
         *margin += p->answer.margin / (double)p->n;
         *pixels += p->answer.pixels / (double)p->n;
+        distances += distance_of(p, i) / (double)p->n;
     }
-    return *margin + (double)ALPHA * *pixels;
+    return *margin + (double)ALPHA * *pixels + distances;
 }
 
 /* The loss's derivative along direction (of length 1) in one tensor, by a
@@ -195,8 +215,18 @@ static void check_loss(struct problem *p, struct worst *worst)
     assert_int_equal(p->result.correct, correct);
 }
 
+enum { TEACH_LENGTHS = 1, TEACH_POSES = 2 };
+
+static float *random_targets(size_t n, struct random *random)
+{
+    float *targets = check_floats(n);
+    for (size_t i = 0; i < n; i++)
+        targets[i] = (float)random_real(random);
+    return targets;
+}
+
 static void check_problem(const struct kernels *k, struct random *random, struct worst *worst,
-                          const struct capsnet_shape *shape, size_t n)
+                          const struct capsnet_shape *shape, size_t n, int taught)
 {
     struct problem p = {.n = n};
     struct capsnet_workspace *ws = NULL;
@@ -217,8 +247,16 @@ static void check_problem(const struct kernels *k, struct random *random, struct
             canary_fill(p.grad + small_index(&p.s, t, i), 1);
     if (workspace_create(&ws, p.s.model, n + 3, 2, 1, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
-    batch_gradient(ws, n, p.images, p.images, p.labels, p.others, ALPHA, p.grad, p.lengths,
-                   p.poses, &p.result);
+    if (taught & TEACH_LENGTHS)
+        p.teacher_lengths = random_targets(n * shape->classes, random);
+    if (taught & TEACH_POSES)
+        p.teacher_poses = random_targets(n * p.s.at->outputs, random);
+    const struct batch batch = {.n = n, .images = p.images, .targets = p.images,
+                                .labels = p.labels, .others = p.others, .alpha = ALPHA,
+                                .teacher_lengths = p.teacher_lengths,
+                                .teacher_poses = p.teacher_poses,
+                                .lengths_weight = LENGTHS_WEIGHT, .poses_weight = POSES_WEIGHT};
+    batch_gradient(ws, &batch, p.grad, p.lengths, p.poses, &p.result);
     check_loss(&p, worst);
     check_padding(&p);
     for (size_t t = 0; t < SMALL_TENSORS; t++)
@@ -235,7 +273,7 @@ static void test_iterations(const struct kernels *k, struct random *random, stru
     for (size_t i = 0; i < sizeof iterations / sizeof *iterations; i++) {
         struct capsnet_shape shape = small_shape();
         shape.routing_iterations = iterations[i];
-        check_problem(k, random, worst, &shape, 3);
+        check_problem(k, random, worst, &shape, 3, 0);
     }
 }
 
@@ -251,7 +289,7 @@ static void test_tiles(const struct kernels *k, struct random *random, struct wo
     shape.primary_kernel = 6;
     shape.primary_types = 3;
     shape.primary_dims = 5;
-    check_problem(k, random, worst, &shape, 2);
+    check_problem(k, random, worst, &shape, 2, 0);
 }
 
 /* More images than a group of routing has lanes, and more than one panel of
@@ -264,7 +302,15 @@ static void test_groups(const struct kernels *k, struct random *random, struct w
     shape.primary_kernel = 5;
     shape.primary_types = 5;
     shape.primary_dims = 8;
-    check_problem(k, random, worst, &shape, 18);
+    check_problem(k, random, worst, &shape, 18, 0);
+}
+
+/* With another network's lengths, poses or both as targets. */
+static void test_teacher(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    const struct capsnet_shape shape = small_shape();
+    for (int taught = 1; taught <= (TEACH_LENGTHS | TEACH_POSES); taught++)
+        check_problem(k, random, worst, &shape, 3, taught);
 }
 
 int main(void)
@@ -274,6 +320,7 @@ int main(void)
         {"routing iterations", test_iterations, NULL},
         {"tiles, colour", test_tiles, NULL},
         {"groups, panels", test_groups, NULL},
+        {"a teacher", test_teacher, NULL},
     };
     return check_main(checks, sizeof checks / sizeof *checks);
 }
