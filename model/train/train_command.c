@@ -16,7 +16,7 @@ static int is_incidental(const char *word, size_t *values)
         const char *name;
         size_t values;
     } options[] = {{"--resume", 0}, {"--no-pictures", 0}, {"--threads", 1}, {"--log", 1},
-                   {"--checkpoint", 1}};
+                   {"--checkpoint", 1}, {"--checkpoint-minutes", 1}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         const size_t length = strlen(options[i].name);
         if (strncmp(word, options[i].name, length) != 0 || (word[length] && word[length] != '='))
@@ -71,7 +71,7 @@ int train_command(int argc, char **argv)
         .data = "data", .out = "capsnet.safetensors", .name = "capsnet-mnist",
         .cpu_level = cpu_level(),
         .epochs = 30, .batch = 128, .repeats = 1, .primary_scale = 1, .decay = 1, .teacher_lengths = 1,
-        .threads = capsnet_cpu_count(), .rate = 1e-3f,
+        .checkpoint_minutes = 2, .threads = capsnet_cpu_count(), .rate = 1e-3f,
         .warmup = 200, .ema = 0.999f, .alpha = 0.0005f, .error_threshold = NAN,
         .dtype = SAFETENSORS_F16,
         .augmentation = {.shift = 2, .distorted = 1},
@@ -85,6 +85,7 @@ int train_command(int argc, char **argv)
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
         {"checkpoint", "FILE", OPTION_TEXT, &o.checkpoint, 0, 0, "state after every epoch [OUT.checkpoint]"},
+        {"checkpoint-minutes", "X", OPTION_FLOAT, &o.checkpoint_minutes, 0, 1e6, "and within an epoch, that long after the last one"},
         {"init", "FILE", OPTION_TEXT, &o.init, 0, 0, "begin with the weights of FILE, of the same shape, or with a checkpoint's average [random]"},
         {"skip-misread", "", OPTION_FLAG, &o.skip_misread, 0, 0, "leave out training images that the weights of --init read as another class"},
         {"resume", "", OPTION_FLAG, &o.resume, 0, 0, "go on from the checkpoint"},

@@ -8,11 +8,15 @@
 
 #include "model/network/network.h"
 
-void progress_start(struct progress *p, size_t done)
+/* Nanoseconds between two bars, and between two lines. */
+static const uint64_t bar_ns = 100000000, line_ns = 120000000000;
+
+void progress_start(struct progress *p, size_t done, int is_shown)
 {
-    p->terminal = isatty(STDERR_FILENO);
+    p->is_shown = is_shown;
+    p->is_terminal = isatty(STDERR_FILENO);
     p->start_ns = phase_clock();
-    p->shown_ns = 0;
+    p->shown_ns = p->is_terminal ? 0 : p->start_ns;
     p->before = done;
 }
 
@@ -46,7 +50,7 @@ void progress_show(struct progress *p, size_t epoch, size_t epochs, size_t epoch
                    double error_percent)
 {
     uint64_t now = phase_clock();
-    if (!p->terminal || now - p->shown_ns < 100000000)
+    if (!p->is_shown || now - p->shown_ns < (p->is_terminal ? bar_ns : line_ns))
         return;
     p->shown_ns = now;
     enum { BAR = 24 };
@@ -56,13 +60,14 @@ void progress_show(struct progress *p, size_t epoch, size_t epochs, size_t epoch
         bar[i] = i < filled ? '#' : '.';
     bar[BAR] = 0;
     double rate = progress_rate(p, done);
-    fprintf(stderr, "\repoch %zu/%zu [%s] %3zu %%  %.0f images/s  loss %.4f  error %.2f %%  %s left \033[K",
-            epoch, epochs, bar, epoch_done * 100 / epoch_total, rate, loss, error_percent,
-            rate > 0 ? duration(left, (double)(total - done) / rate) : "?");
+    fprintf(stderr, "%sepoch %zu/%zu [%s] %3zu %%  %.0f images/s  loss %.4f  error %.2f %%  %s left%s",
+            p->is_terminal ? "\r" : "", epoch, epochs, bar, epoch_done * 100 / epoch_total, rate,
+            loss, error_percent, rate > 0 ? duration(left, (double)(total - done) / rate) : "?",
+            p->is_terminal ? " \033[K" : "\n");
 }
 
 void progress_clear(const struct progress *p)
 {
-    if (p->terminal)
+    if (p->is_shown && p->is_terminal)
         fputs("\r\033[K", stderr);
 }

@@ -1,6 +1,6 @@
 /*
- * progress.h - what a person sees of a running epoch: a bar on a terminal,
- * nothing in between otherwise.
+ * progress.h - what a person sees of a running epoch, on stderr: a bar on a
+ * terminal, otherwise a line every two minutes.
  */
 #ifndef CAPSNET_PROGRESS_H
 #define CAPSNET_PROGRESS_H
@@ -9,15 +9,16 @@
 #include <stdint.h>
 
 struct progress {
-    int terminal;
+    int is_shown, is_terminal;
     uint64_t start_ns, shown_ns;
     size_t before; /* images done by earlier runs */
 };
 
-/* done: images of the whole run that were finished before this start. */
-void progress_start(struct progress *p, size_t done);
+/* done: images of the whole run that were finished before this start; is_shown:
+ * whether this process is the one that shows anything. */
+void progress_start(struct progress *p, size_t done, int is_shown);
 
-/* Redraws the bar, at most ten times a second.  done and total: images of the
+/* Redraws the bar, at most ten times a second, or prints the line.  done and total: images of the
  * whole run; epoch_done and epoch_total: of this epoch; loss, error_percent:
  * the epoch's so far. */
 void progress_show(struct progress *p, size_t epoch, size_t epochs, size_t epoch_done,

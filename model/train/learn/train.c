@@ -107,47 +107,70 @@ static enum capsnet_status save_state(const struct trainer *t, struct capsnet_er
 /* Squash and the sigmoid keep every loss finite, so a run that diverges ends up
  * with capsules of length 0 or 1 whatever the image: a margin loss of 0.81 an
  * image where there are two classes or more, 0.9^2 for a silent network
- * (equation 4).  What learns anything is far below; past the warm-up, an epoch
- * within 1 % of it is the end of the run, and not saved. */
-static enum capsnet_status check_learning(const struct trainer *t, struct capsnet_error *error)
+ * (equation 4).  What learns anything is far below: whether this epoch, begun
+ * past the warm-up, is within 1 % of it so far. */
+static int is_silent(const struct trainer *t)
 {
     const double margin = t->sums.margin / (double)t->sums.images;
-    const size_t began = t->adam.updates - trainer_steps_per_epoch(t);
+    const size_t began = t->adam.updates - t->step;
     const double silent = 0.81 * (1 + (double)t->options->pairs);
-    if (t->epoch == 0 || began < t->options->warmup || margin < 0.99 * silent)
+    return t->epoch > 0 && began >= t->options->warmup && !(margin < 0.99 * silent);
+}
+
+/* Such an epoch is the end of the run, and not saved. */
+static enum capsnet_status check_learning(const struct trainer *t, struct capsnet_error *error)
+{
+    if (!is_silent(t))
         return CAPSNET_OK;
     snprintf(error->text, sizeof error->text,
              "the margin loss of epoch %zu, %.4f, is no better than a silent network's: the run "
              "has diverged, or learns nothing; try a lower --rate; %.200s holds the state before, which "
              "--init takes, with another --checkpoint",
-             t->epoch + 1, margin, t->options->checkpoint);
+             t->epoch + 1, t->sums.margin / (double)t->sums.images, t->options->checkpoint);
     return CAPSNET_ERR_FORMAT;
+}
+
+/* The rest of an epoch's steps, saving the state every --checkpoint-minutes; ends
+ * early, the state saved, when a signal has come. */
+static enum capsnet_status run_steps(struct trainer *t, struct progress *progress,
+                                     struct capsnet_error *error)
+{
+    const double minutes = (double)t->options->checkpoint_minutes;
+    uint64_t saved = phase_clock();
+    enum capsnet_status status = CAPSNET_OK;
+    while (t->step < trainer_steps_per_epoch(t) && status == CAPSNET_OK) {
+        status = trainer_step(t, stop_signal != 0, error);
+        if (status != CAPSNET_OK)
+            return status;
+        const struct epoch_sums *s = &t->sums;
+        progress_show(progress, t->epoch + 1, t->options->epochs, s->images, t->n_train,
+                      t->epoch * t->n_train + s->images, t->options->epochs * t->n_train,
+                      s->loss / (double)s->images, 100.0 * (double)s->wrong / (double)s->images);
+        if (t->stop) {
+            progress_clear(progress);
+            return save_state(t, error);
+        }
+        const uint64_t now = phase_clock();
+        if ((double)(now - saved) * 1e-9 >= 60 * minutes && !is_silent(t)) {
+            status = save_state(t, error);
+            saved = now;
+        }
+    }
+    return status;
 }
 
 static enum capsnet_status run_epochs(struct trainer *t, struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_OK;
     struct progress progress;
-    progress_start(&progress, t->epoch * t->n_train + t->sums.images);
-    progress.terminal &= ranks_rank() == 0;
+    progress_start(&progress, t->epoch * t->n_train + t->sums.images, ranks_rank() == 0);
     while (t->epoch < t->options->epochs && status == CAPSNET_OK) {
         trainer_order_epoch(t);
         const uint64_t start = phase_clock();
         const size_t before = t->sums.images;
-        while (t->step < trainer_steps_per_epoch(t)) {
-            status = trainer_step(t, stop_signal != 0, error);
-            if (status != CAPSNET_OK)
-                return status;
-            const struct epoch_sums *s = &t->sums;
-            progress_show(&progress, t->epoch + 1, t->options->epochs, s->images, t->n_train,
-                          t->epoch * t->n_train + s->images, t->options->epochs * t->n_train,
-                          s->loss / (double)s->images,
-                          100.0 * (double)s->wrong / (double)s->images);
-            if (t->stop) {
-                progress_clear(&progress);
-                return save_state(t, error);
-            }
-        }
+        status = run_steps(t, &progress, error);
+        if (status != CAPSNET_OK || t->stop)
+            return status;
         status = check_learning(t, error);
         if (status != CAPSNET_OK)
             return status;

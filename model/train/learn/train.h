@@ -35,6 +35,7 @@ struct train_options {
     float alpha;            /* weight of the reconstruction loss */
     const char *teacher;    /* a weights file whose answers are targets, too, or NULL */
     float teacher_lengths, teacher_poses; /* what the squared distances from them weigh */
+    float checkpoint_minutes; /* between checkpoints within an epoch */
     float error_threshold;  /* NAN: measured */
     struct augmentation augmentation;
     float pairs; /* share of images that a second digit lies on */
