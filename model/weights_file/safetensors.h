@@ -84,8 +84,9 @@ const char *safetensors_dtype_name(enum safetensors_dtype dtype);
 int safetensors_is_utf8(const char *text);
 
 /* Writes a file atomically: PATH.tmp-PID beside it, fsync, rename, fsync of
- * the folder.  Returns OK, ERR_IO or ERR_MEMORY; on failure the old file
- * stands untouched and nothing is left beside it. */
+ * the folder; where path is a symbolic link, its target is what is written.
+ * Returns OK, ERR_IO or ERR_MEMORY; on failure the old file stands untouched and
+ * nothing is left beside it. */
 CAPSNET_MUST_CHECK enum capsnet_status
 safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
                   const struct safetensors_metadata *metadata, size_t n_metadata,

@@ -8,6 +8,7 @@
  */
 #include "model/weights_file/safetensors.h"
 #include "model/weights_file/file_error.h"
+#include "model/weights_file/link_target.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -729,11 +730,15 @@ enum capsnet_status safetensors_write(const char *path, const struct safetensors
 {
     const struct source source = {path, error};
     enum capsnet_status status = CAPSNET_OK;
-    char *header = NULL, *temporary = NULL;
+    char *header = NULL, *temporary = NULL, *target = link_target(path);
     size_t header_nbytes = 0;
     int folder = -1;
+    if (!target) {
+        status = source_fail(&source, CAPSNET_ERR_IO, "cannot follow the link: %s", strerror(errno));
+        goto out;
+    }
     if (!make_header(&header, &header_nbytes, entries, n_entries, metadata, n_metadata) ||
-        asprintf(&temporary, "%s.tmp-%ld", path, (long)getpid()) < 0) {
+        asprintf(&temporary, "%s.tmp-%ld", target, (long)getpid()) < 0) {
         temporary = NULL; /* asprintf leaves it undefined */
         status = source_fail(&source, CAPSNET_ERR_MEMORY, "out of memory for the header");
         goto out;
@@ -744,14 +749,14 @@ enum capsnet_status safetensors_write(const char *path, const struct safetensors
                              "this is a device or the like, which a file would replace");
         goto out;
     }
-    folder = open_folder(path);
+    folder = open_folder(target);
     if (folder < 0) {
         status =
             source_fail(&source, CAPSNET_ERR_IO, "cannot open the folder: %s", strerror(errno));
         goto out;
     }
     if (!write_file(temporary, header, header_nbytes, entries, n_entries) ||
-        rename(temporary, path) != 0) {
+        rename(temporary, target) != 0) {
         status = source_fail(&source, CAPSNET_ERR_IO, "cannot write the file: %s", strerror(errno));
         unlink(temporary);
         goto out;
@@ -764,6 +769,7 @@ enum capsnet_status safetensors_write(const char *path, const struct safetensors
 out:
     if (folder >= 0)
         close(folder);
+    free(target);
     free(temporary);
     free(header);
     return status;

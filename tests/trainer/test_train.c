@@ -5,6 +5,7 @@
  * status.  BUILD tells where the program is.  SEED repeats the data and the
  * moments of the kills.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -372,6 +373,45 @@ static void test_authors_recipe(void **state)
     }
 }
 
+/* A teacher changes what is learnt, and by its poses, too; the run is the same on
+ * any number of threads, resumed or not, and knows its teacher again. */
+#define TAUGHT "--epochs 3 --out taught --teacher master --teacher-lengths 0.5 --teacher-poses 0.1 "
+
+static void test_teacher(void **state)
+{
+    (void)state;
+    static const char larger[] =
+        "train --data . --conv1 24 --types 4 --dims 8 --pose 8 --hidden1 16 --hidden2 16 --batch 25 "
+        "--warmup 10 --shift 1 --rate 0.003 --no-pictures --epochs 8 --out master";
+    expect(0, "wrote master", "%s --dtype f32", larger);
+    expect(0, "wrote alone", "train " NETWORK "--epochs 3 --out alone");
+    expect(0, "wrote lengths", "train " NETWORK "--epochs 3 --out lengths --teacher master");
+    expect(0, "wrote none",
+           "train " NETWORK "--epochs 3 --out none --teacher master --teacher-lengths 0");
+    expect(0, "wrote taught", "train " NETWORK TAUGHT);
+    assert_true(same_run("alone", "none"));
+    assert_false(same_run("alone", "lengths"));
+    assert_false(same_run("lengths", "taught"));
+    move("taught", "again");
+    expect(0, "wrote taught", "train " NETWORK TAUGHT "--resume");
+    assert_true(same_run("taught", "again"));
+    unlink(in_folder("taught.checkpoint"));
+    expect(0, "wrote taught", "train " NETWORK TAUGHT "--threads 3");
+    assert_true(same_run("taught", "again"));
+    expect(1, "other options", "train " NETWORK TAUGHT "--teacher-poses 0.2 --resume");
+    expect(0, "wrote master", "%s --seed 2 --checkpoint y", larger); /* another of that name */
+    expect(1, "other options: \"teacher ", "train " NETWORK TAUGHT "--resume");
+    expect(1, "its poses have 8 dimensions, those of --pose 9",
+           "train " NETWORK "--out x --teacher master --teacher-poses 1 --pose 9");
+    expect(1, "--teacher and --out name the same file, master",
+           "train " NETWORK "--out master --teacher master");
+    expect(1, "none.st", "train " NETWORK "--out x --teacher none.st");
+    static uint8_t pixels[2 * SIDE * SIDE], labels[2] = {0, 1};
+    put_idx("pair/train", 2, SIDE, SIDE, pixels, labels);
+    expect(1, "it knows 3 classes of images of 20 x 20 x 1; here are 2 of 20 x 20 x 1",
+           "train " NETWORK "--data pair --out x --teacher master");
+}
+
 /* Writers of 8 images each, by turns of two series. */
 static void put_writers(const char *name, size_t n)
 {
@@ -452,7 +492,20 @@ static void test_interrupted(void **state)
     }
 }
 
-/* Killed again and again at random moments, each time gone on with. */
+/* How many temporary files there are in the folder. */
+static size_t count_temporary(void)
+{
+    size_t n = 0;
+    DIR *folder = opendir(in_folder("."));
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        n += strstr(entry->d_name, ".tmp-") != NULL;
+    closedir(folder);
+    return n;
+}
+
+/* Killed again and again at random moments, each time gone on with, whether there
+ * are checkpoints within an epoch or not. */
 static void test_killed(void **state)
 {
     (void)state;
@@ -462,7 +515,10 @@ static void test_killed(void **state)
     unlink(in_folder("killed.checkpoint"));
     for (size_t i = 0; i < KILLS; i++) {
         struct stat info;
-        pid_t child = start(i ? LONG "--out killed --resume" : LONG "--out killed");
+        const char *line = i == 0 ? LONG "--out killed --checkpoint-minutes 0"
+                           : i % 2 ? LONG "--out killed --resume"
+                                   : LONG "--out killed --resume --checkpoint-minutes 0";
+        pid_t child = start(line);
         assert_true(wait_for_checkpoint(child, "killed.checkpoint", before));
         wait_ms((unsigned)random_below(&dice, 30));
         kill(child, SIGKILL);
@@ -475,6 +531,91 @@ static void test_killed(void **state)
     }
     expect(0, "wrote killed", LONG "--out killed --resume");
     assert_true(same_run("unbroken", "killed"));
+    assert_int_equal(count_temporary(), 0);
+}
+
+/* Within an epoch: the first one is not over when a checkpoint stands. */
+static void test_checkpoint_minutes(void **state)
+{
+    (void)state;
+    finish_unbroken();
+    size_t epoch = 1, step = 0;
+    for (size_t tries = 0; tries < 20 && (epoch || !step); tries++) {
+        unlink(in_folder("within.checkpoint"));
+        pid_t child = start(LONG "--out within --checkpoint-minutes 0");
+        assert_true(wait_for_checkpoint(child, "within.checkpoint", (struct timespec){0}));
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        struct safetensors *file = open_weights("within.checkpoint");
+        assert_int_equal(sscanf(safetensors_get_metadata(file, "train.state"), "%zu %zu", &epoch,
+                                &step), 2);
+        safetensors_close(file);
+    }
+    assert_int_equal(epoch, 0);
+    assert_in_range(step, 1, 9);
+    expect(0, "wrote within", LONG "--out within --resume");
+    assert_true(same_run("unbroken", "within"));
+}
+
+/* What a killed run left half written goes at the next start; what another process
+ * may be writing stays. */
+static void test_leftovers(void **state)
+{
+    (void)state;
+    int status;
+    pid_t dead = fork();
+    assert_true(dead >= 0);
+    if (dead == 0)
+        _exit(0);
+    assert_int_equal(waitpid(dead, &status, 0), dead);
+    char name[2][64];
+    snprintf(name[0], sizeof name[0], "left.tmp-%ld", (long)dead);
+    snprintf(name[1], sizeof name[1], "left.checkpoint.tmp-%ld", (long)dead);
+    static const char *const stay[] = {"left.tmp-1", "left.tmp-", "left.tmp-12x", "left.tmp",
+                                       "more.left.tmp-1"};
+    for (size_t i = 0; i < 2; i++)
+        put_file(name[i], "half", 4);
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
+        put_file(stay[i], "other", 5);
+    expect(0, "wrote left", "train " NETWORK "--epochs 1 --out left");
+    for (size_t i = 0; i < 2; i++)
+        assert_int_not_equal(access(in_folder("%s", name[i]), F_OK), 0);
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++) {
+        assert_int_equal(access(in_folder("%s", stay[i]), F_OK), 0);
+        unlink(in_folder("%s", stay[i]));
+    }
+}
+
+/* A symbolic link stays one; what it points to is written, whether it is there or
+ * not. */
+static void test_links(void **state)
+{
+    (void)state;
+    struct stat info;
+    put_folder("far");
+    put_folder("near");
+    put_file("far/there", "old", 3);
+    assert_int_equal(symlink("../far/there", in_folder("near/one")), 0);
+    assert_int_equal(symlink("one", in_folder("near/two")), 0);
+    assert_int_equal(symlink(in_folder("far/new"), in_folder("near/three")), 0);
+    assert_int_equal(symlink("round", in_folder("near/round")), 0);
+    assert_int_equal(symlink("../nowhere/x", in_folder("near/lost")), 0);
+    static const char *const links[] = {"near/two", "near/three"};
+    static const char *const targets[] = {"far/there", "far/new"};
+    for (size_t i = 0; i < 2; i++) {
+        expect(0, "wrote near/", "train " NETWORK "--epochs 1 --out %s --checkpoint x", links[i]);
+        assert_int_equal(lstat(in_folder("%s", links[i]), &info), 0);
+        assert_true(S_ISLNK(info.st_mode));
+        assert_int_equal(lstat(in_folder("%s", targets[i]), &info), 0);
+        assert_true(S_ISREG(info.st_mode) && info.st_size > 1000);
+        assert_true(same_bytes(links[i], targets[i]));
+    }
+    expect(0, "wrote near/two", "calibrate near/two --data .");
+    assert_int_equal(lstat(in_folder("near/two"), &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    expect(1, "near/round cannot be written: Too many levels", "train " NETWORK "--out near/round");
+    expect(1, "near/lost cannot be written: No such file", "train " NETWORK "--out near/lost");
+    assert_int_equal(count_temporary(), 0);
 }
 
 static void test_other_options(void **state)
@@ -723,6 +864,8 @@ int main(void)
         cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
         cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_authors_recipe), cmocka_unit_test(test_holdout_writers),
+        cmocka_unit_test(test_teacher),      cmocka_unit_test(test_checkpoint_minutes),
+        cmocka_unit_test(test_leftovers),    cmocka_unit_test(test_links),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_failures),
