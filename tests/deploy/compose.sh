@@ -23,6 +23,7 @@ url=http://127.0.0.1:$CAPSNETD_PORT
 compose() { docker compose -f deploy/compose.yaml "$@"; }
 passed=0 failed=0 up=
 cleanup() {
+    loading_ones | xargs -r docker rm -f >/dev/null
     [ -z "$up" ] || compose down -v --timeout 1 >/dev/null 2>&1
     rm -rf "$folder"
 }
@@ -42,22 +43,28 @@ report() { # STATUS WHAT
 }
 
 # ---- Images ------------------------------------------------------------------
-from_debian() { # IMAGE PACKAGE ENTRYPOINT: true when the image is there in the end
+from_debian() { # IMAGE SUITE PACKAGE ENTRYPOINT: true when the image is there in the end
     docker image inspect "$1" >/dev/null 2>&1 && return
     timeout 60 docker pull -q "$1" >/dev/null 2>&1 && return
     [ -n "$2" ] || return 1
-    printf 'FROM debian:bookworm-slim\nRUN apt-get update && apt-get install -y --no-install-recommends %s && install -d -o 65534 /prometheus\nUSER 65534\nENTRYPOINT %s\n' \
-        "$2" "$3" | docker build -q -t "$1" - >/dev/null && echo "          $1 is Debian's $2"
+    docker build -q -t "$1" - >/dev/null <<DOCKERFILE || return
+FROM debian:bookworm-slim
+RUN echo "deb [check-valid-until=no] http://deb.debian.org/debian $2 main" >/etc/apt/sources.list.d/more.list && apt-get update \
+    && apt-get install -y --no-install-recommends -t $2 $3 && install -d -o 65534 /prometheus
+USER 65534
+ENTRYPOINT $4
+DOCKERFILE
+    echo "          $1 is $3 of Debian's $2"
 }
 
 services=(app balancer prometheus)
 bring_images() {
     docker build -q -t "capsnetd:$VERSION" . >/dev/null || return 1
-    from_debian haproxy:2.6 haproxy \
+    from_debian "$(compose config --images balancer | grep haproxy)" forky haproxy \
         '["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' || return 1
-    from_debian "$(compose config --images prometheus | grep prometheus)" prometheus \
+    from_debian "$(compose config --images prometheus | grep prometheus)" bookworm prometheus \
         '["prometheus"]' || return 1
-    if from_debian "$(compose config --images grafana | grep grafana/)" "" ""; then
+    if from_debian "$(compose config --images grafana | grep grafana/)" "" "" ""; then
         services+=(grafana)
     else
         echo "  SKIPPED Grafana: no registry gives its image"
@@ -138,6 +145,42 @@ test_rollout() {
     report $? "two replicas are left"
 }
 
+# Replicas that listen and say for ever what one says while it loads.  More of
+# them than a request has tries.
+LOADING='use IO::Socket::INET; $SIG{PIPE} = "IGNORE";
+    my $l = IO::Socket::INET->new(LocalPort => 8080, Listen => 64) or die;
+    while (my $c = $l->accept) {
+        sysread $c, my $request, 65536;
+        print $c "HTTP/1.1 503 Loading\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        close $c;
+    }'
+test_loading() {
+    local one
+    for _ in 1 2 3 4 5; do
+        docker run -d --label loading="$COMPOSE_PROJECT_NAME" debian:bookworm-slim \
+            perl -e "$LOADING" >/dev/null
+    done
+    load 12
+    sleep 2
+    for one in $(loading_ones); do
+        docker network connect --alias app "${COMPOSE_PROJECT_NAME}_inside" "$one"
+    done
+    land "five that are not ready: they get no request, none fails"
+    test "$(loading_ones | wc -l)" = 5
+    report $? "though all five are there"
+    loading_ones | xargs -r docker rm -f >/dev/null
+}
+loading_ones() { docker ps -q --filter label=loading="$COMPOSE_PROJECT_NAME"; }
+
+test_scale() {
+    load 30
+    sleep 2
+    compose up -d --no-deps --no-recreate --scale app=8 app >/dev/null 2>&1
+    wait_healthy 8
+    report $? "eight replicas are healthy"
+    land "scaled from two to eight: no request fails"
+}
+
 test_prometheus() {
     python3 - "http://127.0.0.1:$PROMETHEUS_PORT" deploy/grafana/capsnetd.json <<'PYTHON'
 import json, sys, time, urllib.parse, urllib.request
@@ -185,6 +228,8 @@ if [ $failed -eq 0 ]; then
     test_kill
     test_rolling_restart
     test_rollout
+    test_loading
+    test_scale
     test_prometheus
     [ ${#services[@]} -lt 4 ] || test_grafana
 fi

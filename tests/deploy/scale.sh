@@ -70,7 +70,7 @@ backend=${url#http://}
 if command -v haproxy >/dev/null; then
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     sed "s/bind :8080/bind 127.0.0.1:$port/; /^frontend metrics/,\$d; s/server-template.*/server a $backend/
-         s/ resolvers compose init-addr none//" deploy/haproxy/haproxy.cfg >"$folder/haproxy.cfg"
+         s/ resolvers compose init-addr none//; /init-state/d" deploy/haproxy/haproxy.cfg >"$folder/haproxy.cfg"
     taskset -c 1 haproxy -db -f "$folder/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
     pids+=($!)
     sleep 1.5
