@@ -365,14 +365,14 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 .PHONY: deps-deploy
 deps-deploy: ## install what deploy-check needs: linters, promtool, validators
 	$(call install,$(PACKAGES_DEPLOY))
-	$(if $(shell command -v promtool),,$(QUIET)$(MAKE) --no-print-directory build/tools/promtool)
+	$(if $(shell command -v prometheus),,$(QUIET)$(MAKE) --no-print-directory build/tools/prometheus)
 	cd tests/deploy && npm ci --no-audit --no-fund
 
 # Unpacked rather than installed: the package would start a Prometheus here.
-build/tools/promtool:
+build/tools/promtool build/tools/prometheus &:
 	@mkdir -p $(@D)
 	cd $(@D) && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
-	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && chmod +x promtool
+	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool ./usr/bin/prometheus
 
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))

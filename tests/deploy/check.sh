@@ -69,6 +69,8 @@ check_with promtool "/metrics" check_metrics
 check_with promtool "the dashboard's queries" promtool check rules "$folder/queries.yml"
 check_with promtool "prometheus.yml and alerts" promtool check config deploy/prometheus/prometheus.yml
 check_with promtool "alerts fire when they should" promtool test rules deploy/prometheus/alerts_test.yml
+shows() { tests/deploy/dashboard.py run "$(command -v prometheus)" "$BUILD/capsnetd" "$WEIGHTS"; }
+check_with prometheus "every panel of the dashboard shows data from a Prometheus under load" shows
 dashboard() {
     python3 - deploy/grafana/capsnetd.json <<'PYTHON'
 import itertools, json, sys
