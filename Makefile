@@ -218,9 +218,9 @@ bench-scale: deps-bench-http ## what one CPU delivers over HTTP, what TLS and a 
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd
 	@tests/deploy/scale.sh $(BUILD) $(WEIGHTS)
 
-soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3)
+soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3); a chart of what it held
 	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak
-	$(QUIET)BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/tests/soak/soak
+	$(QUIET)BUILD=$(BUILD) SOAK_MINUTES=$(SOAK_MINUTES) SOAK_CHART=$(BUILD)/soak.png $(BUILD)/tests/soak/soak
 
 .PHONY: fuzz fuzzers deps-fuzz soak bench-http deps-bench-http check-http test-threads
 fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
@@ -451,9 +451,10 @@ $(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUIL
 
 $(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
 
+$(BUILD)/tests/soak/soak: $(patsubst %,$(BUILD)/tests/soak/%.o,samples traffic)
 $(BUILD)/tests/faults/test_faults: | $(BUILD)/tests/faults/fail_alloc.so
 $(BUILD)/tests/faults/fail_alloc.so: tests/faults/fail_alloc.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
