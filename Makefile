@@ -93,7 +93,7 @@ REPLAY_BIN  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 3
 # Not beside a sanitizer, which has an allocator of its own.
-FAULTS_BIN   := $(if $(SANITIZE),,$(BUILD)/tests/faults/test_faults)
+FAULTS_BIN   := $(if $(SANITIZE),,$(BUILD)/tests/faults/test_faults $(BUILD)/tests/faults/test_machine)
 FUZZ_TARGETS ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
 FUZZ_BUILD   := build/sanitize-fuzzer-no-link-address-undefined
 
@@ -449,14 +449,15 @@ $(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUIL
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka)
 
-$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults $(BUILD)/tests/faults/test_machine: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
 
 $(BUILD)/tests/soak/soak: $(patsubst %,$(BUILD)/tests/soak/%.o,samples traffic)
 $(BUILD)/tests/faults/test_faults: | $(BUILD)/tests/faults/fail_alloc.so
-$(BUILD)/tests/faults/fail_alloc.so: tests/faults/fail_alloc.c $(FLAGS_STAMP)
+$(BUILD)/tests/faults/test_machine: | $(BUILD)/tests/faults/bad_machine.so
+$(BUILD)/tests/faults/%.so: tests/faults/%.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -shared -fPIC -o $@ $<
