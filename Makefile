@@ -210,6 +210,16 @@ bench-http: deps-bench-http ## the server under wrk, beside the engine alone; th
 check-http: all $(HTTP_BIN)
 	@BUILD=$(BUILD) tests/run.sh $(HTTP_BIN)
 
+.PHONY: test-openapi
+test-openapi: deps build/tools/schemathesis/bin/schemathesis ## openapi.json against the service, by schemathesis
+	$(QUIET)$(MAKE) --no-print-directory all
+	@tests/openapi/run.sh $(BUILD) $(WEIGHTS)
+
+# From PyPI, every package of it pinned.
+build/tools/schemathesis/bin/schemathesis: tests/openapi/requirements.txt
+	$(call install,python3-venv)
+	/usr/bin/python3 -m venv $(@D)/.. && $(@D)/pip install -q -r $< && touch $@
+
 test-threads: deps-test ## the server in all HTTP tests, load included, under ThreadSanitizer
 	$(QUIET)$(MAKE) --no-print-directory SANITIZE=thread check-http
 
@@ -217,6 +227,11 @@ test-threads: deps-test ## the server in all HTTP tests, load included, under Th
 bench-scale: deps-bench-http ## what one CPU delivers over HTTP, what TLS and a balancer cost
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd
 	@tests/deploy/scale.sh $(BUILD) $(WEIGHTS)
+
+.PHONY: bench-deploy
+bench-deploy: deps-bench-http ## memory, and requests within the CPU and memory limits of the manifests
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/capsnetd
+	@tests/deploy/bench.py $(BUILD)/capsnetd $(WEIGHTS)
 
 soak: deps-test ## the server under mixed traffic and reloads for SOAK_MINUTES (3); a chart of what it held
 	$(QUIET)$(MAKE) --no-print-directory all $(BUILD)/tests/soak/soak

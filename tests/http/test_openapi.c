@@ -381,6 +381,7 @@ static void bad_answers_are_as_declared(void **state)
                                  .body = strcmp(method, "POST") == 0 ? "{}" : NULL, .nbytes = 2},
                404);
     }
+    expect(&(struct request){.path = "/web/nothing.js"}, 404);
     free(large);
 }
 
