@@ -281,6 +281,12 @@ compose-test: ## bring up deploy/compose.yaml, kill and restart replicas under l
 deploy-check: all $(MAN) ## check manifests, compose, Dockerfile, rules, dashboard, unit, man pages
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) VERSION=$(VERSION) tests/deploy/check.sh
 
+.PHONY: cves
+cves: $(BUILD)/capsnetd build/tools/debsecan ## list known vulnerabilities of what the image holds
+	$(call install,python3-apt)
+	@PATH="$(CURDIR)/build/tools:$$PATH" ENGINE=$(ENGINE) sh deploy/cves.sh $(BUILD)/capsnetd \
+	    $(if $(ENGINE),$(shell $(ENGINE) image inspect $(IMAGE):$(VERSION) >/dev/null 2>&1 && echo $(IMAGE):$(VERSION)))
+
 # A release: sources, programs, bill of materials, checksums.  The same commit and
 # packages give the same bytes.
 DIST  := build/dist
@@ -345,7 +351,7 @@ PACKAGES_BROWSER = fonts-liberation \
     $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
-PACKAGES_DEPLOY = $(PACKAGES) git mandoc python3 shellcheck systemd yamllint \
+PACKAGES_DEPLOY = $(PACKAGES) git mandoc python3 python3-apt shellcheck systemd yamllint \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 # $(call install,PACKAGES): says what is missing and installs it, through sudo
@@ -380,14 +386,19 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 .PHONY: deps-deploy
 deps-deploy: ## install what deploy-check needs: linters, promtool, validators
 	$(call install,$(PACKAGES_DEPLOY))
-	$(if $(shell command -v prometheus),,$(QUIET)$(MAKE) --no-print-directory build/tools/prometheus)
+	$(QUIET)$(MAKE) --no-print-directory build/tools/debsecan \
+	    $(if $(shell command -v prometheus),,build/tools/prometheus)
 	cd tests/deploy && npm ci --no-audit --no-fund
 
-# Unpacked rather than installed: the package would start a Prometheus here.
+# Unpacked rather than installed: the packages would start a Prometheus and a cron job here.
+unpack = cd $(@D) && { apt-get download -qq $1 || { apt-get update -qq && apt-get download -qq $1; }; } \
+         && dpkg-deb --fsys-tarfile $1_*.deb | tar -x --strip-components=3 $(patsubst %,./usr/bin/%,$2)
 build/tools/promtool build/tools/prometheus &:
 	@mkdir -p $(@D)
-	cd $(@D) && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
-	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool ./usr/bin/prometheus
+	$(call unpack,prometheus,promtool prometheus)
+build/tools/debsecan:
+	@mkdir -p $(@D)
+	$(call unpack,debsecan,debsecan)
 
 deps-bench: ## install the packages that the benchmark needs
 	$(call install,$(PACKAGES_BENCH))

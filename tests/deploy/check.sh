@@ -90,6 +90,26 @@ PYTHON
 }
 check "dashboard: ids, places, data source" dashboard
 
+# ---- What the image holds ------------------------------------------------------------
+# Against made-up lists in the tracker's format: one that an update cures, one that none
+# does, one of what is not inside.
+finds_vulnerabilities() {
+    python3 - "$folder/bookworm" "$folder/none/bookworm" <<'PYTHON'
+import pathlib, sys, zlib
+for path, packages in zip(sys.argv[1:], ("libpng1.6,0,SH?F,9999,\nzlib,1,SH? ,,\nbash,2,SH?F,9999,\n", "bash,2,SH?F,9999,\n")):
+    text = "VERSION 1\n" + "".join(f"CVE-2099-000{i},,made up\n" for i in (1, 2, 3)) + "\n" + packages + "\n"
+    pathlib.Path(path).parent.mkdir(exist_ok=True)
+    pathlib.Path(path).write_bytes(zlib.compress(text.encode()))
+PYTHON
+    DEBSECAN_SOURCE=file://$folder sh deploy/cves.sh "$BUILD/capsnetd" && return 1
+    DEBSECAN_SOURCE=file://$folder sh deploy/cves.sh "$BUILD/capsnetd" | grep CVE | cut -d' ' -f1-2 >"$folder/cves"
+    printf 'CVE-2099-0001 libpng16-16\nCVE-2099-0002 zlib1g\n' | cmp - "$folder/cves" &&
+        DEBSECAN_SOURCE=file://$folder/none sh deploy/cves.sh "$BUILD/capsnetd"
+}
+if [ "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" = bookworm ]; then
+    check_with debsecan "cves: vulnerabilities of what is inside are told" finds_vulnerabilities
+fi
+
 # ---- The unit, the man pages, the installation -------------------------------------
 unit() {
     make -s install DESTDIR="$folder/root" >/dev/null || return 1
