@@ -146,22 +146,22 @@ static void draw_panel(struct image *picture, const struct samples *samples, enu
     for (double value = 0; value <= high; value += step) {
         const size_t y = top + PANEL_HEIGHT - (size_t)(value / high * PANEL_HEIGHT);
         snprintf(text, sizeof text, "%g", value);
-        picture_fill(picture, LEFT, y, width, 1, GRID);
-        picture_text(picture, LEFT - 10 - picture_text_width(text, TEXT), y - LETTER_HEIGHT, TEXT,
+        canvas_fill(picture, LEFT, y, width, 1, GRID);
+        canvas_text(picture, LEFT - 10 - canvas_text_width(text, TEXT), y - LETTER_HEIGHT, TEXT,
                      INK, text);
     }
-    picture_fill(picture, LEFT + (size_t)(warm * (double)width), top, 2, PANEL_HEIGHT, WARM);
+    canvas_fill(picture, LEFT + (size_t)(warm * (double)width), top, 2, PANEL_HEIGHT, WARM);
     for (size_t i = 0; i < samples->n; i++) {
         const struct sample *a = &samples->at[i ? i - 1 : 0], *b = &samples->at[i];
-        picture_line(picture, LEFT + a->minute / minutes * (double)width,
+        canvas_line(picture, LEFT + a->minute / minutes * (double)width,
                      (double)top + PANEL_HEIGHT * (1 - a->held[held] / high),
                      LEFT + b->minute / minutes * (double)width,
                      (double)top + PANEL_HEIGHT * (1 - b->held[held] / high), 1.2, CURVE);
     }
     snprintf(text, sizeof text, "%s", names[held]);
-    picture_text(picture, LEFT, top - 20, TEXT, INK, text);
+    canvas_text(picture, LEFT, top - 20, TEXT, INK, text);
     snprintf(text, sizeof text, "%.3g minutes", minutes);
-    picture_text(picture, WIDTH - RIGHT - picture_text_width(text, TEXT), top + PANEL_HEIGHT + 6,
+    canvas_text(picture, WIDTH - RIGHT - canvas_text_width(text, TEXT), top + PANEL_HEIGHT + 6,
                  TEXT, INK, text);
 }
 
@@ -169,14 +169,14 @@ int samples_draw(const struct samples *samples, double warm, const char *title, 
 {
     struct capsnet_error error;
     struct image picture;
-    if (picture_create(&picture, WIDTH, HEIGHT, PAPER, &error) != CAPSNET_OK) {
+    if (canvas_create(&picture, WIDTH, HEIGHT, PAPER, &error) != CAPSNET_OK) {
         fprintf(stderr, "%s\n", error.text);
         return -1;
     }
-    picture_text(&picture, LEFT, 8, TEXT, INK, title);
+    canvas_text(&picture, LEFT, 8, TEXT, INK, title);
     for (int held = 0; held < HELD; held++)
         draw_panel(&picture, samples, (enum held)held, warm);
-    const enum capsnet_status status = picture_write(&picture, path, &error);
+    const enum capsnet_status status = canvas_write(&picture, path, &error);
     image_free(&picture);
     if (status != CAPSNET_OK)
         fprintf(stderr, "%s\n", error.text);
