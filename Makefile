@@ -64,7 +64,7 @@ LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 # ---- Files ------------------------------------------------------------------
 # The rooms of each library; tests/rooms.txt says what may know of what.
 PICTURE_SRC := $(wildcard model/picture/*.c)
-MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers weights_file)) model/kernels/dispatch.c
+MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) model/kernels/dispatch.c
 KERNEL_SRC := $(filter-out model/kernels/dispatch.c,$(wildcard model/kernels/*.c))
 TRAIN_SRC  := $(wildcard model/train/*.c model/train/*/*.c)
 SERVER_SRC := $(wildcard server/*.c server/*/*.c)

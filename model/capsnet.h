@@ -49,6 +49,12 @@ struct capsnet_shape {
     size_t decoder_hidden[2];       /* 512, 1024 */
 };
 
+/* Values of an image. */
+static inline size_t capsnet_pixels(const struct capsnet_shape *shape)
+{
+    return shape->height * shape->width * shape->channels;
+}
+
 /* When an image is one of the model's kind, as measured on images that are
  * (model/train/calibrate.h).  Of an image, error is the mean squared pixel
  * error of the winning capsule's reconstruction, length that capsule's, ink the

@@ -10,23 +10,17 @@
  */
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/layers/layers.h"
 
-size_t conv1_patch_row(const struct layout *at)
-{
-    return (at->conv1_taps + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
-}
-
-/* Patches of output rows y0 .. y1 - 1: [(y1-y0) * conv1_w][patch_row]. */
+/* Patches of output rows y0 .. y1 - 1: [(y1-y0) * conv1_w][conv1_patch_row]. */
 static void make_patches(const struct capsnet_model *model, const float *image, size_t y0,
                          size_t y1, float *patches)
 {
     const struct layout *at = &model->at;
     const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
     const size_t run = kernel * channels, image_row = model->shape.width * channels;
-    const size_t patch_row = conv1_patch_row(at);
     for (size_t y = y0; y < y1; y++)
-        for (size_t x = 0; x < at->conv1_w; x++, patches += patch_row)
+        for (size_t x = 0; x < at->conv1_w; x++, patches += at->conv1_patch_row)
             for (size_t ky = 0; ky < kernel; ky++)
                 memcpy(patches + ky * run, image + (y + ky) * image_row + x * channels,
                        run * sizeof *patches);
@@ -44,7 +38,7 @@ void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y
         .m = (y1 - y0) * at->conv1_w,
         .n = at->conv1_row,
         .k = at->conv1_taps,
-        .a = {patches, conv1_patch_row(at), 1},
+        .a = {patches, at->conv1_patch_row, 1},
         .b = {model->parameters + at->conv1_weight, at->conv1_row, KERNEL_PANEL},
         .c = {out + y0 * at->conv1_w * at->conv1_row, at->conv1_row, KERNEL_PANEL},
         .epilogue = GEMM_BIAS_RELU,
@@ -114,7 +108,7 @@ static void backward_chunk(void *context, size_t chunk, size_t thread)
             .m = at->conv1_taps,
             .n = at->conv1_row,
             .k = positions,
-            .a = {patches, 1, conv1_patch_row(at)},
+            .a = {patches, 1, at->conv1_patch_row},
             .b = {dout, at->conv1_row, KERNEL_PANEL},
             .c = {dw, at->conv1_row, KERNEL_PANEL},
             .epilogue = GEMM_ADD,

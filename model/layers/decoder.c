@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/layers/layers.h"
 
 enum { COLUMNS = 64 }; /* output columns per item */
 
@@ -15,11 +15,6 @@ struct pass {
     size_t n, layer;
     float *grad;
 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 void decoder_input(struct capsnet_workspace *ws, size_t i, size_t class_index, const float *pose)
 {

@@ -22,7 +22,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/layers/layers.h"
 
 struct pass {
     struct capsnet_workspace *ws;

@@ -13,26 +13,13 @@
  */
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/layers/layers.h"
 
 struct pass {
     struct capsnet_workspace *ws;
     size_t first, n; /* images first .. first + n - 1 */
     const float *images;
 };
-
-/* Output rows of conv1 that one item computes. */
-enum { BAND = 4 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-size_t direct_bands(const struct layout *at)
-{
-    return (at->conv1_h + BAND - 1) / BAND;
-}
 
 /* Item: a band of one image of the wave through conv1. */
 static void conv1_band(void *context, size_t item, size_t thread)
@@ -41,8 +28,8 @@ static void conv1_band(void *context, size_t item, size_t thread)
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t bands = direct_bands(at), slot = item / bands, y = item % bands * BAND;
-    const size_t y1 = smaller(y + BAND, at->conv1_h), row = at->conv1_w * at->conv1_row;
+    const size_t bands = at->conv1_bands, slot = item / bands, y = item % bands * CONV1_BAND;
+    const size_t y1 = smaller(y + CONV1_BAND, at->conv1_h), row = at->conv1_w * at->conv1_row;
     const float *image = pass->images + (pass->first + slot) * at->pixels;
     if (model->precision == PRECISION_BF16) {
         conv1_rows_bf16(ws, image, y, y1, thread, NULL,
@@ -90,7 +77,7 @@ static void panel_f32(const struct capsnet_model *model, const float *a, float *
  * such an image counts as zero. */
 static float scale_of(const struct capsnet_workspace *ws, size_t slot)
 {
-    const size_t bands = direct_bands(&ws->model->at);
+    const size_t bands = ws->model->at.conv1_bands;
     float largest = 0;
     for (size_t i = slot * bands; i < (slot + 1) * bands; i++)
         largest = ws->largest[i] > largest ? ws->largest[i] : largest;
@@ -104,9 +91,9 @@ static void quantise_band(void *context, size_t item, size_t thread)
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct layout *at = &ws->model->at;
-    const size_t bands = direct_bands(at), slot = item / bands, y = item % bands * BAND;
+    const size_t bands = at->conv1_bands, slot = item / bands, y = item % bands * CONV1_BAND;
     const size_t row = at->conv1_w * at->conv1_row, first = slot * at->conv1_size + y * row;
-    const size_t count = (smaller(y + BAND, at->conv1_h) - y) * row;
+    const size_t count = (smaller(y + CONV1_BAND, at->conv1_h) - y) * row;
     const float scale = scale_of(ws, slot);
     ws->model->kernels->quantise(ws->wave_u8 + first, ws->wave + first, count,
                                  scale > 0 ? 1 / scale : 0);
@@ -165,9 +152,9 @@ void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images)
     uint64_t clock = phase_clock();
     for (size_t first = 0; first < n; first += DIRECT_WAVE) {
         struct pass pass = {ws, first, smaller(DIRECT_WAVE, n - first), images};
-        pool_run(ws->pool, pass.n * direct_bands(at), conv1_band, &pass);
+        pool_run(ws->pool, pass.n * at->conv1_bands, conv1_band, &pass);
         if (ws->model->precision == PRECISION_INT8)
-            pool_run(ws->pool, pass.n * direct_bands(at), quantise_band, &pass);
+            pool_run(ws->pool, pass.n * at->conv1_bands, quantise_band, &pass);
         phase_end(ws, PHASE_CONV1, &clock);
         pool_run(ws->pool, pass.n * (at->primary_row / KERNEL_PANEL), panel_item, &pass);
         phase_end(ws, PHASE_PRIMARY, &clock);

@@ -26,7 +26,7 @@
  */
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/layers/layers.h"
 
 enum { TILE = 6 }; /* outputs a side that a DFT of 10 and a kernel of 5 give */
 
@@ -39,11 +39,6 @@ static size_t x_row(const struct layout *at)
 static size_t y_row(const struct layout *at)
 {
     return at->primary_row + KERNEL_PAD;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 /* ---- Weights to their spectrum ------------------------------------------- */

@@ -4,7 +4,7 @@
 #ifndef CAPSNET_MODEL_FILE_H
 #define CAPSNET_MODEL_FILE_H
 
-#include "model/network/network.h"
+#include "model/network/model.h"
 #include "model/weights_file/safetensors.h"
 
 enum { MODEL_TENSORS = 11 };
@@ -16,16 +16,9 @@ struct model_block {
     const float *flat;
 };
 
-/* A model of that shape, its parameters zero, named "capsnet", its labels the
- * class numbers.  options as in capsnet_model_load(); the trainer's memory must
- * be full. */
-CAPSNET_MUST_CHECK enum capsnet_status model_create(struct capsnet_model **model,
-                                                    const struct capsnet_shape *shape,
-                                                    const struct capsnet_options *options,
-                                                    struct capsnet_error *error);
-
 /* As capsnet_model_load(), from an open file and without the spectrum:
- * model_pack() must follow before inference, primary_prepare() before training.  path is for messages. */
+ * model_pack() must follow before inference, primary_prepare() before training.  path is
+ * for messages. */
 CAPSNET_MUST_CHECK enum capsnet_status model_from_file(struct capsnet_model **model,
                                                        const struct safetensors *file,
                                                        const char *path,

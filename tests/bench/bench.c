@@ -2,6 +2,7 @@
  * bench.c - see bench.h.
  */
 #include "tests/bench/bench.h"
+#include "model/machine/huge_pages.h"
 
 #include <cblas.h>
 #include <math.h>

@@ -8,6 +8,8 @@
  * thread sums its own dW, and the sums are added at the end.
  */
 #include "tests/bench/im2col.h"
+#include "model/machine/huge_pages.h"
+#include "model/layers/layers.h"
 
 #include <cblas.h>
 #include <string.h>

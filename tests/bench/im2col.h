@@ -9,7 +9,7 @@
 #ifndef CAPSNET_IM2COL_H
 #define CAPSNET_IM2COL_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 /* Memory for a workspace of that many threads and its largest batch; from now
  * on im2col_on chooses.  The model's primary_weight, and its gradient, are
@@ -20,7 +20,7 @@ void im2col_close(void);
 
 extern int im2col_on;
 
-/* Between the model's own order of primary_weight (network.h) and the above. */
+/* Between the model's own order of primary_weight (layout.h) and the above. */
 void im2col_pack(const struct capsnet_model *model, float *panels, const float *rows);
 void im2col_unpack(const struct capsnet_model *model, float *rows, const float *panels);
 

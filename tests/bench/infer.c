@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/bench/bench.h"
+#include "model/machine/huge_pages.h"
 #include "tests/bench/peaks.h"
 #include "tests/bench/peer.h"
 #include "tests/bench/phases.h"

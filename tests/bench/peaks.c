@@ -5,6 +5,7 @@
  * independent sums would do; there are 12, and no load or store.
  */
 #include "tests/bench/peaks.h"
+#include "model/machine/huge_pages.h"
 
 #include "tests/bench/bench.h"
 

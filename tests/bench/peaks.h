@@ -5,7 +5,7 @@
 #ifndef CAPSNET_PEAKS_H
 #define CAPSNET_PEAKS_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 struct peaks {
     double multiply_adds[PRECISIONS]; /* a second; 0: this CPU has no such instruction */

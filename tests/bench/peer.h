@@ -13,7 +13,7 @@
 #ifndef CAPSNET_PEER_H
 #define CAPSNET_PEER_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 struct peer;
 

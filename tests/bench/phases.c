@@ -2,6 +2,7 @@
  * phases.c - see phases.h.
  */
 #include "tests/bench/phases.h"
+#include "model/machine/huge_pages.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "tests/bench/bench.h"
+#include "model/layers/layers.h"
 #include "tests/bench/im2col.h"
 
 enum { ROUNDS = 7 };

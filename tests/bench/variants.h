@@ -5,7 +5,7 @@
 #ifndef CAPSNET_VARIANTS_H
 #define CAPSNET_VARIANTS_H
 
-#include "model/network/network.h"
+#include "model/inference/inference.h"
 
 enum { MAX_VARIANTS = PRECISIONS * PLANS };
 

@@ -6,6 +6,7 @@
  * threads, they share the columns of PrimaryCaps' product.
  */
 #include "tests/bench/yardstick.h"
+#include "model/machine/huge_pages.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 #include "model/weights_file/safetensors.h"
 #include "tests/bench/bench.h"
 

@@ -2,6 +2,7 @@
  * small_network.c - see small_network.h.
  */
 #include "tests/common/small_network.h"
+#include "model/inference/inference.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,14 +3,14 @@
  * network as plain loops in double precision.
  *
  * The parameters are drawn as dense tensors in the weights file's order and
- * put into the model by the layout that network.h describes: a mistake in the
+ * put into the model by the layout that layout.h describes: a mistake in the
  * library's own mapping does not cancel out.
  */
 #ifndef SMALL_NETWORK_H
 #define SMALL_NETWORK_H
 
 #include "tests/common/kernel_check.h"
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 enum small_tensor {
     T_CONV1_W, T_CONV1_B, T_PRIMARY_W, T_PRIMARY_B, T_DIGIT_W,

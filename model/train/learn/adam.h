@@ -5,7 +5,7 @@
 #ifndef CAPSNET_ADAM_H
 #define CAPSNET_ADAM_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 /* The optimiser's state beside the parameters; arrays of [layout.total]. */
 struct adam {

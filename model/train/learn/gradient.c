@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "model/layers/layers.h"
 #include "model/train/measure/margin_loss.h"
 
 /* One image's reconstruction loss, and its gradient before the sigmoid into

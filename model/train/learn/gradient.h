@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 /* n images (1 .. max_batch of a training workspace), and what is asked of them. */
 struct batch {

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 /* Nanoseconds between two bars, and between two lines. */
 static const uint64_t bar_ns = 100000000, line_ns = 120000000000;

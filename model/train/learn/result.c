@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "model/layers/layers.h"
 #include "model/train/data/holdout_split.h"
 #include "model/train/learn/run_state.h"
 #include "model/train/measure/calibrate.h"

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/layers/layers.h"
+#include "model/machine/huge_pages.h"
 #include "model/train/data/dataset_load.h"
 #include "model/train/data/holdout_split.h"
 #include "model/train/learn/ranks.h"

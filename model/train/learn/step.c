@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/layers/layers.h"
 #include "model/train/data/holdout_split.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/learn/ranks.h"

@@ -6,7 +6,7 @@
 #ifndef CAPSNET_TEACHER_H
 #define CAPSNET_TEACHER_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 
 struct teacher {
     struct capsnet_model *model; /* NULL: there is none */

@@ -4,7 +4,7 @@
 #ifndef CAPSNET_CALIBRATE_H
 #define CAPSNET_CALIBRATE_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 #include "model/train/data/dataset.h"
 
 /* The share of images of the model's own kind that the numbers refuse. */

@@ -4,7 +4,7 @@
 #ifndef CAPSNET_EVALUATE_H
 #define CAPSNET_EVALUATE_H
 
-#include "model/network/network.h"
+#include "model/network/workspace.h"
 #include "model/train/data/dataset.h"
 
 /* What the model said of n images; free with evaluation_free(). */

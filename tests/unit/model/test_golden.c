@@ -15,6 +15,8 @@
 #include <cmocka.h>
 
 #include "model/weights_file/model_file.h"
+#include "model/machine/huge_pages.h"
+#include "model/inference/inference.h"
 #include "model/train/learn/gradient.h"
 
 struct golden {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/common/reference.h"
+#include "model/layers/layers.h"
 #include "tests/common/small_network.h"
 
 /* Shapes with a reason each; `random` is added to them. */

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "tests/common/small_network.h"
+#include "model/machine/huge_pages.h"
 #include "model/train/learn/gradient.h"
 
 /* ---- Counting allocations ------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "model/train/learn/adam.h"
+#include "model/machine/huge_pages.h"
 #include "tests/common/small_network.h"
 
 struct optimiser {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/common/small_network.h"
+#include "model/machine/huge_pages.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/measure/margin_loss.h"
 

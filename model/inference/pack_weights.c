@@ -7,11 +7,11 @@
  * them might overflow 32 bits gets a larger one.
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "model/network/network.h"
+#include "model/inference/inference.h"
+#include "model/layers/layers.h"
+#include "model/machine/huge_pages.h"
 
 /* Rounded to nearest, ties to even.  Weights are finite. */
 static uint32_t bf16_of(float x)
@@ -190,8 +190,7 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
     }
     if (!pool || !model->packed.memory) {
         pool_free(pool);
-        snprintf(error->text, sizeof error->text, "not enough memory for the model");
-        return CAPSNET_ERR_MEMORY;
+        return model_no_memory(error);
     }
     carve(model);
     pack_digit(model);

@@ -1,0 +1,54 @@
+/*
+ * forward.c - the way through the layers, and which of its two plans a batch takes.
+ */
+#include <string.h>
+
+#include "model/inference/inference.h"
+#include "model/layers/layers.h"
+
+/* Up to this many images the direct convolution is faster than the spectral
+ * one, whose products have too few rows there (make bench). */
+static const size_t direct_max_batch[PRECISIONS] = {
+    [PRECISION_F32] = 2, [PRECISION_BF16] = 2, [PRECISION_INT8] = SIZE_MAX};
+
+enum plan plan_for(const struct capsnet_model *model, size_t n)
+{
+    return !model->is_spectral || n <= direct_max_batch[model->precision] ? PLAN_DIRECT
+                                                                          : PLAN_SPECTRAL;
+}
+
+const char *capsnet_model_plan(const struct capsnet_model *model, size_t n)
+{
+    return plan_for(model, n) == PLAN_DIRECT ? "direct" : "spectral";
+}
+
+void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
+                     float *lengths, float *poses)
+{
+    if (plan == PLAN_DIRECT)
+        primary_direct(ws, n, images);
+    else
+        primary_spectral(ws, n, images);
+    digit_forward(ws, n);
+    digit_read(ws, n, lengths, poses);
+}
+
+void capsnet_forward(struct capsnet_workspace *ws, size_t n, const float *images, float *lengths,
+                     float *poses)
+{
+    /* The backward pass is spectral. */
+    forward_by_plan(ws, ws->training ? PLAN_SPECTRAL : plan_for(ws->model, n), n, images, lengths,
+                    poses);
+}
+
+void capsnet_decode(struct capsnet_workspace *ws, size_t n, const float *poses,
+                    const size_t *classes, float *images)
+{
+    const struct layout *at = &ws->model->at;
+    for (size_t i = 0; i < n; i++)
+        decoder_input(ws, i, classes[i], poses + i * ws->model->shape.pose_dims);
+    decoder_forward(ws, n);
+    for (size_t i = 0; i < n; i++)
+        memcpy(images + i * at->pixels, ws->decoder[3] + i * at->pixels_row,
+               at->pixels * sizeof *images);
+}

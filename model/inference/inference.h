@@ -1,0 +1,29 @@
+/*
+ * inference.h - a model at work: which plan a batch takes, the way through the
+ * layers, and the weights as that way reads them.  In: pixels, or poses.  Out:
+ * lengths and poses, or pictures.  What programs call is declared in capsnet.h.
+ */
+#ifndef CAPSNET_INFERENCE_H
+#define CAPSNET_INFERENCE_H
+
+#include "model/network/workspace.h"
+
+/* How PrimaryCaps is computed. */
+enum plan { PLAN_DIRECT, PLAN_SPECTRAL, PLANS };
+
+/* The plan for a batch of n images: the one place that chooses. */
+enum plan plan_for(const struct capsnet_model *model, size_t n);
+
+/* capsnet_forward() by a plan of the caller's; PLAN_SPECTRAL needs a spectrum. */
+void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
+                     float *lengths, float *poses);
+
+/* Makes what inference reads beside the parameters, the spectrum among it, anew
+ * from them. */
+CAPSNET_MUST_CHECK enum capsnet_status model_pack(struct capsnet_model *model,
+                                                  struct capsnet_error *error);
+/* Gives back the parameters that inference then reads no more: they become
+ * zero. */
+void model_release(struct capsnet_model *model);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * model.c - a model's life: how it is to run, its memory, what it tells of itself.
+ */
+#include "model/network/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/machine/huge_pages.h"
+
+enum capsnet_status model_no_memory(struct capsnet_error *error)
+{
+    snprintf(error->text, sizeof error->text, "not enough memory for the model");
+    return CAPSNET_ERR_MEMORY;
+}
+
+static size_t spectrum_bytes(const struct capsnet_model *model)
+{
+    return SPECTRUM3_PLANES * model->spectrum_plane * sizeof(float);
+}
+
+/* ---- Options ------------------------------------------------------------- */
+
+static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
+
+/* The index of a word in a list of n, 0 for NULL, n when it is not there. */
+static size_t choice(const char *word, const char *const *words, size_t n)
+{
+    size_t i = 0;
+    while (word && i < n && strcmp(word, words[i]) != 0)
+        i++;
+    return i;
+}
+
+/* Does the level multiply in that precision? */
+static int can_multiply(const struct kernels *kernels, size_t precision)
+{
+    return precision == PRECISION_F32    ? 1
+           : precision == PRECISION_BF16 ? kernels->gemm_bf16 != NULL
+                                         : kernels->gemm_int8 != NULL;
+}
+
+static enum capsnet_status choose_kernels(struct capsnet_model *model,
+                                          const struct capsnet_options *options,
+                                          struct capsnet_error *error)
+{
+    const size_t precision = choice(options->precision, precision_names, PRECISIONS);
+    model->kernels = kernels_find(options->cpu_level);
+    if (!model->kernels) {
+        snprintf(error->text, sizeof error->text,
+                 "CPU level \"%.32s\" is unknown, or this CPU does not have it",
+                 options->cpu_level);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    if (precision == PRECISIONS) {
+        snprintf(error->text, sizeof error->text,
+                 "precision \"%.32s\" is unknown: it is f32, bf16 or int8", options->precision);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    model->precision = (enum precision)precision;
+    if (!can_multiply(model->kernels, precision)) {
+        snprintf(error->text, sizeof error->text,
+                 "precision %s needs a CPU with %s; this one runs at level %s", options->precision,
+                 precision == PRECISION_BF16 ? "AVX-512 BF16" : "AVX-512 VNNI",
+                 model->kernels->level);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    return CAPSNET_OK;
+}
+
+static enum capsnet_status choose_memory(struct capsnet_model *model,
+                                         const struct capsnet_options *options,
+                                         struct capsnet_error *error)
+{
+    enum { AUTO, FULL, LOW, MEMORIES };
+    static const char *const names[MEMORIES] = {"auto", "full", "low"};
+    const size_t memory = choice(options->memory, names, MEMORIES), limit = capsnet_memory_limit();
+    if (memory == MEMORIES) {
+        snprintf(error->text, sizeof error->text,
+                 "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    const size_t bytes = spectrum_bytes(model) / (model->precision == PRECISION_BF16 ? 2 : 1);
+    model->is_spectral = model->precision != PRECISION_INT8 && memory != LOW &&
+                         (memory == FULL || limit == 0 || 4 * bytes <= limit);
+    return CAPSNET_OK;
+}
+
+/* ---- Making and freeing -------------------------------------------------- */
+
+enum capsnet_status model_create(struct capsnet_model **out, const struct capsnet_shape *shape,
+                                 const struct capsnet_options *options,
+                                 struct capsnet_error *error)
+{
+    static const struct capsnet_options defaults;
+    struct capsnet_model *model = calloc(1, sizeof *model);
+    if (!model)
+        return model_no_memory(error);
+    options = options ? options : &defaults;
+    model->shape = *shape;
+    model->known = (struct capsnet_known){NAN, 1, 0, 0};
+    model->stored_dtype = "F32";
+    enum capsnet_status status = layout_of(&model->at, shape, error);
+    if (status == CAPSNET_OK)
+        status = choose_kernels(model, options, error);
+    /* 48 floats keep the planes from lying whole pages apart, where their
+     * lines would compete for one set of the caches. */
+    model->spectrum_plane = model->at.spectral_k * model->at.primary_row + 3 * KERNEL_PAD;
+    if (status == CAPSNET_OK)
+        status = choose_memory(model, options, error);
+    if (status != CAPSNET_OK)
+        goto out;
+    status = CAPSNET_ERR_MEMORY;
+    model->parameters = huge_alloc(model->at.total * sizeof(float));
+    const int needs_spectrum = model->is_spectral && model->precision == PRECISION_F32;
+    model->spectrum = needs_spectrum ? huge_alloc(spectrum_bytes(model)) : NULL;
+    model->labels = calloc(shape->classes, sizeof *model->labels);
+    model->name = strdup("capsnet");
+    if (!model->parameters || (needs_spectrum && !model->spectrum) || !model->labels || !model->name)
+        goto out;
+    for (size_t j = 0; j < shape->classes; j++)
+        if (asprintf(&model->labels[j], "%zu", j) < 0) {
+            model->labels[j] = NULL;
+            goto out;
+        }
+    status = CAPSNET_OK;
+    *out = model;
+out:
+    if (status == CAPSNET_ERR_MEMORY)
+        model_no_memory(error);
+    if (status != CAPSNET_OK)
+        capsnet_model_free(model);
+    return status;
+}
+
+void capsnet_model_free(struct capsnet_model *model)
+{
+    if (!model)
+        return;
+    huge_free(model->parameters, model->at.total * sizeof(float));
+    huge_free(model->packed.memory, model->packed.bytes);
+    if (model->spectrum)
+        huge_free(model->spectrum, spectrum_bytes(model));
+    for (size_t j = 0; model->labels && j < model->shape.classes; j++)
+        free(model->labels[j]);
+    free(model->labels);
+    for (size_t i = 0; i < model->n_metadata; i++) {
+        free(model->metadata[i].key);
+        free(model->metadata[i].value);
+    }
+    free(model->metadata);
+    free(model->name);
+    free(model);
+}
+
+/* ---- Telling of it ------------------------------------------------------- */
+
+const struct capsnet_shape *capsnet_model_shape(const struct capsnet_model *model)
+{
+    return &model->shape;
+}
+
+const char *capsnet_model_name(const struct capsnet_model *model)
+{
+    return model->name;
+}
+
+const char *capsnet_model_label(const struct capsnet_model *model, size_t class_index)
+{
+    return model->labels[class_index];
+}
+
+const char *capsnet_model_stored_dtype(const struct capsnet_model *model)
+{
+    return model->stored_dtype;
+}
+
+const char *capsnet_model_precision(const struct capsnet_model *model)
+{
+    return precision_names[model->precision];
+}
+
+const char *capsnet_model_cpu_level(const struct capsnet_model *model)
+{
+    return model->kernels->level;
+}
+
+const char *capsnet_model_memory(const struct capsnet_model *model)
+{
+    return model->is_spectral ? "full" : "low";
+}
+
+size_t capsnet_model_bytes(const struct capsnet_model *model)
+{
+    return model->at.total * sizeof(float) - model->released_bytes + model->packed.bytes +
+           (model->spectrum ? spectrum_bytes(model) : 0);
+}
+
+const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model)
+{
+    return &model->known;
+}
+
+int capsnet_model_metadata(const struct capsnet_model *model, size_t i, const char **key,
+                           const char **value)
+{
+    if (i >= model->n_metadata)
+        return 0;
+    *key = model->metadata[i].key;
+    *value = model->metadata[i].value;
+    return 1;
+}

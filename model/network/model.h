@@ -1,0 +1,66 @@
+/*
+ * model.h - a model in memory: what the library's `struct capsnet_model` is made
+ * of, and how one begins.  The trainer and the layers see this; the server sees
+ * capsnet.h only.
+ */
+#ifndef CAPSNET_MODEL_H
+#define CAPSNET_MODEL_H
+
+#include <stdint.h>
+
+#include "model/capsnet.h"
+#include "model/kernels/kernels.h"
+#include "model/network/layout.h"
+
+/* What the weights and activations of a forward pass are rounded to. */
+enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
+
+/* Weights as inference reads them, beside or instead of the parameters: one
+ * block, made by model_pack().  Words and panels as in kernels.h; NULL where
+ * the precision does not use it. */
+struct packed {
+    void *memory;
+    size_t bytes;
+    int has_bf16_layers;   /* conv1, digit and decoder are bf16 */
+    uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 */
+    uint32_t *primary;     /* [panel][ky][primary_words][KERNEL_PANEL] bf16 or s8 */
+    float *primary_scales; /* [primary_row] value of an s8's unit */
+    uint32_t *spectrum;    /* bf16 planes of [panel][spectral_k / 2][KERNEL_PANEL] */
+    size_t spectrum_plane; /* words from one to the next */
+    void *digit;           /* struct image_routing's weight */
+    uint32_t *decoder[3];  /* [panel][in_row / 2][KERNEL_PANEL] bf16 */
+};
+
+struct capsnet_model {
+    struct capsnet_shape shape;
+    struct layout at;
+    const struct kernels *kernels;
+    enum precision precision;
+    int is_spectral;   /* has weights in the frequency domain: memory is full */
+    float *parameters; /* [at.total] */
+    size_t released_bytes; /* of them */
+    float *spectrum;   /* f32: primary_weight's planes, see primary_spectral.c */
+    size_t spectrum_plane;
+    struct packed packed;
+    struct capsnet_known known;
+    const char *stored_dtype;
+    char *name;
+    char **labels; /* [classes] */
+    struct model_metadata {
+        char *key, *value;
+    } *metadata;
+    size_t n_metadata;
+};
+
+/* A model of that shape, its parameters zero, named "capsnet", its labels the
+ * class numbers; capsnet_model_free() it.  options as in capsnet_model_load();
+ * the trainer's memory must be full. */
+CAPSNET_MUST_CHECK enum capsnet_status model_create(struct capsnet_model **model,
+                                                    const struct capsnet_shape *shape,
+                                                    const struct capsnet_options *options,
+                                                    struct capsnet_error *error);
+
+/* Says that memory is short for a model; returns CAPSNET_ERR_MEMORY. */
+enum capsnet_status model_no_memory(struct capsnet_error *error);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * workspace.h - the memory and the threads of forward and backward passes over
+ * one model: one block, carved once for the largest batch.  It belongs to one
+ * caller at a time.
+ */
+#ifndef CAPSNET_WORKSPACE_H
+#define CAPSNET_WORKSPACE_H
+
+#include <stdint.h>
+
+#include "model/machine/thread_pool.h"
+#include "model/network/model.h"
+
+/* What a forward or backward pass spends its time on. */
+enum phase {
+    PHASE_PREPARE,       /* weights to their spectrum */
+    PHASE_CONV1,         /* conv1 and the forward DFTs */
+    PHASE_PRIMARY,       /* the products */
+    PHASE_PRIMARY_OUT,   /* inverse DFTs, squash */
+    PHASE_ROUTING,
+    PHASE_DECODER,
+    PHASE_DECODER_BACK,
+    PHASE_ROUTING_BACK,
+    PHASE_PRIMARY_DFT,   /* gradients to their spectrum */
+    PHASE_PRIMARY_BACK,  /* the products */
+    PHASE_PRIMARY_GRAD,  /* kernel gradients from their spectrum */
+    PHASE_CONV1_BACK,    /* inverse DFTs and conv1's gradient */
+    PHASE_UPDATE,
+    PHASES
+};
+extern const char *const phase_names[PHASES];
+
+/* Images that the direct plan has in work at a time. */
+enum { DIRECT_WAVE = 4 };
+
+/* Per-thread scratch. */
+struct scratch {
+    float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
+    uint16_t *image;  /* [pixels and a word more] bf16 */
+    float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
+    float *transposed; /* [3][longest row][KERNEL_PANEL] */
+    float *u_hat;     /* [outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
+    /* Of inference, for two images: */
+    float *u;         /* [2][groups of capsules][dims][lanes] */
+    float *sums;      /* [2][outputs rounded up to lanes][lanes] */
+    float *s, *vsum;  /* [2][outputs rounded up to lanes] */
+    float *du_hat;    /* [groups][outputs][lanes] */
+};
+
+struct capsnet_workspace {
+    const struct capsnet_model *model;
+    size_t max_batch, max_groups; /* groups of KERNEL_LANES images */
+    struct pool *pool;
+    struct scratch *scratch; /* [threads] */
+    void *memory;
+    size_t memory_bytes;
+    uint64_t phase_ns[PHASES];
+
+    /* Forward.  n images, g groups. */
+    float *x_planes;  /* SPECTRUM3 planes of [n*tiles][spectral_k + a pad], fp32 or bf16 */
+    float *y_planes;  /* SPECTRUM2 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
+    uint8_t *wave_u8; /* int8: the same, quantised */
+    float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
+    float *primary;   /* [n][positions][primary_row] before squash */
+    float *v;         /* [n][outputs]; training: [g][R][outputs][lanes] of each iteration */
+    float *decoder[4]; /* [n][row]: input, two hidden layers, picture */
+    uint16_t *decoder16[3]; /* the first three in bf16, instead */
+
+    /* Backward, for training only. */
+    int training;
+    float *capsules;  /* [g][capsules][dims][lanes] u */
+    float *s;         /* [g][R][outputs][lanes] of each routing iteration */
+    float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
+    float *conv1;     /* [n][conv1_size] after ReLU */
+    float *raw;       /* [g][capsules][dims][lanes] before squash, kept */
+    float *du;        /* likewise, the gradient */
+    float *ds, *dv;   /* [g][R][outputs][lanes] */
+    float *coef;      /* [g][capsules][2 ][classes][lanes]: c, gb */
+    float *uniform;   /* [classes][lanes] = 1 / classes */
+    float *dy_planes; /* SPECTRUM4 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *dw_planes; /* SPECTRUM2 planes of [panel][spectral_k][KERNEL_PANEL] */
+    float *ddecoder[4]; /* gradients of decoder[] */
+    float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
+};
+
+/* Images of a batch are summed in this many runs, whatever the threads: the
+ * same bits on any number of cores. */
+enum { CONV1_CHUNKS = 16 };
+
+/* As capsnet_workspace_create(), with room for the backward pass. */
+CAPSNET_MUST_CHECK enum capsnet_status
+workspace_create(struct capsnet_workspace **workspace, const struct capsnet_model *model,
+                 size_t max_batch, size_t threads, int training, struct capsnet_error *error);
+
+/* Adds the time since *since_ns to a phase and restarts the clock. */
+void phase_end(struct capsnet_workspace *ws, enum phase phase, uint64_t *since_ns);
+/* Nanoseconds of a clock that never goes back. */
+uint64_t phase_clock(void);
+
+#endif
