@@ -7,8 +7,6 @@
 #include "model/network/model.h"
 #include "model/weights_file/safetensors.h"
 
-enum { MODEL_TENSORS = 11 };
-
 /* A flat array in the model's layout (its parameters, or others of their
  * shape), whose tensors carry prefix before their names, e.g. "adam.m.". */
 struct model_block {

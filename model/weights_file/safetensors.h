@@ -10,10 +10,9 @@
 #define CAPSNET_SAFETENSORS_H
 
 #include "model/capsnet.h"
+#include "model/weights_file/float_formats.h"
 
 enum { SAFETENSORS_MAX_RANK = 8 };
-
-enum safetensors_dtype { SAFETENSORS_F32, SAFETENSORS_F16, SAFETENSORS_BF16 };
 
 /* One tensor of a mapped file.  data points into the mapping: little-endian,
  * row-major, aligned to the element size or not. */
@@ -71,14 +70,6 @@ const struct safetensors_metadata *safetensors_metadata_at(const struct safetens
 
 /* Converts a tensor to fp32.  dst: [tensor->count]. */
 void safetensors_to_f32(const struct safetensors_tensor *tensor, float *dst);
-
-/* Rounds fp32 to the nearest fp16 (ties to even; overflow becomes infinity)
- * and back. */
-unsigned short safetensors_f16_from_f32(float value);
-float safetensors_f32_from_f16(unsigned short bits);
-
-/* "F32", "F16", "BF16". */
-const char *safetensors_dtype_name(enum safetensors_dtype dtype);
 
 /* Whether a text is UTF-8, as every string of the header must be. */
 int safetensors_is_utf8(const char *text);

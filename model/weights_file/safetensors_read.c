@@ -1,5 +1,5 @@
 /*
- * safetensors_read.c - reading, checking and writing the weights file.
+ * safetensors_read.c - reading and checking the weights file.
  *
  * The reader trusts nothing: a file that passes here has valid UTF-8 strings,
  * known dtypes, shapes that fit their bytes, and tensors that tile the data
@@ -8,7 +8,6 @@
  */
 #include "model/weights_file/safetensors.h"
 #include "model/weights_file/file_error.h"
-#include "model/weights_file/link_target.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -25,7 +24,6 @@ enum {
     PREFIX_NBYTES = 8,
     HEADER_MAX_NBYTES = 100000000, /* the format's own limit */
     HEADER_MAX_DEPTH = 8,          /* a sound header nests 3 deep */
-    CHUNK = 4096,                  /* elements converted between two writes */
 };
 
 struct safetensors {
@@ -37,114 +35,6 @@ struct safetensors {
     struct safetensors_metadata *metadata;
     size_t n_metadata;
 };
-
-/* ---- Numbers ---------------------------------------------------------- */
-
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-unsigned short safetensors_f16_from_f32(float value)
-{
-    uint32_t bits = bits_of(value);
-    uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff, half;
-    if (magnitude > 0x7f800000) { /* NaN: made quiet, the payload's top kept */
-        half = 0x7e00 | (magnitude >> 13 & 0x1ff);
-    } else if (magnitude >= 0x477ff000) { /* 65520 and up round to infinity */
-        half = 0x7c00;
-    } else if (magnitude >= 0x38800000) { /* 2^-14 and up: rebias the exponent, drop 13 bits */
-        half = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
-    } else if (magnitude >= 0x33000000) { /* subnormal: a multiple of 2^-24 */
-        uint32_t shift = 126 - (magnitude >> 23);
-        uint32_t mantissa = (magnitude & 0x7fffff) | 0x800000;
-        uint32_t rest = mantissa & ((1u << shift) - 1), tie = 1u << (shift - 1);
-        half = mantissa >> shift;
-        half += rest > tie || (rest == tie && (half & 1));
-    } else {
-        half = 0;
-    }
-    return (unsigned short)(sign | half);
-}
-
-float safetensors_f32_from_f16(unsigned short bits)
-{
-    uint32_t sign = (uint32_t)(bits & 0x8000) << 16;
-    uint32_t exponent = bits >> 10 & 0x1f, mantissa = bits & 0x3ff;
-    if (exponent == 0) /* zero or subnormal; the product is exact */
-        return float_of(sign | bits_of((float)mantissa * 0x1p-24f));
-    exponent = exponent == 31 ? 255 : exponent + 127 - 15;
-    return float_of(sign | exponent << 23 | mantissa << 13);
-}
-
-static unsigned short bf16_from_f32(float value)
-{
-    uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffff) > 0x7f800000) /* rounding could turn a NaN into infinity */
-        return (unsigned short)(bits >> 16 | 0x40);
-    return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static uint32_t load16(const unsigned char *p)
-{
-    return p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t load32(const unsigned char *p)
-{
-    return load16(p) | load16(p + 2) << 16;
-}
-
-static unsigned char *store16(unsigned char *p, uint32_t bits)
-{
-    p[0] = (unsigned char)bits;
-    p[1] = (unsigned char)(bits >> 8);
-    return p + 2;
-}
-
-void safetensors_to_f32(const struct safetensors_tensor *tensor, float *dst)
-{
-    const unsigned char *src = tensor->data;
-    switch (tensor->dtype) {
-    case SAFETENSORS_F32:
-        for (size_t i = 0; i < tensor->count; i++)
-            dst[i] = float_of(load32(src + 4 * i));
-        break;
-    case SAFETENSORS_F16:
-        for (size_t i = 0; i < tensor->count; i++)
-            dst[i] = safetensors_f32_from_f16((unsigned short)load16(src + 2 * i));
-        break;
-    case SAFETENSORS_BF16:
-        for (size_t i = 0; i < tensor->count; i++)
-            dst[i] = float_of(load16(src + 2 * i) << 16);
-        break;
-    }
-}
-
-static const struct {
-    const char *name;
-    size_t nbytes; /* of an element */
-} dtypes[] = {
-    [SAFETENSORS_F32] = {"F32", 4},
-    [SAFETENSORS_F16] = {"F16", 2},
-    [SAFETENSORS_BF16] = {"BF16", 2},
-};
-
-enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
-
-const char *safetensors_dtype_name(enum safetensors_dtype dtype)
-{
-    return dtypes[dtype].name;
-}
 
 /* ---- Header text ------------------------------------------------------ */
 
@@ -284,12 +174,8 @@ static enum capsnet_status read_dtype(struct safetensors_tensor *tensor,
     if (!cJSON_IsString(item))
         return source_fail(source, CAPSNET_ERR_FORMAT, "tensor \"%.100s\" has no dtype string",
                            tensor->name);
-    for (size_t i = 0; i < N_DTYPES; i++) {
-        if (strcmp(item->valuestring, dtypes[i].name) == 0) {
-            tensor->dtype = (enum safetensors_dtype)i;
-            return CAPSNET_OK;
-        }
-    }
+    if (safetensors_dtype_find(&tensor->dtype, item->valuestring))
+        return CAPSNET_OK;
     return source_fail(source, CAPSNET_ERR_FORMAT,
                        "tensor \"%.100s\" has dtype \"%.20s\"; only F32, F16 and BF16 are known",
                        tensor->name, item->valuestring);
@@ -346,12 +232,12 @@ static enum capsnet_status read_span(struct safetensors_tensor *tensor,
             "tensor \"%.100s\" ends at byte %zu of the data, but the file has only %zu: "
             "it may be cut short",
             tensor->name, end, data_nbytes);
-    if (__builtin_mul_overflow(tensor->count, dtypes[tensor->dtype].nbytes, &nbytes) ||
+    if (__builtin_mul_overflow(tensor->count, safetensors_dtype_nbytes(tensor->dtype), &nbytes) ||
         nbytes != end - begin)
         return source_fail(
             source, CAPSNET_ERR_FORMAT,
             "tensor \"%.100s\" has %zu elements of %s, which do not fit its %zu bytes",
-            tensor->name, tensor->count, dtypes[tensor->dtype].name, end - begin);
+            tensor->name, tensor->count, safetensors_dtype_name(tensor->dtype), end - begin);
     tensor->data = data + begin;
     return CAPSNET_OK;
 }
@@ -381,7 +267,7 @@ static enum capsnet_status read_tensor(struct safetensors_tensor *tensor,
 
 static size_t tensor_nbytes(const struct safetensors_tensor *tensor)
 {
-    return tensor->count * dtypes[tensor->dtype].nbytes;
+    return tensor->count * safetensors_dtype_nbytes(tensor->dtype);
 }
 
 /* By place, then empty ones first. */
@@ -488,7 +374,9 @@ enum capsnet_status safetensors_parse(struct safetensors **file, const char *nam
     if (nbytes < PREFIX_NBYTES)
         return source_fail(&source, CAPSNET_ERR_FORMAT,
                            "the file has only %zu bytes, too few for a safetensors file", nbytes);
-    uint64_t header_nbytes = load32(p) | (uint64_t)load32(p + 4) << 32;
+    uint64_t header_nbytes = 0;
+    for (size_t i = PREFIX_NBYTES; i-- > 0;)
+        header_nbytes = header_nbytes << 8 | p[i];
     if (header_nbytes > HEADER_MAX_NBYTES)
         return source_fail(
             &source, CAPSNET_ERR_FORMAT,
@@ -570,6 +458,11 @@ void safetensors_close(struct safetensors *file)
     free(file);
 }
 
+void safetensors_to_f32(const struct safetensors_tensor *tensor, float *dst)
+{
+    floats_read(dst, tensor->dtype, tensor->data, tensor->count);
+}
+
 const struct safetensors_tensor *safetensors_at(const struct safetensors *file, size_t i)
 {
     return i < file->n_tensors ? &file->tensors[i] : NULL;
@@ -594,183 +487,4 @@ const char *safetensors_get_metadata(const struct safetensors *file, const char 
         if (strcmp(file->metadata[i].key, key) == 0)
             return file->metadata[i].value;
     return NULL;
-}
-
-/* ---- Writing ---------------------------------------------------------- */
-
-static void print_string(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p < 0x20)
-            fprintf(out, "\\u%04x", *p);
-        else if (*p == '"' || *p == '\\')
-            fprintf(out, "\\%c", *p);
-        else
-            putc(*p, out);
-    }
-    putc('"', out);
-}
-
-static size_t entry_count(const struct safetensors_entry *entry)
-{
-    size_t count = 1;
-    for (size_t i = 0; i < entry->rank; i++)
-        count *= entry->dims[i];
-    return count;
-}
-
-/* Makes the header, padded so that the data begins 8-byte aligned.  *header is
- * malloc'd.  Returns 1, or 0 when out of memory. */
-static int make_header(char **header, size_t *header_nbytes,
-                       const struct safetensors_entry *entries, size_t n_entries,
-                       const struct safetensors_metadata *metadata, size_t n_metadata)
-{
-    *header = NULL;
-    FILE *out = open_memstream(header, header_nbytes);
-    if (!out)
-        return 0;
-    putc('{', out);
-    const char *comma = "";
-    if (n_metadata > 0) {
-        fputs("\"__metadata__\":{", out);
-        for (size_t i = 0; i < n_metadata; i++) {
-            fputs(i ? "," : "", out);
-            print_string(out, metadata[i].key);
-            putc(':', out);
-            print_string(out, metadata[i].value);
-        }
-        putc('}', out);
-        comma = ",";
-    }
-    size_t offset = 0;
-    for (size_t i = 0; i < n_entries; i++, comma = ",") {
-        const struct safetensors_entry *entry = &entries[i];
-        fputs(comma, out);
-        print_string(out, entry->name);
-        fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[", dtypes[entry->dtype].name);
-        for (size_t k = 0; k < entry->rank; k++)
-            fprintf(out, "%s%zu", k ? "," : "", entry->dims[k]);
-        size_t end = offset + entry_count(entry) * dtypes[entry->dtype].nbytes;
-        fprintf(out, "],\"data_offsets\":[%zu,%zu]}", offset, end);
-        offset = end;
-    }
-    putc('}', out);
-    fflush(out);
-    fprintf(out, "%*s", (int)(-*header_nbytes % 8), "");
-    int failed = ferror(out);
-    return fclose(out) == 0 && !failed;
-}
-
-static int write_entry(FILE *out, const struct safetensors_entry *entry)
-{
-    unsigned char bytes[CHUNK * 4];
-    size_t count = entry_count(entry);
-    for (size_t i = 0; i < count;) {
-        unsigned char *p = bytes;
-        for (size_t end = count - i < CHUNK ? count : i + CHUNK; i < end; i++) {
-            uint32_t bits = bits_of(entry->data[i]);
-            if (entry->dtype == SAFETENSORS_F32)
-                p = store16(store16(p, bits), bits >> 16);
-            else if (entry->dtype == SAFETENSORS_F16)
-                p = store16(p, safetensors_f16_from_f32(entry->data[i]));
-            else
-                p = store16(p, bf16_from_f32(entry->data[i]));
-        }
-        size_t nbytes = (size_t)(p - bytes);
-        if (fwrite(bytes, 1, nbytes, out) != nbytes)
-            return 0;
-    }
-    return 1;
-}
-
-/* Writes and syncs the whole file.  Returns 1, or 0 with errno. */
-static int write_file(const char *path, const char *header, size_t header_nbytes,
-                      const struct safetensors_entry *entries, size_t n_entries)
-{
-    unlink(path); /* left by a crash of a process that had our number */
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    FILE *out = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (!out) {
-        if (fd >= 0)
-            close(fd);
-        return 0;
-    }
-    unsigned char prefix[PREFIX_NBYTES], *p = prefix;
-    for (unsigned shift = 0; shift < 64; shift += 16)
-        p = store16(p, (uint32_t)((uint64_t)header_nbytes >> shift & 0xffff));
-    int ok = fwrite(prefix, 1, sizeof prefix, out) == sizeof prefix &&
-             fwrite(header, 1, header_nbytes, out) == header_nbytes;
-    for (size_t i = 0; i < n_entries && ok; i++)
-        ok = write_entry(out, &entries[i]);
-    ok = ok && fflush(out) == 0 && fsync(fd) == 0;
-    int saved = errno;
-    if (fclose(out) != 0 && ok)
-        return 0;
-    errno = saved;
-    return ok;
-}
-
-/* Opens the folder that path lies in, to sync it.  Returns -1 with errno. */
-static int open_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    int saved = errno;
-    free(folder);
-    errno = saved;
-    return fd;
-}
-
-enum capsnet_status safetensors_write(const char *path, const struct safetensors_entry *entries,
-                                      size_t n_entries,
-                                      const struct safetensors_metadata *metadata,
-                                      size_t n_metadata, struct capsnet_error *error)
-{
-    const struct source source = {path, error};
-    enum capsnet_status status = CAPSNET_OK;
-    char *header = NULL, *temporary = NULL, *target = link_target(path);
-    size_t header_nbytes = 0;
-    int folder = -1;
-    if (!target) {
-        status = source_fail(&source, CAPSNET_ERR_IO, "cannot follow the link: %s", strerror(errno));
-        goto out;
-    }
-    if (!make_header(&header, &header_nbytes, entries, n_entries, metadata, n_metadata) ||
-        asprintf(&temporary, "%s.tmp-%ld", target, (long)getpid()) < 0) {
-        temporary = NULL; /* asprintf leaves it undefined */
-        status = source_fail(&source, CAPSNET_ERR_MEMORY, "out of memory for the header");
-        goto out;
-    }
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
-        status = source_fail(&source, CAPSNET_ERR_IO,
-                             "this is a device or the like, which a file would replace");
-        goto out;
-    }
-    folder = open_folder(target);
-    if (folder < 0) {
-        status =
-            source_fail(&source, CAPSNET_ERR_IO, "cannot open the folder: %s", strerror(errno));
-        goto out;
-    }
-    if (!write_file(temporary, header, header_nbytes, entries, n_entries) ||
-        rename(temporary, target) != 0) {
-        status = source_fail(&source, CAPSNET_ERR_IO, "cannot write the file: %s", strerror(errno));
-        unlink(temporary);
-        goto out;
-    }
-    /* Some file systems cannot sync a folder (EINVAL); then there is nothing to do. */
-    if (fsync(folder) != 0 && errno != EINVAL)
-        status = source_fail(&source, CAPSNET_ERR_IO,
-                             "the file is written, but its folder cannot be synced: %s",
-                             strerror(errno));
-out:
-    if (folder >= 0)
-        close(folder);
-    free(target);
-    free(temporary);
-    free(header);
-    return status;
 }

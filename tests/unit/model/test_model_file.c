@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "model/weights_file/model_file.h"
+#include "model/weights_file/tensor_map.h"
 #include "tests/common/small_network.h"
 
 static char path[] = "/tmp/capsnet-model-XXXXXX";
