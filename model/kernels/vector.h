@@ -4,6 +4,7 @@
 #ifndef CAPSNET_VECTOR_H
 #define CAPSNET_VECTOR_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -84,6 +85,36 @@ ALWAYS_INLINE vec vec_min(vec a, vec b)
     return vec_select(a < b, a, b);
 }
 #endif
+
+/* Without <immintrin.h> a loop over the lanes becomes one instruction. */
+ALWAYS_INLINE vec vec_sqrt(vec x)
+{
+    for (int i = 0; i < VEC; i++)
+        x[i] = sqrtf(x[i]);
+    return x;
+}
+
+/* exp(x) for x <= 0, to 2 ulp: 2^n exp(r) with r = x - n ln 2 split in two,
+ * a degree-6 polynomial on |r| <= ln(2)/2 (its Taylor series, whose rest is
+ * below 2^-24 there).  x below -87 gives exp(-87). */
+ALWAYS_INLINE vec vec_exp(vec x)
+{
+    x = vec_max(vec_min(x, vec_set(88.0f)), vec_set(-87.0f));
+    vec t = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23 rounds to an integer */
+    vec n = t - 12582912.0f;
+    vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec p = vec_set(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    ivec e = (ivec)t << 23; /* the integer sits in the low bits of t */
+    return (vec)((ivec)p + e);
+}
 
 /* What each level's files define; tables.c puts them into the level's table. */
 void KERNEL(gemm)(const struct gemm *g);

@@ -1,0 +1,213 @@
+/*
+ * routing_inference.c - prediction vectors and routing by agreement of one image,
+ * KERNEL_LANES capsules side by side.
+ *
+ * One capsule per lane: an image alone fills the vectors, so that it costs what
+ * it costs in a batch and its answer is the same bits.  Only the sums over
+ * capsules cross the lanes, once an iteration.  u_hat is stored: the one image's
+ * 737 kB stay in the second-level cache, and W, ten times larger, is read once.
+ */
+#include "model/kernels/routing.h"
+
+/* s[je] = scale * the sum of row je of sums [outputs rounded up][lanes]. */
+ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float scale)
+{
+    for (size_t je = 0; je < outputs; je += KERNEL_LANES) {
+        struct row rows[KERNEL_LANES];
+        const size_t count = outputs - je < KERNEL_LANES ? outputs - je : KERNEL_LANES;
+        for (size_t i = 0; i < KERNEL_LANES; i++)
+            rows[i] = row_load(sums + (je + i) * KERNEL_LANES);
+        sum_lanes(s + je, rows, count);
+    }
+    for (size_t je = 0; je < outputs; je++)
+        s[je] *= scale;
+}
+
+ALWAYS_INLINE size_t round_lanes(size_t n)
+{
+    return (n + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+}
+
+/* Where image b of a call has its part of the operands. */
+struct image_at {
+    const float *u;
+    float *u_hat, *s, *sums;
+};
+
+ALWAYS_INLINE struct image_at image_at(const struct image_routing *r, size_t b, const float *u,
+                                       float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    return (struct image_at){u + b * r->groups * r->dims * KERNEL_LANES,
+                             u_hat + b * r->groups * outputs * KERNEL_LANES, s + b * row,
+                             sums + b * row * KERNEL_LANES};
+}
+
+ALWAYS_INLINE void put_u_hat(const struct image_at *at, size_t first, size_t je, size_t q, vec x)
+{
+    float *sum = at->sums + je * KERNEL_LANES + q * VEC;
+    vec_store(at->u_hat + first + je * KERNEL_LANES + q * VEC, x);
+    vec_store(sum, vec_load(sum) + x);
+}
+
+/* images and dims are constants to the compiler: W is read once for both. */
+ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, size_t dims,
+                                  const float *u, float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    const float *w = r->weight;
+    struct row cap[2][MAX_DIMS];
+    struct image_at at[2];
+    for (size_t b = 0; b < images; b++)
+        at[b] = image_at(r, b, u, u_hat, s, sums);
+    memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++) {
+        const size_t first = g * outputs * KERNEL_LANES;
+        for (size_t b = 0; b < images; b++)
+            load_capsule(cap[b], at[b].u + g * dims * KERNEL_LANES, dims);
+        for (size_t je = 0; je < outputs; je++, w += dims * KERNEL_LANES)
+            for (size_t q = 0; q < PER_LANE; q++) {
+                /* From zero: two products to add would leave the compiler the
+                 * choice of which one to round, for one image and for two. */
+                vec x[2] = {vec_set(0), vec_set(0)};
+                for (size_t d = 0; d < dims; d++) {
+                    const vec wd = vec_load(w + d * KERNEL_LANES + q * VEC);
+                    for (size_t b = 0; b < images; b++)
+                        x[b] += wd * cap[b][d].v[q];
+                }
+                for (size_t b = 0; b < images; b++)
+                    put_u_hat(&at[b], first, je, q, x[b]);
+            }
+    }
+    for (size_t b = 0; b < images; b++)
+        sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);
+}
+
+/* f(r, images, dims, ...) with one or two images, and the default network's
+ * dims, as constants. */
+#define WITH_SHAPES(f, r, images, ...)                                                       \
+    do {                                                                                     \
+        if ((images) == 2 && (r)->dims == 8)                                                 \
+            f(r, 2, 8, __VA_ARGS__);                                                         \
+        else if ((images) == 2)                                                              \
+            f(r, 2, (r)->dims, __VA_ARGS__);                                                 \
+        else if ((r)->dims == 8)                                                             \
+            f(r, 1, 8, __VA_ARGS__);                                                         \
+        else                                                                                 \
+            f(r, 1, (r)->dims, __VA_ARGS__);                                                 \
+    } while (0)
+
+void KERNEL(predict_images)(const struct image_routing *r, size_t images, const float *u,
+                            float *u_hat, float *s, float *sums)
+{
+    const struct image_routing own = *r; /* no store can change it */
+    WITH_SHAPES(predict_images, &own, images, u, u_hat, s, sums);
+}
+
+/* The groups of capsules at u_hat, count (a constant) of them side by side, so
+ * that vsum and the sums are touched once for all. */
+ALWAYS_INLINE void route_groups(const struct image_routing *r, size_t count, size_t pose,
+                                const float *u_hat, const float *vsum, float *sums)
+{
+    const size_t step = r->classes * pose * KERNEL_LANES;
+    struct row c[2][MAX_CLASSES];
+    for (size_t j = 0; j < r->classes; j++)
+        for (size_t q = 0; q < PER_LANE; q++) {
+            const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
+            vec dot[2] = {vec_set(0), vec_set(0)};
+            for (size_t e = 0; e < pose; e++) {
+                const vec v = vec_set(vsum[j * pose + e]);
+                for (size_t k = 0; k < count; k++)
+                    dot[k] += vec_load(x + k * step + e * KERNEL_LANES) * v;
+            }
+            for (size_t k = 0; k < count; k++)
+                c[k][j].v[q] = dot[k];
+        }
+    for (size_t k = 0; k < count; k++)
+        softmax(c[k], r->classes);
+    for (size_t j = 0, je = 0; j < r->classes; j++)
+        for (size_t e = 0; e < pose; e++, je++)
+            for (size_t q = 0; q < PER_LANE; q++) {
+                const size_t at = je * KERNEL_LANES + q * VEC;
+                vec sum = vec_load(sums + at);
+                for (size_t k = 0; k < count; k++)
+                    sum += c[k][j].v[q] * vec_load(u_hat + k * step + at);
+                vec_store(sums + at, sum);
+            }
+}
+
+ALWAYS_INLINE void route_image(const struct image_routing *r, size_t pose, const float *u_hat,
+                               const float *vsum, float *s, float *sums)
+{
+    const size_t outputs = r->classes * pose;
+    size_t g = 0;
+    memset(sums, 0, round_lanes(outputs) * KERNEL_LANES * sizeof *sums);
+    for (; g + 2 <= r->groups; g += 2)
+        route_groups(r, 2, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
+    if (g < r->groups)
+        route_groups(r, 1, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
+    sum_groups(s, sums, outputs, 1);
+}
+
+void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,
+                         float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    if (r->pose == 16)
+        route_image(&own, 16, u_hat, vsum, s, sums);
+    else
+        route_image(&own, r->pose, u_hat, vsum, s, sums);
+}
+
+#if defined(__AVX512BF16__)
+
+/* Per lane a word of two bf16: lo in its low half, hi in its high half. */
+ALWAYS_INLINE __m512bh pair(vec lo, vec hi)
+{
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)lo));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)hi));
+    return (__m512bh)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t images, size_t dims,
+                                       const float *u, float *u_hat, float *s, float *sums)
+{
+    const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    const size_t words = (dims + 1) / 2;
+    const uint32_t *w = r->weight;
+    __m512bh cap[2][MAX_DIMS / 2];
+    struct image_at at[2];
+    for (size_t b = 0; b < images; b++)
+        at[b] = image_at(r, b, u, u_hat, s, sums);
+    memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
+    for (size_t g = 0; g < r->groups; g++) {
+        const size_t first = g * outputs * KERNEL_LANES;
+        for (size_t b = 0; b < images; b++)
+            for (size_t d = 0; d < words; d++) {
+                const float *from = at[b].u + (g * dims + 2 * d) * KERNEL_LANES;
+                cap[b][d] = pair(vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES)
+                                                                  : vec_set(0));
+            }
+        for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
+            __m512 x[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+            for (size_t d = 0; d < words; d++) {
+                const __m512bh wd = (__m512bh)_mm512_loadu_si512(w + d * KERNEL_LANES);
+                for (size_t b = 0; b < images; b++)
+                    x[b] = _mm512_dpbf16_ps(x[b], cap[b][d], wd);
+            }
+            for (size_t b = 0; b < images; b++)
+                put_u_hat(&at[b], first, je, 0, (vec)x[b]);
+        }
+    }
+    for (size_t b = 0; b < images; b++)
+        sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);
+}
+
+void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                                 float *u_hat, float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    WITH_SHAPES(predict_images_bf16, &own, images, u, u_hat, s, sums);
+}
+
+#endif
