@@ -63,7 +63,7 @@ LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
 # The rooms of each library; tests/rooms.txt says what may know of what.
-PICTURE_SRC := $(wildcard model/picture/*.c)
+SHARED_SRC := $(wildcard model/picture/*.c model/command_line/*.c)# what both programs need beside the network
 MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) model/kernels/dispatch.c
 KERNEL_SRC := $(filter-out model/kernels/dispatch.c,$(wildcard model/kernels/*.c))
 TRAIN_SRC  := $(wildcard model/train/*.c model/train/*/*.c)
@@ -72,7 +72,7 @@ SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 MODEL_OBJ  := $(call object,$(MODEL_SRC)) \
               $(foreach level,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%_$(level).o))
-PICTURE_OBJ := $(call object,$(PICTURE_SRC))
+SHARED_OBJ := $(call object,$(SHARED_SRC))
 TRAIN_OBJ  := $(call object,$(filter-out model/train/main.c,$(TRAIN_SRC)))
 SERVER_OBJ := $(call object,$(filter-out server/main.c,$(SERVER_SRC)))
 
@@ -455,27 +455,27 @@ endef
 $(foreach level,$(LEVELS),$(eval $(call kernel_rule,$(level))))
 
 $(BUILD)/libcapsnet.a: $(MODEL_OBJ)
-$(BUILD)/libpicture.a: $(PICTURE_OBJ)
+$(BUILD)/libshared.a: $(SHARED_OBJ)
 $(BUILD)/libtrain.a: $(TRAIN_OBJ)
 $(BUILD)/libserver.a: $(SERVER_OBJ)
 $(BUILD)/%.a:
 	$(call say,AR)
 	$(QUIET)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/capsnetd: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(BUILD)/capsnetd: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
 
-$(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TRAIN) $(LIBS_MODEL)
 
-$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka)
 
-$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults $(BUILD)/tests/faults/test_machine: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults $(BUILD)/tests/faults/test_machine: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs cmocka libcurl)
@@ -488,7 +488,7 @@ $(BUILD)/tests/faults/%.so: tests/faults/%.c $(FLAGS_STAMP)
 	$(call say,LD)
 	$(QUIET)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -shared -fPIC -o $@ $<
 
-FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell pkg-config --libs zlib)
@@ -519,12 +519,12 @@ $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
 
-$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell pkg-config --libs openblas)
 
-$(BUILD)/tests/accuracy/accuracy: $(call object,$(wildcard tests/accuracy/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libpicture.a $(BUILD)/libcapsnet.a
+$(BUILD)/tests/accuracy/accuracy: $(call object,$(wildcard tests/accuracy/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL)
 

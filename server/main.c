@@ -238,9 +238,9 @@ int main(int argc, char **argv)
     char message[256];
     if (argc > 1 && strcmp(argv[1], "healthcheck") == 0)
         return healthcheck(argc - 2, argv + 2);
-    switch (options_parse(&options, argc, argv, message, sizeof message)) {
+    switch (server_options_parse(&options, argc, argv, message, sizeof message)) {
     case OPTIONS_HELP:
-        options_print_help(stdout);
+        server_options_print_help(stdout);
         return EXIT_SUCCESS;
     case OPTIONS_VERSION:
         printf("capsnetd %s\n", CAPSNET_VERSION);

@@ -6,11 +6,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *parse_with_weights(const struct option_entry *table, size_t n, const char *usage,
+void parse_options(const struct option_entry *entries, size_t n, const char *usage, int argc,
+                   char **argv, const char **words, size_t n_words)
+{
+    const struct option_table table = {entries, n, usage, NULL};
+    char message[256];
+    switch (options_parse(&table, argc, argv, words, n_words, message, sizeof message)) {
+    case OPTIONS_HELP:
+        options_print_help(stdout, &table);
+        exit(0);
+    case OPTIONS_VERSION:
+        puts("capsnet-train " CAPSNET_VERSION);
+        exit(0);
+    case OPTIONS_BAD:
+        fprintf(stderr, "capsnet-train: %s\n", message);
+        exit(2);
+    case OPTIONS_RUN:
+        return;
+    }
+}
+
+const char *parse_with_weights(const struct option_entry *entries, size_t n, const char *usage,
                                int argc, char **argv)
 {
     const char *weights = NULL;
-    options_parse(table, n, usage, argc, argv, &weights, 1);
+    parse_options(entries, n, usage, argc, argv, &weights, 1);
     if (weights)
         return weights;
     fprintf(stderr, "capsnet-train: %s needs a weights file\n", argv[0]);

@@ -132,7 +132,7 @@ int train_command(int argc, char **argv)
         {"dtype", "TEXT", OPTION_TEXT, &dtype, 0, 0, "how the weights are stored: f16 or f32"},
         {"threads", "N", OPTION_SIZE, &o.threads, 1, 1024, "threads"},
     };
-    options_parse(table, sizeof table / sizeof *table, "usage: capsnet-train train [options]\n",
+    parse_options(table, sizeof table / sizeof *table, "usage: capsnet-train train [options]\n",
                   argc, argv, NULL, 0);
     if (strcmp(dtype, "f16") != 0 && strcmp(dtype, "f32") != 0) {
         fprintf(stderr, "capsnet-train: --dtype is f16 or f32, not \"%s\"\n", dtype);

@@ -1,15 +1,14 @@
 /*
- * options.h - the command line and its twin, the environment.
- *
- * One table in options.c drives parsing, environment and help alike: --max-side
- * is CAPSNETD_MAX_SIDE.  A flag beats the environment, which beats the default;
- * an empty variable counts as unset.
+ * options.h - the server's options, on the command line or in the environment:
+ * --max-side is CAPSNETD_MAX_SIDE (model/command_line/options.h tells the rules).
  */
-#ifndef CAPSNETD_OPTIONS_H
-#define CAPSNETD_OPTIONS_H
+#ifndef CAPSNETD_SERVER_OPTIONS_H
+#define CAPSNETD_SERVER_OPTIONS_H
 
 #include <stddef.h>
 #include <stdio.h>
+
+#include "model/command_line/options.h"
 
 /* Strings point into argv, the environment or constants: not owned. */
 struct options {
@@ -39,18 +38,11 @@ struct options {
     size_t drain_s;
 };
 
-enum options_status {
-    OPTIONS_RUN = 0, /* serve */
-    OPTIONS_HELP,    /* --help was given */
-    OPTIONS_VERSION, /* --version was given */
-    OPTIONS_BAD,     /* one sentence in message */
-};
-
 /* Fills options from defaults, environment and command line. */
-enum options_status options_parse(struct options *options, int argc, char **argv, char *message,
-                                  size_t message_nbytes);
+enum options_status server_options_parse(struct options *options, int argc, char **argv,
+                                         char *message, size_t message_nbytes);
 
 /* Every flag with its default, unit and environment variable. */
-void options_print_help(FILE *out);
+void server_options_print_help(FILE *out);
 
 #endif

@@ -158,7 +158,8 @@ int healthcheck(int argc, char **argv)
     int bad;
     if (argc == 0) {
         char *no_flags[] = {"capsnetd", NULL};
-        if (options_parse(&options, 1, no_flags, message, sizeof message) != OPTIONS_RUN) {
+        if (server_options_parse(&options, 1, no_flags, message, sizeof message) !=
+            OPTIONS_RUN) {
             fprintf(stderr, "capsnetd: %s\n", message);
             return 1;
         }

@@ -23,7 +23,7 @@ static char message[256];
 static enum options_status parse(struct options *options, char **argv, int argc)
 {
     message[0] = 0;
-    enum options_status status = options_parse(options, argc, argv, message, sizeof message);
+    enum options_status status = server_options_parse(options, argc, argv, message, sizeof message);
     assert_int_equal(status == OPTIONS_BAD, message[0] != 0);
     return status;
 }
@@ -96,7 +96,7 @@ static void help_names_every_flag_and_variable(void **state)
     size_t n;
     FILE *out = open_memstream(&help, &n);
     assert_non_null(out);
-    options_print_help(out);
+    server_options_print_help(out);
     fclose(out);
     static const char *const NAMES[] = {
         "listen",    "weights",         "threads",   "max-batch",          "batch-delay-us",
