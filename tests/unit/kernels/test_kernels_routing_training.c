@@ -1,168 +1,17 @@
 /*
- * test_kernels_routing.c - routing by agreement of every CPU level: route and
- * its gradient, predict_backward and combine, against double precision and
- * against finite differences of the whole.
- *
- * Bounds follow the data (u is one rounding, |.| the sum of magnitudes):
- *   u_hat  dims u U_je, U_je = sum_d |W||u|
- *   logit  (dims + pose) u sum_e U_je |vsum_je| =: l_j
- *   c      relative: 2 max l + the softmax's own: exp to 4 u, its argument's
- *          subtraction, classes additions, a quotient, a product
- *   s      sum_i of c's error times U, and dims + capsules roundings of c U
- * and likewise for the gradient.  Where logits are so large that their own
- * rounding decides, c may be anything from 0 to 1.
+ * test_kernels_routing_training.c - routing by agreement of a group of images, of every
+ * CPU level: route and its gradient, predict_backward and combine, against double
+ * precision (tests/common/routing_case.h has the bounds) and against finite
+ * differences of the whole.
  */
 #include <math.h>
 #include <string.h>
 
 #include "tests/common/kernel_check.h"
 #include "tests/common/reference.h"
+#include "tests/common/routing_case.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-/* One group of images, in the kernels' layouts, floats. */
-struct group {
-    struct routing shape;
-    size_t outputs, n_weight, n_u, n_row; /* row: [classes*pose][lanes] */
-    float *weight, *u, *vsum, *ds;
-};
-
-static void fill_scaled(struct random *random, float *p, size_t n, double scale)
-{
-    for (size_t i = 0; i < n; i++)
-        p[i] = (float)(scale * random_real(random));
-}
-
-static struct group random_group(struct random *random, const size_t size[4], double vsum_scale)
-{
-    struct group g = {.shape = {size[0], size[1], size[2], size[3], NULL}};
-    g.outputs = size[1] * size[2];
-    g.n_weight = size[0] * g.outputs * size[3];
-    g.n_u = size[0] * size[3] * KERNEL_LANES;
-    g.n_row = g.outputs * KERNEL_LANES;
-    g.weight = check_floats(g.n_weight);
-    g.u = check_floats(g.n_u);
-    g.vsum = check_floats(g.n_row);
-    g.ds = check_floats(g.n_row);
-    g.shape.weight = g.weight;
-    fill_scaled(random, g.weight, g.n_weight, 0.3);
-    fill_scaled(random, g.u, g.n_u, 1);
-    fill_scaled(random, g.vsum, g.n_row, vsum_scale);
-    fill_scaled(random, g.ds, g.n_row, 1);
-    return g;
-}
-
-/* The same for one image, in double precision. */
-struct image {
-    struct reference_routing shape;
-    size_t outputs;
-    double *weight, *u, *vsum, *ds, *s, *c, *dvsum, *gb;
-};
-
-static double *gather(const float *src, size_t n, size_t lane)
-{
-    double *d = check_doubles(n);
-    for (size_t i = 0; i < n; i++)
-        d[i] = (double)src[i * KERNEL_LANES + lane];
-    return d;
-}
-
-/* weight is shared by the images: check_to_doubles(g->weight, g->n_weight). */
-static struct image image_of(const struct group *g, double *weight, size_t lane)
-{
-    const struct routing *r = &g->shape;
-    struct image m = {
-        {r->capsules, r->classes, r->pose, r->dims, weight},
-        g->outputs,
-        weight,
-        gather(g->u, r->capsules * r->dims, lane),
-        gather(g->vsum, g->outputs, lane),
-        gather(g->ds, g->outputs, lane),
-        check_doubles(g->outputs),
-        check_doubles(r->capsules * r->classes),
-        check_doubles(g->outputs),
-        check_doubles(r->capsules * r->classes),
-    };
-    return m;
-}
-
-/* Bounds of one image's results, as the top of this file has them. */
-struct bounds {
-    double *s, *c, *dvsum, *gb; /* shapes as in struct image */
-};
-
-/* Magnitudes of one capsule: U [outputs] and, by class, sum_e U |with|. */
-static void magnitudes(const struct image *m, size_t i, double *big_u)
-{
-    for (size_t je = 0; je < m->outputs; je++) {
-        big_u[je] = 0;
-        for (size_t d = 0; d < m->shape.dims; d++)
-            big_u[je] += fabs(m->weight[(i * m->outputs + je) * m->shape.dims + d] *
-                              m->u[i * m->shape.dims + d]);
-    }
-}
-
-static double agreement(const struct image *m, const double *big_u, const double *with, size_t j)
-{
-    double sum = 0;
-    for (size_t e = 0; e < m->shape.pose; e++)
-        sum += big_u[j * m->shape.pose + e] * fabs(with[j * m->shape.pose + e]);
-    return sum;
-}
-
-/* The error of each c of capsule i. */
-static void bound_c(struct bounds *b, const struct image *m, size_t i, const double *big_u,
-                    int uniform)
-{
-    const struct reference_routing *r = &m->shape;
-    double logit = 0;
-    for (size_t j = 0; !uniform && j < r->classes; j++)
-        logit = fmax(logit, agreement(m, big_u, m->vsum, j));
-    /* 2 logit bounds the spread of the logits, whose subtraction rounds. */
-    const double relative =
-        ROUNDING * (2 * (double)(r->dims + r->pose) * logit + 2 * fmin(logit, 87) +
-                    (double)r->classes + 8);
-    for (size_t j = 0; j < r->classes; j++) {
-        const double c = m->c[i * r->classes + j];
-        b->c[i * r->classes + j] =
-            relative > 0.5 ? 1 : 2 * relative * c + 2 * (double)FLT_MIN; /* exp(-87) */
-    }
-}
-
-static struct bounds bounds_of(const struct image *m, int uniform)
-{
-    const struct reference_routing *r = &m->shape;
-    const double dims = (double)r->dims, pose = (double)r->pose, sums = (double)r->capsules;
-    struct bounds b = {check_doubles(m->outputs), check_doubles(r->capsules * r->classes),
-                       check_doubles(m->outputs), check_doubles(r->capsules * r->classes)};
-    double *big_u = check_doubles(m->outputs), *dc = check_doubles(r->classes);
-    for (size_t i = 0; i < r->capsules; i++) {
-        const double *c = m->c + i * r->classes, *c_error = b.c + i * r->classes;
-        double mean = 0, mean_error = 0;
-        magnitudes(m, i, big_u);
-        bound_c(&b, m, i, big_u, uniform);
-        for (size_t j = 0; j < r->classes; j++) {
-            dc[j] = agreement(m, big_u, m->ds, j);
-            mean += c[j] * dc[j];
-            mean_error += (c_error[j] + ROUNDING * (dims + pose + (double)r->classes) * c[j]) * dc[j];
-        }
-        for (size_t j = 0; j < r->classes; j++) {
-            double *gb_error = &b.gb[i * r->classes + j];
-            *gb_error = c_error[j] * (dc[j] + mean) + (c[j] + c_error[j]) * mean_error +
-                        ROUNDING * c[j] * ((dims + pose) * dc[j] + 3 * (dc[j] + mean)) +
-                        (double)FLT_TRUE_MIN;
-            for (size_t e = 0; e < r->pose; e++) {
-                const size_t je = j * r->pose + e;
-                const double gb = fabs(m->gb[i * r->classes + j]) + *gb_error;
-                b.s[je] += big_u[je] * (c_error[j] + ROUNDING * (dims + sums + 2) * c[j]) +
-                           (double)FLT_TRUE_MIN;
-                b.dvsum[je] += big_u[je] * (*gb_error + ROUNDING * (dims + sums) * gb) +
-                               (double)FLT_TRUE_MIN;
-            }
-        }
-    }
-    return b;
-}
 
 /* ---- route -------------------------------------------------------------- */
 
@@ -194,10 +43,6 @@ static void route_case(const struct kernels *k, struct random *random, struct wo
 }
 
 static const size_t capsule_sizes[] = {0, 1, 5};
-static const size_t class_sizes[] = {1, 2, 10, 47};
-static const size_t pose_sizes[] = {1, 16};
-static const size_t dim_sizes[] = {8, 1, 4, 12};
-static const double vsum_scales[] = {0, 1e-30, 0.3, 30}; /* 0: NULL */
 
 typedef void (*case_fn)(const struct kernels *k, struct random *random, struct worst *worst,
                         const size_t size[4], double vsum_scale);
@@ -206,14 +51,14 @@ static void over_shapes(case_fn run, const struct kernels *k, struct random *ran
                         struct worst *worst, size_t first_scale)
 {
     for (size_t a = 0; a < COUNT(capsule_sizes); a++)
-        for (size_t b = 0; b < COUNT(class_sizes); b++)
-            for (size_t c = 0; c < COUNT(pose_sizes); c++)
-                for (size_t d = 0; d < COUNT(dim_sizes); d++)
-                    for (size_t e = first_scale; e < COUNT(vsum_scales); e++)
+        for (size_t b = 0; b < ROUTING_CLASSES; b++)
+            for (size_t c = 0; c < ROUTING_POSES; c++)
+                for (size_t d = 0; d < ROUTING_DIMS; d++)
+                    for (size_t e = first_scale; e < ROUTING_SCALES; e++)
                         run(k, random, worst,
-                            (size_t[]){capsule_sizes[a], class_sizes[b], pose_sizes[c],
-                                       dim_sizes[d]},
-                            vsum_scales[e]);
+                            (size_t[]){capsule_sizes[a], routing_classes[b], routing_poses[c],
+                                       routing_dims[d]},
+                            routing_scales[e]);
 }
 
 static void test_route(const struct kernels *k, struct random *random, struct worst *worst)
@@ -221,132 +66,6 @@ static void test_route(const struct kernels *k, struct random *random, struct wo
     over_shapes(route_case, k, random, worst, 0);
     route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0);
     route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5);
-}
-
-/* ---- One image, capsules side by side ----------------------------------- */
-
-static float to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits &= 0xffff0000; /* any bf16 will do */
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* The group's lane 0 as the image kernels read it: u, and weights of either
- * kind.  A lane of no capsule is zero. */
-struct one_image {
-    struct image_routing shape;
-    size_t n_weight, n_u, n_u_hat, n_sums;
-    float *weight, *u;
-};
-
-static struct one_image pack_image(const struct group *g, int is_bf16)
-{
-    const struct routing *r = &g->shape;
-    const size_t groups = (r->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
-    const size_t rows = (g->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
-    const size_t step = is_bf16 ? (r->dims + 1) / 2 : r->dims;
-    struct one_image p = {.shape = {groups, r->classes, r->pose, r->dims, NULL},
-                          .n_weight = groups * g->outputs * step * KERNEL_LANES,
-                          .n_u = groups * r->dims * KERNEL_LANES,
-                          .n_u_hat = groups * g->outputs * KERNEL_LANES,
-                          .n_sums = rows * KERNEL_LANES};
-    p.weight = check_floats(p.n_weight);
-    p.u = check_floats(p.n_u);
-    for (size_t i = 0; i < r->capsules; i++) {
-        const size_t group = i / KERNEL_LANES, lane = i % KERNEL_LANES;
-        for (size_t d = 0; d < r->dims; d++)
-            p.u[(group * r->dims + d) * KERNEL_LANES + lane] =
-                g->u[(i * r->dims + d) * KERNEL_LANES];
-        for (size_t at = 0; at < g->outputs * r->dims; at++) {
-            const size_t je = at / r->dims, d = at % r->dims;
-            const float w = g->weight[i * g->outputs * r->dims + at];
-            float *to = p.weight + ((group * g->outputs + je) * step + (is_bf16 ? d / 2 : d)) *
-                                       KERNEL_LANES + lane;
-            if (is_bf16)
-                memcpy((uint16_t *)(void *)to + d % 2, (const uint16_t *)(const void *)&w + 1, 2);
-            else
-                *to = w;
-        }
-    }
-    return p;
-}
-
-static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
-                       const size_t size[4], double vsum_scale, int is_bf16)
-{
-    const struct group g = random_group(random, size, vsum_scale);
-    for (size_t i = 0; is_bf16 && i < g.n_weight; i++)
-        g.weight[i] = to_bf16(g.weight[i]);
-    for (size_t i = 0; is_bf16 && i < g.n_u; i++)
-        g.u[i] = to_bf16(g.u[i]);
-    const struct one_image p = pack_image(&g, is_bf16);
-    const size_t rows = p.n_sums / KERNEL_LANES;
-    struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0);
-    float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
-    fill_scaled(random, two, p.n_u, 1);
-    memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
-    for (size_t je = 0; je < g.outputs; je++)
-        vsum[je] = g.vsum[je * KERNEL_LANES];
-    for (enum side side = 0; side < SIDES; side++) {
-        struct image_routing r = p.shape;
-        r.weight = guard_input(p.weight, p.n_weight, side);
-        float *u_hat = guard_output(2 * p.n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
-        s[0][side] = guard_output(2 * rows, side);
-        s[1][side] = guard_output(rows, side);
-        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
-            &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums);
-        s[0][side] += rows; /* the second, and alone: */
-        u_hat += p.n_u_hat;
-        float *alone = guard_output(p.n_u_hat, side), *s_alone = guard_output(rows, side);
-        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
-            &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone, guard_output(p.n_sums, side));
-        check_bits(alone, u_hat, p.n_u_hat, "u_hat of an image beside another");
-        check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
-        k->route_image(&r, u_hat, guard_input(vsum, g.outputs, side), s[1][side], sums);
-    }
-    for (int routed = 0; routed < 2; routed++) {
-        reference_route(m.s, m.c, &m.shape, m.u, routed ? m.vsum : NULL);
-        const struct bounds b = bounds_of(&m, !routed);
-        check_bits(s[routed][0], s[routed][1], g.outputs, "an image's routing");
-        for (size_t je = 0; je < g.outputs; je++)
-            check_value(worst, (double)s[routed][0][je], m.s[je],
-                        b.s[je] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
-                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu]", size[0],
-                        size[1], size[2], size[3], vsum_scale, routed ? "routed" : "first", je);
-    }
-    check_release();
-}
-
-static void image_cases(const struct kernels *k, struct random *random, struct worst *worst,
-                        int is_bf16)
-{
-    static const size_t capsules[] = {0, 1, 5, 16, 17, 33};
-    for (size_t a = 0; a < COUNT(capsules); a++)
-        for (size_t b = 0; b < COUNT(class_sizes); b++)
-            for (size_t c = 0; c < COUNT(pose_sizes); c++)
-                for (size_t d = 0; d < COUNT(dim_sizes); d++)
-                    for (size_t e = 1; e < COUNT(vsum_scales); e++)
-                        image_case(k, random, worst,
-                                   (size_t[]){capsules[a], class_sizes[b], pose_sizes[c],
-                                              dim_sizes[d]},
-                                   vsum_scales[e], is_bf16);
-    image_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5, is_bf16);
-}
-
-static void test_image(const struct kernels *k, struct random *random, struct worst *worst)
-{
-    image_cases(k, random, worst, 0);
-}
-
-static void test_image_bf16(const struct kernels *k, struct random *random, struct worst *worst)
-{
-    if (k->predict_images_bf16)
-        image_cases(k, random, worst, 1);
-    else
-        print_message("  skipped: level %s has no such instructions\n", k->level);
 }
 
 /* Hostile logits with exact answers, small whole numbers times 2^scale: equal
@@ -385,11 +104,11 @@ static void test_route_extremes(const struct kernels *k, struct random *random,
                                 struct worst *worst)
 {
     (void)worst;
-    for (size_t c = 0; c < COUNT(class_sizes); c++)
+    for (size_t c = 0; c < ROUTING_CLASSES; c++)
         for (int scale = -140; scale <= 60; scale += 20) {
-            exact_case(k, class_sizes[c], scale, SIZE_MAX); /* equal logits */
+            exact_case(k, routing_classes[c], scale, SIZE_MAX); /* equal logits */
             if (scale > 4) /* logits 2^(2 scale) apart */
-                exact_case(k, class_sizes[c], scale, random_below(random, class_sizes[c]));
+                exact_case(k, routing_classes[c], scale, random_below(random, routing_classes[c]));
         }
 }
 
@@ -434,10 +153,10 @@ static void lanes_case(const struct kernels *k, struct random *random, const siz
 static void test_lanes(const struct kernels *k, struct random *random, struct worst *worst)
 {
     (void)worst;
-    for (size_t d = 0; d < COUNT(dim_sizes); d++)
-        for (size_t c = 0; c < COUNT(class_sizes); c++)
+    for (size_t d = 0; d < ROUTING_DIMS; d++)
+        for (size_t c = 0; c < ROUTING_CLASSES; c++)
             for (int repeat = 0; repeat < 8; repeat++)
-                lanes_case(k, random, (size_t[]){7, class_sizes[c], 16, dim_sizes[d]});
+                lanes_case(k, random, (size_t[]){7, routing_classes[c], 16, routing_dims[d]});
 }
 
 /* ---- route_backward ------------------------------------------------------ */
@@ -557,13 +276,13 @@ static void predict_backward_case(const struct kernels *k, struct random *random
 static void test_predict_backward(const struct kernels *k, struct random *random,
                                   struct worst *worst)
 {
-    for (size_t b = 0; b < COUNT(class_sizes); b++)
-        for (size_t c = 0; c < COUNT(pose_sizes); c++)
-            for (size_t d = 0; d < COUNT(dim_sizes); d++)
+    for (size_t b = 0; b < ROUTING_CLASSES; b++)
+        for (size_t c = 0; c < ROUTING_POSES; c++)
+            for (size_t d = 0; d < ROUTING_DIMS; d++)
                 for (size_t groups = 1; groups <= 8; groups = groups * 2 + 1)
                     predict_backward_case(
                         k, random, worst,
-                        (size_t[]){3, class_sizes[b], pose_sizes[c], dim_sizes[d]}, groups);
+                        (size_t[]){3, routing_classes[b], routing_poses[c], routing_dims[d]}, groups);
 }
 
 enum { MAX_TERMS = 6 };
@@ -607,10 +326,10 @@ static void combine_case(const struct kernels *k, struct random *random, struct 
 
 static void test_combine(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    for (size_t b = 0; b < COUNT(class_sizes); b++)
-        for (size_t c = 0; c < COUNT(pose_sizes); c++)
+    for (size_t b = 0; b < ROUTING_CLASSES; b++)
+        for (size_t c = 0; c < ROUTING_POSES; c++)
             for (size_t terms = 0; terms <= MAX_TERMS; terms++)
-                combine_case(k, random, worst, class_sizes[b], pose_sizes[c], terms);
+                combine_case(k, random, worst, routing_classes[b], routing_poses[c], terms);
 }
 
 /* ---- Finite differences --------------------------------------------------- */
@@ -800,61 +519,10 @@ static void bench_routing(const struct kernels *k)
                 call_route_backward, &b);
 }
 
-struct image_bench {
-    struct one_image p;
-    float *u_hat, *s, *sums;
-};
-
-static void call_predict(const struct kernels *k, void *argument)
-{
-    const struct image_bench *b = argument;
-    k->predict_images(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
-}
-
-static void call_predict_bf16(const struct kernels *k, void *argument)
-{
-    const struct image_bench *b = argument;
-    k->predict_images_bf16(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
-}
-
-static void call_route_image(const struct kernels *k, void *argument)
-{
-    const struct image_bench *b = argument;
-    k->route_image(&b->p.shape, b->u_hat, b->s, b->s + 160, b->sums);
-}
-
-static void bench_image(const struct kernels *k)
-{
-    struct random random = {1};
-    const struct group g = random_group(&random, (size_t[]){BENCH_CAPSULES, 10, 16, 8}, 0.1);
-    for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
-        struct image_bench b = {.p = pack_image(&g, is_bf16)};
-        b.p.shape.weight = b.p.weight;
-        float *u = check_floats(2 * b.p.n_u);
-        memcpy(u, b.p.u, b.p.n_u * sizeof *u);
-        memcpy(u + b.p.n_u, b.p.u, b.p.n_u * sizeof *u);
-        b.p.u = u;
-        b.u_hat = check_floats(2 * b.p.n_u_hat);
-        b.s = check_floats(2 * 160);
-        b.sums = check_floats(2 * b.p.n_sums);
-        if (!is_bf16)
-            bench_print(k, "predict_images, 2", 4.0 * (double)g.n_weight, "GFLOP/s",
-                        call_predict, &b);
-        else if (k->predict_images_bf16)
-            bench_print(k, "the same, bf16", 4.0 * (double)g.n_weight, "GFLOP/s",
-                        call_predict_bf16, &b);
-        if (!is_bf16)
-            bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
-                        &b);
-    }
-}
-
 int main(void)
 {
     static const struct check checks[] = {
         {"route", test_route, bench_routing},
-        {"one image", test_image, bench_image},
-        {"one image, bf16", test_image_bf16, NULL},
         {"route, extreme logits", test_route_extremes, NULL},
         {"routing, lane by lane", test_lanes, NULL},
         {"route_backward", test_route_backward, NULL},

@@ -1,0 +1,194 @@
+/*
+ * test_kernels_routing_inference.c - routing by agreement of one image, capsules side
+ * by side, of every CPU level, against double precision (tests/common/routing_case.h
+ * has the bounds).
+ */
+#include <string.h>
+
+#include "tests/common/kernel_check.h"
+#include "tests/common/reference.h"
+#include "tests/common/routing_case.h"
+
+static float to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0xffff0000; /* any bf16 will do */
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The group's lane 0 as the image kernels read it: u, and weights of either
+ * kind.  A lane of no capsule is zero. */
+struct one_image {
+    struct image_routing shape;
+    size_t n_weight, n_u, n_u_hat, n_sums;
+    float *weight, *u;
+};
+
+static struct one_image pack_image(const struct group *g, int is_bf16)
+{
+    const struct routing *r = &g->shape;
+    const size_t groups = (r->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
+    const size_t rows = (g->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+    const size_t step = is_bf16 ? (r->dims + 1) / 2 : r->dims;
+    struct one_image p = {.shape = {groups, r->classes, r->pose, r->dims, NULL},
+                          .n_weight = groups * g->outputs * step * KERNEL_LANES,
+                          .n_u = groups * r->dims * KERNEL_LANES,
+                          .n_u_hat = groups * g->outputs * KERNEL_LANES,
+                          .n_sums = rows * KERNEL_LANES};
+    p.weight = check_floats(p.n_weight);
+    p.u = check_floats(p.n_u);
+    for (size_t i = 0; i < r->capsules; i++) {
+        const size_t group = i / KERNEL_LANES, lane = i % KERNEL_LANES;
+        for (size_t d = 0; d < r->dims; d++)
+            p.u[(group * r->dims + d) * KERNEL_LANES + lane] =
+                g->u[(i * r->dims + d) * KERNEL_LANES];
+        for (size_t at = 0; at < g->outputs * r->dims; at++) {
+            const size_t je = at / r->dims, d = at % r->dims;
+            const float w = g->weight[i * g->outputs * r->dims + at];
+            float *to = p.weight + ((group * g->outputs + je) * step + (is_bf16 ? d / 2 : d)) *
+                                       KERNEL_LANES + lane;
+            if (is_bf16)
+                memcpy((uint16_t *)(void *)to + d % 2, (const uint16_t *)(const void *)&w + 1, 2);
+            else
+                *to = w;
+        }
+    }
+    return p;
+}
+
+static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
+                       const size_t size[4], double vsum_scale, int is_bf16)
+{
+    const struct group g = random_group(random, size, vsum_scale);
+    for (size_t i = 0; is_bf16 && i < g.n_weight; i++)
+        g.weight[i] = to_bf16(g.weight[i]);
+    for (size_t i = 0; is_bf16 && i < g.n_u; i++)
+        g.u[i] = to_bf16(g.u[i]);
+    const struct one_image p = pack_image(&g, is_bf16);
+    const size_t rows = p.n_sums / KERNEL_LANES;
+    struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0);
+    float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
+    fill_scaled(random, two, p.n_u, 1);
+    memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
+    for (size_t je = 0; je < g.outputs; je++)
+        vsum[je] = g.vsum[je * KERNEL_LANES];
+    for (enum side side = 0; side < SIDES; side++) {
+        struct image_routing r = p.shape;
+        r.weight = guard_input(p.weight, p.n_weight, side);
+        float *u_hat = guard_output(2 * p.n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
+        s[0][side] = guard_output(2 * rows, side);
+        s[1][side] = guard_output(rows, side);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums);
+        s[0][side] += rows; /* the second, and alone: */
+        u_hat += p.n_u_hat;
+        float *alone = guard_output(p.n_u_hat, side), *s_alone = guard_output(rows, side);
+        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
+            &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone, guard_output(p.n_sums, side));
+        check_bits(alone, u_hat, p.n_u_hat, "u_hat of an image beside another");
+        check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
+        k->route_image(&r, u_hat, guard_input(vsum, g.outputs, side), s[1][side], sums);
+    }
+    for (int routed = 0; routed < 2; routed++) {
+        reference_route(m.s, m.c, &m.shape, m.u, routed ? m.vsum : NULL);
+        const struct bounds b = bounds_of(&m, !routed);
+        check_bits(s[routed][0], s[routed][1], g.outputs, "an image's routing");
+        for (size_t je = 0; je < g.outputs; je++)
+            check_value(worst, (double)s[routed][0][je], m.s[je],
+                        b.s[je] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
+                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu]", size[0],
+                        size[1], size[2], size[3], vsum_scale, routed ? "routed" : "first", je);
+    }
+    check_release();
+}
+
+static void image_cases(const struct kernels *k, struct random *random, struct worst *worst,
+                        int is_bf16)
+{
+    static const size_t capsules[] = {0, 1, 5, 16, 17, 33};
+    for (size_t a = 0; a < sizeof capsules / sizeof *capsules; a++)
+        for (size_t b = 0; b < ROUTING_CLASSES; b++)
+            for (size_t c = 0; c < ROUTING_POSES; c++)
+                for (size_t d = 0; d < ROUTING_DIMS; d++)
+                    for (size_t e = 1; e < ROUTING_SCALES; e++)
+                        image_case(k, random, worst,
+                                   (size_t[]){capsules[a], routing_classes[b], routing_poses[c],
+                                              routing_dims[d]},
+                                   routing_scales[e], is_bf16);
+    image_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5, is_bf16);
+}
+
+static void test_image(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    image_cases(k, random, worst, 0);
+}
+
+static void test_image_bf16(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    if (k->predict_images_bf16)
+        image_cases(k, random, worst, 1);
+    else
+        print_message("  skipped: level %s has no such instructions\n", k->level);
+}
+
+/* ---- Timing: the default network, two images ------------------------------ */
+
+struct image_bench {
+    struct one_image p;
+    float *u_hat, *s, *sums;
+};
+
+static void call_predict(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->predict_images(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
+}
+
+static void call_predict_bf16(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->predict_images_bf16(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
+}
+
+static void call_route_image(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->route_image(&b->p.shape, b->u_hat, b->s, b->s + 160, b->sums);
+}
+
+static void bench_image(const struct kernels *k)
+{
+    struct random random = {1};
+    const struct group g = random_group(&random, (size_t[]){1152, 10, 16, 8}, 0.1);
+    for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+        struct image_bench b = {.p = pack_image(&g, is_bf16)};
+        b.p.shape.weight = b.p.weight;
+        float *u = check_floats(2 * b.p.n_u);
+        memcpy(u, b.p.u, b.p.n_u * sizeof *u);
+        memcpy(u + b.p.n_u, b.p.u, b.p.n_u * sizeof *u);
+        b.p.u = u;
+        b.u_hat = check_floats(2 * b.p.n_u_hat);
+        b.s = check_floats(2 * 160);
+        b.sums = check_floats(2 * b.p.n_sums);
+        if (!is_bf16)
+            bench_print(k, "predict_images, 2", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict, &b);
+        else if (k->predict_images_bf16)
+            bench_print(k, "the same, bf16", 4.0 * (double)g.n_weight, "GFLOP/s",
+                        call_predict_bf16, &b);
+        if (!is_bf16)
+            bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
+                        &b);
+    }
+}
+
+int main(void)
+{
+    static const struct check checks[] = {
+        {"one image", test_image, bench_image},
+        {"one image, bf16", test_image_bf16, NULL},
+    };
+    return check_main(checks, sizeof checks / sizeof *checks);
+}
