@@ -95,8 +95,8 @@ static size_t group_memory(const char *folder, int version)
     return n == 1 && numbers[0] > 0 && numbers[0] < 1LL << 60 ? (size_t)numbers[0] : 0;
 }
 
-/* The smaller of two limits, where 0 is none. */
-static size_t smaller(size_t a, size_t b)
+/* The stricter of two limits, where 0 is none. */
+static size_t stricter(size_t a, size_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
@@ -115,7 +115,7 @@ static size_t walk_up(group_limit *of, const char *root, const char *mount, cons
         return 0;
     size_t top = (size_t)n - (strstr(group, "/..") ? 0 : strlen(group));
     for (;;) {
-        limit = smaller(limit, of(folder, version));
+        limit = stricter(limit, of(folder, version));
         char *slash = strrchr(folder, '/');
         if (!slash || (size_t)(slash - folder) < top)
             return limit;
@@ -155,11 +155,11 @@ static size_t smallest_limit(group_limit *of, const char *controller, const char
         *group++ = '\0';
         controllers++;
         if (*controllers == '\0') {
-            limit = smaller(limit, walk_up(of, root, "", group, 2));
-            limit = smaller(limit, walk_up(of, root, "unified", group, 2));
+            limit = stricter(limit, walk_up(of, root, "", group, 2));
+            limit = stricter(limit, walk_up(of, root, "unified", group, 2));
         } else if (names(controllers, controller)) {
-            limit = smaller(limit, walk_up(of, root, controllers, group, 1));
-            limit = smaller(limit, walk_up(of, root, controller, group, 1));
+            limit = stricter(limit, walk_up(of, root, controllers, group, 1));
+            limit = stricter(limit, walk_up(of, root, controller, group, 1));
         }
     }
     free(line);
@@ -180,10 +180,10 @@ size_t memory_limit_bytes(const char *root)
 size_t capsnet_memory_limit(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return smaller(memory_limit_bytes(""), pages > 0 ? (size_t)pages * (size_t)page : 0);
+    return stricter(memory_limit_bytes(""), pages > 0 ? (size_t)pages * (size_t)page : 0);
 }
 
 size_t capsnet_cpu_count(void)
 {
-    return smaller(cpu_quota_count(""), cpu_affinity_count());
+    return stricter(cpu_quota_count(""), cpu_affinity_count());
 }

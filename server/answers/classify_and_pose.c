@@ -66,7 +66,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = request_shape(request);
     const struct job *job = &request->job;
-    const size_t pixels = shape->height * shape->width * shape->channels;
+    const size_t pixels = capsnet_pixels(shape);
     const float *lengths = job->lengths + i * shape->classes;
     size_t winner = job->picture_classes[i];
     const float *digit = job->digits + i * pixels;

@@ -129,8 +129,7 @@ static unsigned answer_json(struct request *request, const uint8_t *png, size_t 
     if (!request->pose) {
         /* Of a sweep, the picture that was not moved. */
         size_t middle = request->params.sweep ? SWEEP_MIDDLE : 0;
-        const float *picture =
-            job->pictures + middle * shape->height * shape->width * shape->channels;
+        const float *picture = job->pictures + middle * capsnet_pixels(shape);
         text_add(&text, ", \"probability\": ");
         json_add_float(&text, job->lengths[class_index]);
         text_add(&text, ", \"reconstruction_error\": ");

@@ -269,7 +269,7 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     if (!b)
         goto out;
     b->shape = *capsnet_model_shape(model);
-    b->pixels = b->shape.height * b->shape.width * b->shape.channels;
+    b->pixels = capsnet_pixels(&b->shape);
     b->max_batch = max_batch;
     b->queue = queue;
     b->delay_us = delay_us;

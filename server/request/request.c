@@ -71,7 +71,7 @@ unsigned request_answer(struct request *request, const char *content_type, struc
 unsigned request_make_job(struct request *request, size_t n_pictures)
 {
     const struct capsnet_shape *shape = request_shape(request);
-    const size_t pixels = shape->height * shape->width * shape->channels;
+    const size_t pixels = capsnet_pixels(shape);
     struct job *job = &request->job;
     size_t n_lengths = job->n_images * shape->classes;
     job->n_pictures = n_pictures;
