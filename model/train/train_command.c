@@ -65,6 +65,16 @@ static char *command_line(int argc, char **argv)
     return text;
 }
 
+/* Which of two words an option's value is: 0 or 1.  Ends the process when it is
+ * neither. */
+static int choice(const char *option, const char *value, const char *first, const char *second)
+{
+    if (strcmp(value, first) == 0 || strcmp(value, second) == 0)
+        return strcmp(value, second) == 0;
+    fprintf(stderr, "capsnet-train: --%s is %s or %s, not \"%s\"\n", option, first, second, value);
+    exit(2);
+}
+
 int train_command(int argc, char **argv)
 {
     struct train_options o = {
@@ -134,16 +144,8 @@ int train_command(int argc, char **argv)
     };
     parse_options(table, sizeof table / sizeof *table, "usage: capsnet-train train [options]\n",
                   argc, argv, NULL, 0);
-    if (strcmp(dtype, "f16") != 0 && strcmp(dtype, "f32") != 0) {
-        fprintf(stderr, "capsnet-train: --dtype is f16 or f32, not \"%s\"\n", dtype);
-        return 2;
-    }
-    o.dtype = strcmp(dtype, "f32") == 0 ? SAFETENSORS_F32 : SAFETENSORS_F16;
-    if (strcmp(scheme, "glorot") != 0 && strcmp(scheme, "authors") != 0) {
-        fprintf(stderr, "capsnet-train: --init-scheme is glorot or authors, not \"%s\"\n", scheme);
-        return 2;
-    }
-    o.init_scheme = strcmp(scheme, "authors") == 0 ? INIT_AUTHORS : INIT_GLOROT;
+    o.dtype = choice("dtype", dtype, "f16", "f32") ? SAFETENSORS_F32 : SAFETENSORS_F16;
+    o.init_scheme = choice("init-scheme", scheme, "glorot", "authors") ? INIT_AUTHORS : INIT_GLOROT;
     o.seed = seed;
     o.augmentation.shift = (int)shift;
     if (o.holdout_writers && !o.holdout)
