@@ -6,17 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-void shuffle(uint32_t *index, size_t n, struct random r)
-{
-    for (size_t i = n; i > 1; i--) {
-        size_t j = random_below(&r, i);
-        uint32_t swap = index[i - 1];
-        index[i - 1] = index[j];
-        index[j] = swap;
-    }
-}
+#include "model/train/data/random.h"
 
 uint32_t *split_images(size_t n, size_t n_holdout)
 {
@@ -24,7 +15,7 @@ uint32_t *split_images(size_t n, size_t n_holdout)
     for (size_t i = 0; index && i < n; i++)
         index[i] = (uint32_t)i;
     if (index && n_holdout)
-        shuffle(index, n, random_stream(0, RANDOM_HOLDOUT, 0, 0));
+        random_shuffle(index, n, random_stream(0, RANDOM_HOLDOUT, 0, 0));
     return index;
 }
 
@@ -138,7 +129,7 @@ enum capsnet_status split_writers(uint32_t **index, size_t *n_holdout,
         is_there[list[i].series] = 1;
         made[i] = (uint32_t)i;
     }
-    shuffle(made, n_writers, random_stream(seed, RANDOM_HOLDOUT, 0, 0));
+    random_shuffle(made, n_writers, random_stream(seed, RANDOM_HOLDOUT, 0, 0));
     const size_t share = wanted / n_series;
     const size_t images = mark_held(list, made, n_writers, share, held);
     status = check_shares(list, n_writers, held, share, wanted, error);

@@ -8,11 +8,7 @@
 #include <stdint.h>
 
 #include "model/capsnet.h"
-#include "model/train/data/random.h"
 #include "model/train/data/writers.h"
-
-/* Puts n indices into an order of r's. */
-void shuffle(uint32_t *index, size_t n, struct random r);
 
 /* The indices of n images, the n_holdout held out last; to be freed.  The same
  * are held out whatever the seed, so that runs can be compared.  NULL without

@@ -12,6 +12,7 @@
 #define CAPSNET_RANDOM_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct random {
@@ -66,6 +67,17 @@ static inline float random_normal(struct random *r)
         float x = sqrtf(-2 * logf(u)) * cosf(angle);
         if (fabsf(x) <= 2)
             return x;
+    }
+}
+
+/* Puts n values into an order of r's. */
+static inline void random_shuffle(uint32_t *values, size_t n, struct random r)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below(&r, i);
+        uint32_t swap = values[i - 1];
+        values[i - 1] = values[j];
+        values[j] = swap;
     }
 }
 

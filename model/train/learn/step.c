@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "model/layers/layers.h"
-#include "model/train/data/holdout_split.h"
+#include "model/train/data/random.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/learn/ranks.h"
 #include "model/train/learn/run_state.h"
@@ -39,17 +39,17 @@ void trainer_order_epoch(struct trainer *t)
 {
     const size_t repeats = t->options->repeats;
     memcpy(t->shuffled, t->split, t->n_train * sizeof *t->shuffled);
-    shuffle(t->shuffled, t->n_train,
-            random_stream(t->options->seed, RANDOM_ORDER, t->epoch / repeats, 0));
+    random_shuffle(t->shuffled, t->n_train,
+                   random_stream(t->options->seed, RANDOM_ORDER, t->epoch / repeats, 0));
     for (size_t p = 0; p < t->n_train; p++)
         t->order[p] = t->shuffled[stream_place(t, p) / repeats];
 }
 
-/* The image that lies on image from: one of another class, of the training
- * images too, or from itself when it stays alone. */
-static uint32_t draw_partner(const struct trainer *t, uint32_t from)
+/* The image that lies on image from, item in random streams: one of another class,
+ * of the training images too, or from itself when it stays alone. */
+static uint32_t draw_partner(const struct trainer *t, uint32_t from, uint64_t item)
 {
-    struct random r = random_stream(t->options->seed, RANDOM_PAIR, t->epoch, from);
+    struct random r = random_stream(t->options->seed, RANDOM_PAIR, t->epoch, item);
     if (random_uniform(&r, 0, 1) >= t->options->pairs)
         return from;
     uint32_t partner = t->split[random_below(&r, t->n_train)];
@@ -63,8 +63,9 @@ static void fill_image(void *context, size_t i, size_t thread)
     struct trainer *t = context;
     const uint64_t seed = t->options->seed;
     const size_t pixels = t->model->at.pixels;
-    const uint32_t from = t->order[t->share + i], partner = draw_partner(t, from);
+    const uint32_t from = t->order[t->share + i];
     const uint64_t item = from | (uint64_t)copy_at(t, t->share + i) << 32;
+    const uint32_t partner = draw_partner(t, from, item);
     float *image = t->images + i * pixels, *target = t->targets + i * pixels;
     float *other = t->scratch + thread * 2 * pixels, *scratch = other + pixels;
     struct augmentation augmentation = t->options->augmentation;

@@ -16,6 +16,7 @@
 #include <zlib.h>
 
 #include "model/train/data/holdout_split.h"
+#include "model/train/data/random.h"
 #include "tests/common/temp_folder.h"
 
 enum { IMAGES = 3000, WRITERS = 150, MOST = 60 };
