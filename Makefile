@@ -23,31 +23,36 @@ DATA     ?= data#     where `make data` puts MNIST
 comma := ,
 BUILD := build$(if $(CROSS),/$(CROSS:%-=%))$(if $(MPI),/mpi)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
-PKGS := libmicrohttpd libcjson libpng zlib
+PKGS := libmicrohttpd libcjson libpng zlib openblas
 # Each library and the Debian package that has it, for the sentence about a missing one.
 NEEDED := libmicrohttpd:libmicrohttpd-dev gnutls:libgnutls28-dev libcjson:libcjson-dev \
-          libpng:libpng-dev zlib:zlib1g-dev $(if $(MPI),ompi-c:libopenmpi-dev)
+          libpng:libpng-dev zlib:zlib1g-dev openblas:libopenblas-pthread-dev $(if $(MPI),ompi-c:libopenmpi-dev)
 
-# Debian's libraries of another architecture lie beside the machine's own.
+# Debian's libraries of another architecture lie beside the machine's own.  What is
+# exported reaches recipes, but not $(shell).
+PKG_CONFIG := pkg-config
 ifneq ($(CROSS),)
 CC := $(CROSS)gcc
 AR := $(CROSS)ar
 export PKG_CONFIG_LIBDIR := /usr/lib/$(CROSS:%-=%)/pkgconfig:/usr/share/pkgconfig
+PKG_CONFIG := PKG_CONFIG_LIBDIR=$(PKG_CONFIG_LIBDIR) pkg-config
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes $(if $(WERROR),-Werror)
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DCAPSNET_VERSION='"$(VERSION)"' -I. $(CPPFLAGS) \
-                $(if $(MPI),-DCAPSNET_MPI $(shell pkg-config --cflags-only-I ompi-c))
+                $(if $(MPI),-DCAPSNET_MPI $(shell $(PKG_CONFIG) --cflags-only-I ompi-c))
 CFLAGS_ALL = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDEN) -pthread \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
-             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+             $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
-LIBS_MODEL  = $(shell pkg-config --libs libcjson) -lm
-LIBS_TRAIN  = $(shell pkg-config --libs libpng zlib $(if $(MPI),ompi-c))
-LIBS_SERVER = $(shell pkg-config --libs libmicrohttpd gnutls libpng)
+# Linked in where there is a static one: model/kernels/openblas.c says why.
+LIBS_OPENBLAS = $(or $(wildcard $(addsuffix /libopenblas.a,$(shell $(PKG_CONFIG) --variable=libdir openblas))),$(shell $(PKG_CONFIG) --libs openblas))
+LIBS_MODEL  = $(shell $(PKG_CONFIG) --libs libcjson) $(LIBS_OPENBLAS) -lm
+LIBS_TRAIN  = $(shell $(PKG_CONFIG) --libs libpng zlib $(if $(MPI),ompi-c))
+LIBS_SERVER = $(shell $(PKG_CONFIG) --libs libmicrohttpd gnutls libpng)
 
 # A kernel source is compiled once per CPU level; its own flags apply to that
 # object alone.  The rest of the program is baseline x86-64 (or any other
@@ -59,19 +64,23 @@ LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefe
 LEVEL_avx512vnni := $(LEVEL_avx512) -mavx512vnni
 LEVEL_avx512bf16 := $(LEVEL_avx512vnni) -mavx512bf16
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+# OpenBLAS's products; all else, and so the flags, from ref.
+LEVEL_openblas := $(LEVEL_ref)
 LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
 # The rooms of each library; tests/rooms.txt says what may know of what.
 SHARED_SRC := $(wildcard model/picture/*.c model/command_line/*.c)# what both programs need beside the network
-MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) model/kernels/dispatch.c
-KERNEL_SRC := $(filter-out model/kernels/dispatch.c,$(wildcard model/kernels/*.c))
+MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) \
+              $(patsubst %,model/kernels/%.c,dispatch openblas)
+KERNEL_SRC := $(filter-out $(patsubst %,model/kernels/%.c,dispatch openblas gemm_cblas),$(wildcard model/kernels/*.c))
 TRAIN_SRC  := $(wildcard model/train/*.c model/train/*/*.c)
 SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 MODEL_OBJ  := $(call object,$(MODEL_SRC)) \
-              $(foreach level,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%_$(level).o))
+              $(foreach level,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%_$(level).o)) \
+              $(patsubst %,$(BUILD)/model/kernels/%_openblas.o,gemm_cblas level_table)
 SHARED_OBJ := $(call object,$(SHARED_SRC))
 TRAIN_OBJ  := $(call object,$(filter-out model/train/main.c,$(TRAIN_SRC)))
 SERVER_OBJ := $(call object,$(filter-out server/main.c,$(SERVER_SRC)))
@@ -105,7 +114,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check test-mpi check-mpi answers bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test deps-bench
+.PHONY: help all run data train test check test-mpi check-mpi answers bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -179,7 +188,7 @@ train-slim: deps data ## train weights/capsnet-mnist-slim.safetensors, a small n
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(call stage,$(SLIM_WEIGHTS),--name capsnet-mnist-slim --test $(SLIM_SHAPE) $(SLIM),slim)
 
-bench: deps-bench ## install OpenBLAS to compare with, then measure the forward pass
+bench: deps ## measure the forward pass, beside OpenBLAS's
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
 
@@ -188,11 +197,11 @@ bench-peers: deps-bench-peers ## install PyTorch and ONNX Runtime too, and measu
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS) $(PEERS)
 
-answers: deps-bench data ## count what each precision and plan changes of the answers for MNIST's test images
+answers: deps data ## count what each precision and plan changes of the answers for MNIST's test images
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/answers
 	$(BUILD)/tests/bench/answers $(WEIGHTS) $(DATA)
 
-bench-train: deps-bench ## what `make bench` is, for a training step; PyTorch's too where it is installed
+bench-train: deps ## what `make bench` is, for a training step; PyTorch's too where it is installed
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
 	$(BUILD)/tests/bench/train tests/bench/train_torch.py
 
@@ -340,10 +349,9 @@ uninstall: ## remove what install made; /etc/default/capsnetd stays if it was ch
 
 # ---- Packages ---------------------------------------------------------------
 PACKAGES       := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libpng-dev \
-                  zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
+                  zlib1g-dev libopenblas-pthread-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 PACKAGES_CHECK := $(PACKAGES) libcmocka-dev libcurl4-gnutls-dev
 PACKAGES_TEST   = $(PACKAGES_CHECK) libopenmpi-dev openmpi-bin $(PACKAGES_BROWSER)
-PACKAGES_BENCH := $(PACKAGES) libopenblas-dev
 PACKAGES_ARM64 := gcc-aarch64-linux-gnu pkg-config \
                   $(addsuffix :arm64,$(filter lib%,$(PACKAGES)) zlib1g-dev libcmocka-dev)
 PACKAGES_FUZZ  := $(PACKAGES) clang libclang-rt-14-dev
@@ -400,10 +408,7 @@ build/tools/debsecan:
 	@mkdir -p $(@D)
 	$(call unpack,debsecan,debsecan)
 
-deps-bench: ## install the packages that the benchmark needs
-	$(call install,$(PACKAGES_BENCH))
-
-deps-bench-peers: deps-bench ## install PyTorch (Debian) and ONNX Runtime (npm)
+deps-bench-peers: deps ## install PyTorch (Debian) and ONNX Runtime (npm)
 	$(call install,python3-torch python3-numpy \
 	    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm))
 	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
@@ -431,7 +436,7 @@ FLAGS_TEXT   = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(KERNEL_FLAGS
 $(FLAGS_STAMP): FORCE
 	@missing=$$(command -v $(firstword $(CC)) >/dev/null || echo gcc; \
 	if ! command -v pkg-config >/dev/null; then echo pkg-config; else \
-	    for p in $(NEEDED); do pkg-config --exists $${p%%:*} || echo $${p#*:}; done; fi); \
+	    for p in $(NEEDED); do $(PKG_CONFIG) --exists $${p%%:*} || echo $${p#*:}; done; fi); \
 	[ -z "$$missing" ] || { echo "not installed:" $$missing"; \`make deps\` installs what building needs" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' | cmp -s - $@ || \
@@ -450,9 +455,9 @@ $(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$$(QUIET)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(LEVEL_$(1)) \
-	    -DKERNEL_LEVEL=$(1) -MMD -MP -c -o $$@ $$<
+	    -DKERNEL_LEVEL=$(1:openblas=ref) -DPRODUCT_LEVEL=$(1) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach level,$(LEVELS),$(eval $(call kernel_rule,$(level))))
+$(foreach level,$(LEVELS) openblas,$(eval $(call kernel_rule,$(level))))
 
 $(BUILD)/libcapsnet.a: $(MODEL_OBJ)
 $(BUILD)/libshared.a: $(SHARED_OBJ)
@@ -473,12 +478,12 @@ $(BUILD)/capsnet-train: $(BUILD)/model/train/main.o $(BUILD)/libtrain.a $(BUILD)
 $(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(UNIT_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
-	    $(shell pkg-config --libs cmocka)
+	    $(shell $(PKG_CONFIG) --libs cmocka)
 
 $(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults $(BUILD)/tests/faults/test_machine: $(BUILD)/%: $(BUILD)/%.o $(HTTP_COMMON) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
-	    $(shell pkg-config --libs cmocka libcurl)
+	    $(shell $(PKG_CONFIG) --libs cmocka libcurl)
 
 $(BUILD)/tests/soak/soak: $(patsubst %,$(BUILD)/tests/soak/%.o,samples traffic)
 $(BUILD)/tests/faults/test_faults: | $(BUILD)/tests/faults/fail_alloc.so
@@ -491,14 +496,13 @@ $(BUILD)/tests/faults/%.so: tests/faults/%.c $(FLAGS_STAMP)
 FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell pkg-config --libs zlib)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell $(PKG_CONFIG) --libs zlib)
 
 $(BUILD)/%.fuzzer: $(BUILD)/%.o $(FUZZ_COMMON) $(FUZZ_LIBS)
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) \
-	    $(shell pkg-config --libs zlib)
+	    $(shell $(PKG_CONFIG) --libs zlib)
 
-$(BUILD)/tests/bench/%.o: private CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
 # The yardstick of speed, and the same in double precision, that of answers.
 # Its plain loops may use all that the products beside them use.
 YARDSTICK_FLAGS := $(KERNEL_FLAGS) -fopenmp-simd
@@ -521,8 +525,7 @@ $(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
 
 $(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL) \
-	    $(shell pkg-config --libs openblas)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL)
 
 $(BUILD)/tests/accuracy/accuracy: $(call object,$(wildcard tests/accuracy/*.c)) $(BUILD)/libserver.a $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)

@@ -90,8 +90,9 @@ size_t capsnet_memory_limit(void);
 
 /* How a model is to run.  NULL stands for the first word given. */
 struct capsnet_options {
-    /* The best this CPU has, or "ref", "avx2", "avx512", "avx512vnni",
-     * "avx512bf16": what the kernels may use. */
+    /* The best this CPU has, or "ref", "openblas", "avx2", "avx512",
+     * "avx512vnni", "avx512bf16": what the kernels may use.  "openblas" is what
+     * a CPU gets that has none of the levels behind it. */
     const char *cpu_level;
 
     /* "f32", "bf16" or "int8": what PrimaryCaps' products, and with bf16 and
@@ -141,8 +142,14 @@ const char *capsnet_model_stored_dtype(const struct capsnet_model *model);
 /* What the arithmetic is done in: "f32", "bf16", "int8". */
 const char *capsnet_model_precision(const struct capsnet_model *model);
 
-/* The CPU level whose kernels the model uses: "ref", "avx2", ... */
+/* The CPU level whose kernels the model uses: "ref", "openblas", "avx2", ... */
 const char *capsnet_model_cpu_level(const struct capsnet_model *model);
+
+/* Which OpenBLAS level "openblas" has its products from, and for which CPU it
+ * took this one: "OpenBLAS 0.3.21 Haswell".  On one newer than itself, it runs
+ * its oldest kernels; the text then says so, and such a CPU gets "ref" unless
+ * told otherwise.  Any thread; writes at most size bytes, the 0 included. */
+void capsnet_openblas(char *text, size_t size);
 
 /* "full" or "low": with or without frequency-domain weights. */
 const char *capsnet_model_memory(const struct capsnet_model *model);

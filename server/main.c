@@ -104,13 +104,15 @@ static void announce(const struct service *service, const char *url)
 {
     const struct capsnet_model *model = service->engines.current->model;
     const char *scheme_end = strchr(url, ':');
-    printf("capsnetd %s: %s (%s, %s, %s memory, %s at batch 1 and %s at %zu, %zu thread%s) on "
-           "%s%s\n",
+    char openblas[96];
+    capsnet_openblas(openblas, sizeof openblas);
+    printf("capsnetd %s: %s (%s, %s, %s memory, %s at batch 1 and %s at %zu, %s, %zu thread%s) "
+           "on %s%s\n",
            CAPSNET_VERSION, capsnet_model_name(model), capsnet_model_precision(model),
            capsnet_model_cpu_level(model), capsnet_model_memory(model),
            capsnet_model_plan(model, 1), capsnet_model_plan(model, service->options->max_batch),
-           service->options->max_batch, service->threads, service->threads == 1 ? "" : "s",
-           service->options->tls_cert ? "https" : "http", scheme_end);
+           service->options->max_batch, openblas, service->threads,
+           service->threads == 1 ? "" : "s", service->options->tls_cert ? "https" : "http", scheme_end);
     fflush(stdout);
 }
 

@@ -82,7 +82,11 @@ for digit in 3 8; do
     check "capsnetd reads a $digit" "$answer" $digit
 done
 level=$(curl -s -m 60 "http://127.0.0.1:$port/model" | sed -n 's/.*"cpu_level": *"\([a-z0-9]*\)".*/\1/p')
-check "capsnetd's CPU level" "$level" ref
+case $emulator in # level openblas, unless OpenBLAS has no kernels for the CPU but its oldest
+*x86_64*) expected=ref ;;
+*) expected=openblas ;;
+esac
+check "capsnetd's CPU level" "$level" $expected
 kill -TERM $server
 wait $server
 check "capsnetd's exit status after SIGTERM" $? 0

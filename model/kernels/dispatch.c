@@ -1,13 +1,15 @@
 /*
  * dispatch.c - which level's kernels run: the best one that was compiled in
- * and that CPU and operating system support.
+ * and that CPU and operating system support.  OpenBLAS is taken before plain C,
+ * unless it does not know this CPU and would be the slower.
  */
 #include <string.h>
 
 #include "model/kernels/kernels.h"
+#include "model/kernels/openblas.h"
 
-extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512, kernels_avx512vnni,
-    kernels_avx512bf16;
+extern const struct kernels kernels_ref, kernels_openblas, kernels_avx2, kernels_avx512,
+    kernels_avx512vnni, kernels_avx512bf16;
 
 #if defined(__x86_64__)
 /* GCC's test also asks whether the operating system saves the registers. */
@@ -40,6 +42,7 @@ static const struct {
     int (*usable)(void);
 } levels[] = {
     {&kernels_ref, always},
+    {&kernels_openblas, openblas_is_threadsafe},
 #if defined(__x86_64__)
     {&kernels_avx2, has_avx2},
     {&kernels_avx512, has_avx512},
@@ -53,14 +56,22 @@ const struct kernels *kernels_at(size_t i, int *usable)
     if (i >= sizeof levels / sizeof *levels)
         return NULL;
     *usable = levels[i].usable();
+    if (levels[i].table == &kernels_openblas && *usable)
+        openblas_level_start();
     return levels[i].table;
 }
 
 const struct kernels *kernels_find(const char *name)
 {
-    const struct kernels *best = NULL;
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-        if (levels[i].usable() && (!name || strcmp(name, levels[i].table->level) == 0))
-            best = levels[i].table;
-    return best;
+    const struct kernels *table;
+    int usable;
+    for (size_t i = sizeof levels / sizeof *levels; i-- > 0;) {
+        if (name ? strcmp(name, levels[i].table->level) != 0
+                 : levels[i].table == &kernels_openblas && openblas_is_outdated())
+            continue;
+        table = kernels_at(i, &usable);
+        if (usable)
+            return table;
+    }
+    return NULL;
 }

@@ -97,7 +97,7 @@ ALWAYS_INLINE size_t round_up(size_t n)
     return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
 }
 
-void KERNEL(gemm)(const struct gemm *g)
+void PRODUCT(gemm)(const struct gemm *g)
 {
     const size_t n = round_up(g->n);
     for (size_t j = 0; j < n; j += 2 * VEC) {
@@ -152,7 +152,7 @@ ALWAYS_INLINE void gemm3_tile(size_t rows, size_t nv, const struct gemm3 *g, siz
             vec_store(im + i * g->im.stride + v * VEC, t.acc[i][v]);
 }
 
-void KERNEL(gemm3)(const struct gemm3 *g)
+void PRODUCT(gemm3)(const struct gemm3 *g)
 {
     const size_t n = round_up(g->n);
     for (size_t j = 0; j < n; j += 2 * VEC)

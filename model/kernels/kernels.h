@@ -1,11 +1,14 @@
 /*
  * kernels.h - the inner loops, one table of them per CPU level.
  *
- * Every source file of this folder but dispatch.c is compiled once per level
- * with that level's own flags, as GCC vector code whose width is the level's.
- * Level `ref` is the same source with the compiler's baseline: it runs
- * everywhere.  tests/unit/kernels/ hold each kernel of each level
- * against a plain double-precision loop.
+ * A source file of this folder is compiled once per level with that level's own
+ * flags, as GCC vector code whose width is the level's.  Level `ref` is the same
+ * source with the compiler's baseline: it runs everywhere, and is what the other
+ * levels are held against.  Level `openblas` is `ref` with its products by
+ * cblas_sgemm (gemm_cblas.c): what runs where the CPU has no level of its own
+ * below.  Compiled once are dispatch.c, openblas.c and gemm_cblas.c.
+ * tests/unit/kernels/ hold each kernel of each level against a plain
+ * double-precision loop.
  *
  * Rows of matrices are padded to multiples of KERNEL_PAD floats and padding
  * is zero, so that no kernel needs a tail along a row.  Pointers are aligned
@@ -287,7 +290,7 @@ struct kernels {
 };
 
 /* The table of a level by name, or of the best that this CPU and operating
- * system have when name is NULL.  NULL when the name is unknown or the CPU
+ * system have when name is NULL (not `openblas` where `ref` is faster).  NULL when the name is unknown or the CPU
  * lacks it. */
 const struct kernels *kernels_find(const char *name);
 

@@ -3,15 +3,15 @@
  */
 #include "model/kernels/vector.h"
 
-extern const struct kernels KERNEL(kernels);
+extern const struct kernels PRODUCT(kernels);
 
 #define KERNEL_STRING2(x) #x
 #define KERNEL_STRING(x) KERNEL_STRING2(x)
 
-const struct kernels KERNEL(kernels) = {
-    .level = KERNEL_STRING(KERNEL_LEVEL),
-    .gemm = KERNEL(gemm),
-    .gemm3 = KERNEL(gemm3),
+const struct kernels PRODUCT(kernels) = {
+    .level = KERNEL_STRING(PRODUCT_LEVEL),
+    .gemm = PRODUCT(gemm),
+    .gemm3 = PRODUCT(gemm3),
     .transpose = KERNEL(transpose),
     .dft_forward = KERNEL(dft_forward),
     .dft_inverse = KERNEL(dft_inverse),

@@ -18,6 +18,9 @@
 #define KERNEL_PASTE(name, level) KERNEL_PASTE2(name, level)
 /* The name of a function at this level: KERNEL(gemm) is gemm_avx512. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_LEVEL)
+/* The same of the products alone: level `openblas` has its own, all else it
+ * has from KERNEL_LEVEL ref. */
+#define PRODUCT(name) KERNEL_PASTE(name, PRODUCT_LEVEL)
 
 #if defined(__AVX512F__)
 enum { VEC = 16, GEMM_ROWS = 8 };
@@ -116,9 +119,9 @@ ALWAYS_INLINE vec vec_exp(vec x)
     return (vec)((ivec)p + e);
 }
 
-/* What each level's files define; tables.c puts them into the level's table. */
-void KERNEL(gemm)(const struct gemm *g);
-void KERNEL(gemm3)(const struct gemm3 *g);
+/* What each level's files define; level_table.c puts them into the level's table. */
+void PRODUCT(gemm)(const struct gemm *g);
+void PRODUCT(gemm3)(const struct gemm3 *g);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols);
 void KERNEL(dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes planes,

@@ -66,7 +66,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
         {"drain-s", "N", OPTION_SIZE, &o->drain_s, 0, DAY_S,
          "seconds to finish accepted requests after SIGTERM"},
         {"cpu-level", "LEVEL", OPTION_TEXT, &o->cpu_level, 0, 0,
-         "ref, avx2, avx512, avx512vnni or avx512bf16 (default: the best this CPU has)"},
+         "ref, openblas, avx2, avx512, avx512vnni or avx512bf16 (default: the best this CPU has)"},
         {"precision", "f32|bf16|int8", OPTION_TEXT, &o->precision, 0, 0,
          "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them"},
         {"memory", "auto|low|full", OPTION_TEXT, &o->memory, 0, 0,

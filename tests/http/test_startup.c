@@ -107,7 +107,7 @@ static void the_start_up_line_says_what_runs(void **state)
     struct server *server =
         server_start(ARGS("--threads", "1", "--cpu-level", "ref"), NO_ARGS);
     static const char *const parts[] = {"capsnetd " CAPSNET_VERSION, "capsnet-test", "f32", "ref",
-                                        "1 thread", "http://127.0.0.1:"};
+                                        "OpenBLAS ", "1 thread", "http://127.0.0.1:"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(server->line, parts[i]))
             fail_msg("\"%s\" does not say \"%s\"", server->line, parts[i]);
