@@ -12,7 +12,7 @@ shift 2
 scratch=$(mktemp -d) server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$scratch"' EXIT
 export SEED="${SEED:-1}"
-unset CAPSNETD_CPU_LEVEL
+unset CAPSNETD_CPU_LEVEL OPENBLAS_CORETYPE
 
 # Tests that start capsnet-train find it in BUILD, emulated too.
 mkdir "$scratch/bin"

@@ -42,7 +42,7 @@ static const struct {
     int (*usable)(void);
 } levels[] = {
     {&kernels_ref, always},
-    {&kernels_openblas, openblas_is_threadsafe},
+    {&kernels_openblas, openblas_is_usable},
 #if defined(__x86_64__)
     {&kernels_avx2, has_avx2},
     {&kernels_avx512, has_avx512},

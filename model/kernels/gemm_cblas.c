@@ -55,7 +55,8 @@ static void tile_product(struct tile *t, size_t height, size_t rows, size_t k, s
     for (size_t p = 0; p < k; p += DEPTH) {
         const size_t depth = k - p < DEPTH ? k - p : DEPTH;
         struct operand left = {a.data + p * a.col, a.row, a.col};
-        const int is_transposed = rows == height && a.row == 1 && a.col >= height;
+        /* Of a single transposed row, kernels for Cortex-A53 read a value too far. */
+        const int is_transposed = rows == height && height > 1 && a.row == 1 && a.col >= height;
         if (!is_transposed && (rows < height || a.col != 1 || a.row < depth)) {
             pack(packed, height, rows, depth, &left);
             left = (struct operand){packed, depth, 1};

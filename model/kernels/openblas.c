@@ -33,8 +33,15 @@ void openblas_level_start(void)
     pthread_once(&once, start);
 }
 
-int openblas_is_threadsafe(void)
+/* A build without threads hands the same scratch memory to two callers.  On
+ * x86-64 nothing runs without SSE3, and the kernels for the oldest Opterons use
+ * 3DNow!, which they do not have everywhere (not in QEMU). */
+int openblas_is_usable(void)
 {
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("sse3") || strncmp(openblas_get_corename(), "Opteron", 7) == 0)
+        return 0;
+#endif
     return openblas_get_parallel() != OPENBLAS_SEQUENTIAL;
 }
 

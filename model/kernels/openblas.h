@@ -12,9 +12,9 @@
  * by side), and block heights (gemm_cblas.c). */
 void openblas_level_start(void);
 
-/* Whether calls may come from several threads at once: a build without threads
- * hands the same scratch memory to two of them. */
-int openblas_is_threadsafe(void);
+/* Whether this build of it and this CPU will do: several threads may call it at
+ * once, and the CPU has the instructions that it takes for granted. */
+int openblas_is_usable(void);
 
 /* Whether it runs its oldest kernels because it does not know this CPU, as
  * happens on one newer than the library: then `ref` is faster. */
