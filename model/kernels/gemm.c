@@ -10,8 +10,12 @@
  */
 #include "model/kernels/vector.h"
 
+/* Vectors beside each other in a tile of one row, whose sums are too few to
+ * hide the latency otherwise; all of one panel. */
+enum { WIDE = VEC == 16 ? 2 : 4 };
+
 struct tile {
-    vec acc[GEMM_ROWS][2];
+    vec acc[GEMM_ROWS][WIDE];
 };
 
 /* acc += A[rows][k] B[k][nv vectors], asking for a line of `ahead` at every
@@ -25,12 +29,12 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     for (size_t i = 0; i < rows; i++)
         p[i] = a->data + i * a->row;
     const size_t col = a->col;
-    vec acc[GEMM_ROWS][2];
+    vec acc[GEMM_ROWS][WIDE];
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++)
             acc[i][v] = t->acc[i][v];
     for (; k > 0; k--) {
-        vec bv[2];
+        vec bv[WIDE];
         for (size_t v = 0; v < nv; v++)
             bv[v] = vec_load(b + v * VEC);
         b += b_stride;
@@ -58,7 +62,7 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     case 4: f(4, __VA_ARGS__); break;          \
     case 5: f(GEMM_ROWS > 4 ? 5 : 4, __VA_ARGS__); break; \
     case 6: f(GEMM_ROWS > 4 ? 6 : 4, __VA_ARGS__); break; \
-    case 7: f(GEMM_ROWS > 4 ? 7 : 4, __VA_ARGS__); break; \
+    case 7: f(GEMM_ROWS > 6 ? 7 : 4, __VA_ARGS__); break; \
     default: f(GEMM_ROWS, __VA_ARGS__); break; \
     }
 
@@ -97,9 +101,27 @@ ALWAYS_INLINE size_t round_up(size_t n)
     return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
 }
 
+/* One row, as of a single image: WIDE vectors at a time. */
+static void gemm_row(const struct gemm *g, size_t n)
+{
+    for (size_t j = 0; j < n; j += WIDE * VEC) {
+        const float *b = g->b.data + column(j, g->b.panel);
+        const float *bias = g->bias ? g->bias + j : NULL;
+        float *c = g->c.data + column(j, g->c.panel);
+        if (n - j >= WIDE * VEC)
+            gemm_tile(1, WIDE, g, g->a.data, b, c, bias);
+        else
+            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias);
+    }
+}
+
 void PRODUCT(gemm)(const struct gemm *g)
 {
     const size_t n = round_up(g->n);
+    if (g->m == 1) {
+        gemm_row(g, n);
+        return;
+    }
     for (size_t j = 0; j < n; j += 2 * VEC) {
         const float *b = g->b.data + column(j, g->b.panel);
         const float *bias = g->bias ? g->bias + j : NULL;

@@ -25,7 +25,7 @@
 #if defined(__AVX512F__)
 enum { VEC = 16, GEMM_ROWS = 8 };
 #elif defined(__AVX2__)
-enum { VEC = 8, GEMM_ROWS = 4 };
+enum { VEC = 8, GEMM_ROWS = 6 };
 #else
 enum { VEC = 4, GEMM_ROWS = 4 };
 #endif
