@@ -23,7 +23,7 @@ RUN set -eu; native=$(dpkg --print-architecture); arch=${TARGETARCH:-$native}; g
     apt-get update; \
     apt-get install -y --no-install-recommends make pkg-config binutils $gcc \
         "libc6-dev:$arch" "libmicrohttpd-dev:$arch" "libgnutls28-dev:$arch" "libcjson-dev:$arch" \
-        "libpng-dev:$arch" "zlib1g-dev:$arch"; \
+        "libpng-dev:$arch" "zlib1g-dev:$arch" "libopenblas-pthread-dev:$arch"; \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Dockerfile Makefile ./

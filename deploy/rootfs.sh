@@ -3,7 +3,8 @@
 #
 # The Dockerfile's build stage runs it.  FOLDER gets the program, the shared
 # libraries that it needs (and those that they need), and of each library's
-# Debian package the licence and the entry by which image scanners know it.
+# Debian package, OpenBLAS's too where it is linked in, the licence and the entry
+# by which image scanners know it.
 # Works on another architecture's files too, so nothing of them is run.
 # Every file gets the time SOURCE_DATE_EPOCH.
 set -eu
@@ -60,6 +61,9 @@ mkdir -p "$root/usr/bin" "$root/usr/share/doc/$name" "$root/etc" "$root/var/lib/
 cp "$program" "$root/usr/bin/$name"
 cp LICENSE "$root/usr/share/doc/$name/copyright"
 add_libraries "$program"
+if ! needs "$program" | grep -q openblas; then
+    add_package "$(package_of "$(find_library libopenblas.a)")"
+fi
 cp -L "$(find_library "$(basename "$interpreter")")" "$root$interpreter"
 cp -L /etc/os-release "$root/etc/os-release"
 echo "capsnet:x:10001:10001:capsnetd:/:/sbin/nologin" >"$root/etc/passwd"

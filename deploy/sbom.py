@@ -2,7 +2,8 @@
 """sbom.py VERSION EPOCH ROOT... - the software bill of materials, SPDX 2.3 JSON.
 
 Each ROOT is a file system that rootfs.sh laid out: its programs, the weights, and
-the Debian packages whose libraries the programs load.  Writes to stdout.
+the Debian packages whose libraries the programs load or, from a -dev package, have
+linked in.  Writes to stdout.
 """
 import datetime
 import hashlib
@@ -65,7 +66,8 @@ def main():
         for entry in sorted((root / "var/lib/dpkg/status.d").iterdir()):
             package = debian_package(entry)
             packages[package["SPDXID"]] = package
-            relate(own["SPDXID"], "DYNAMIC_LINK", package["SPDXID"])
+            linked = "STATIC_LINK" if package["name"].endswith("-dev") else "DYNAMIC_LINK"
+            relate(own["SPDXID"], linked, package["SPDXID"])
     content = json.dumps(sorted(packages), sort_keys=True) + "".join(
         c["checksumValue"] for p in packages.values() for c in p.get("checksums", []))
     created = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
