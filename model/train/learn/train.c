@@ -211,7 +211,9 @@ static void print_start(const struct trainer *t)
     printf("%zu held out, ", t->n_holdout);
     if (ranks_count() > 1)
         printf("%zu processes of ", ranks_count());
-    printf("%zu threads, %s\n", t->options->threads, capsnet_model_cpu_level(t->model));
+    char openblas[96];
+    capsnet_openblas(openblas, sizeof openblas);
+    printf("%zu threads, %s, %s\n", t->options->threads, capsnet_model_cpu_level(t->model), openblas);
     fflush(stdout);
 }
 
