@@ -101,7 +101,7 @@ struct capsnet_options {
     const char *precision;
 
     /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the
-     * frequency domain as well (f32 104 MB, bf16 52 MB), which large batches
+     * transform domain as well (f32 95 MB, bf16 57 MB), which large batches
      * are computed with; low does without; auto is full where four times
      * that fits into capsnet_memory_limit(): two models during a reload, and
      * room for their batches.  int8 never needs them: always low. */
@@ -151,14 +151,14 @@ const char *capsnet_model_cpu_level(const struct capsnet_model *model);
  * told otherwise.  Any thread; writes at most size bytes, the 0 included. */
 void capsnet_openblas(char *text, size_t size);
 
-/* "full" or "low": with or without frequency-domain weights. */
+/* "full" or "low": with or without weights in the transform domain. */
 const char *capsnet_model_memory(const struct capsnet_model *model);
 
 /* Bytes of memory that the weights take. */
 size_t capsnet_model_bytes(const struct capsnet_model *model);
 
 /* How a batch of n images is computed: "direct" (PrimaryCaps as a plain
- * convolution) or "spectral" (in the frequency domain). */
+ * convolution) or "spectral" (in a transform domain, by a tenth of the multiplications). */
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
 
 /* What the file says of the images that the model knows. */
@@ -198,7 +198,8 @@ size_t capsnet_workspace_bytes(const struct capsnet_workspace *workspace);
  *
  * An image's answer depends on that image alone, not on its neighbours in the
  * batch; whether the batch is small (direct convolution) or large (spectral)
- * changes it by rounding only, at most 1e-5. */
+ * changes it by rounding only: in f32, with PrimaryCaps' kernels of 9x9, at most
+ * 1e-4. */
 void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
                      float *lengths, float *poses);
 

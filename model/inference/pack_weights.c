@@ -178,7 +178,7 @@ static void carve(struct capsnet_model *model)
     /* 32 words keep the planes from lying whole pages apart. */
     p->spectrum_plane = at->spectral_k / 2 * at->primary_row + KERNEL_PANEL;
     if (model->precision == PRECISION_BF16 && model->is_spectral)
-        p->spectrum = take(p, SPECTRUM3_PLANES * p->spectrum_plane * word);
+        p->spectrum = take(p, model->winograd.x_planes * p->spectrum_plane * word);
 }
 
 enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error *error)

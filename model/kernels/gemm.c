@@ -1,5 +1,5 @@
 /*
- * gemm.c - real and complex matrix products.
+ * gemm.c - matrix products.
  *
  * A register tile of GEMM_ROWS x 2 vectors runs down k with one broadcast of
  * A per row and two loads of B: 16 independent sums at AVX-512, enough to hide
@@ -13,6 +13,10 @@
 /* Vectors beside each other in a tile of one row, whose sums are too few to
  * hide the latency otherwise; all of one panel. */
 enum { WIDE = VEC == 16 ? 2 : 4 };
+
+/* The rounding of a sum of k terms grows as sqrt(k): of 1024 it would be ten times
+ * that of the operands.  Runs of this many have sums of their own, added up. */
+enum { RUN = 64 };
 
 struct tile {
     vec acc[GEMM_ROWS][WIDE];
@@ -67,7 +71,7 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     }
 
 ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const float *a,
-                             const float *b, float *c, const float *bias)
+                             const float *b, float *c, const float *bias, const float *ahead)
 {
     const struct operand left = {a, g->a.row, g->a.col};
     struct tile t;
@@ -80,7 +84,18 @@ ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const
             else
                 t.acc[i][v] = vec_load(bias + v * VEC);
         }
-    tile_run(&t, rows, nv, g->k, &left, b, g->b.stride, b);
+    for (size_t k = 0; k < g->k; k += RUN) {
+        const size_t count = g->k - k < RUN ? g->k - k : RUN;
+        const struct operand run = {left.data + k * left.col, left.row, left.col};
+        struct tile part;
+        for (size_t i = 0; i < rows; i++)
+            for (size_t v = 0; v < nv; v++)
+                part.acc[i][v] = vec_set(0);
+        tile_run(&part, rows, nv, count, &run, b + k * g->b.stride, g->b.stride, ahead + 16 * k);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t v = 0; v < nv; v++)
+                t.acc[i][v] += part.acc[i][v];
+    }
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < nv; v++) {
             vec x = t.acc[i][v];
@@ -109,10 +124,21 @@ static void gemm_row(const struct gemm *g, size_t n)
         const float *bias = g->bias ? g->bias + j : NULL;
         float *c = g->c.data + column(j, g->c.panel);
         if (n - j >= WIDE * VEC)
-            gemm_tile(1, WIDE, g, g->a.data, b, c, bias);
+            gemm_tile(1, WIDE, g, g->a.data, b, c, bias, b);
         else
-            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias);
+            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias, b);
     }
+}
+
+/* A packed B comes from memory, a panel once: while the last two tiles of rows use
+ * one the next is fetched, half of it each. */
+ALWAYS_INLINE const float *b_ahead(const struct gemm *g, size_t i, size_t j, const float *b)
+{
+    const size_t left = (g->m - i + GEMM_ROWS - 1) / GEMM_ROWS;
+    if (left > 2 || g->m <= GEMM_ROWS || g->b.stride != KERNEL_PANEL || j % KERNEL_PANEL != 0 ||
+        j + KERNEL_PANEL >= g->n)
+        return b;
+    return b + g->b.panel + (2 - left) * KERNEL_PANEL / 2 * g->k;
 }
 
 void PRODUCT(gemm)(const struct gemm *g)
@@ -129,63 +155,14 @@ void PRODUCT(gemm)(const struct gemm *g)
             const float *a = g->a.data + i * g->a.row;
             float *c = g->c.data + column(j, g->c.panel) + i * g->c.stride;
             size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
+            const float *ahead = b_ahead(g, i, j, b);
             if (n - j >= 2 * VEC) {
-                WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias)
+                WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias, ahead)
             } else {
-                WITH_ROWS(gemm_tile, rows, 1, g, a, b, c, bias)
+                WITH_ROWS(gemm_tile, rows, 1, g, a, b, c, bias, ahead)
             }
         }
     }
-}
-
-ALWAYS_INLINE void gemm3_tile(size_t rows, size_t nv, const struct gemm3 *g, size_t i0, size_t j)
-{
-    struct tile t, first;
-    struct operand a[3];
-    const float *b[3], *ahead[3];
-    for (size_t q = 0; q < 3; q++) {
-        a[q] = g->a[q];
-        a[q].data += i0 * g->a[q].row;
-        b[q] = g->b[q].data + column(j, g->b[q].panel);
-        /* B comes from memory, a panel once: while the last two tiles use one
-         * the next is fetched, half of it each. */
-        const size_t left = (g->m - i0 + GEMM_ROWS - 1) / GEMM_ROWS;
-        ahead[q] = b[q];
-        if (left <= 2 && g->m > GEMM_ROWS && j % KERNEL_PANEL == 0 && j + KERNEL_PANEL < g->n)
-            ahead[q] += g->b[q].panel + (2 - left) * 16 * g->k;
-    }
-    float *re = g->re.data + column(j, g->re.panel) + i0 * g->re.stride;
-    float *im = g->im.data + column(j, g->im.panel) + i0 * g->im.stride;
-
-    for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < nv; v++)
-            t.acc[i][v] = vec_set(0);
-    tile_run(&t, rows, nv, g->k, &a[0], b[0], g->b[0].stride, ahead[0]);
-    first = t;
-    tile_run(&t, rows, nv, g->k, &a[1], b[1], g->b[1].stride, ahead[1]);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < nv; v++) {
-            vec_store(re + i * g->re.stride + v * VEC, t.acc[i][v]);
-            t.acc[i][v] = g->sign * first.acc[i][v];
-        }
-    tile_run(&t, rows, nv, g->k, &a[2], b[2], g->b[2].stride, ahead[2]);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < nv; v++)
-            vec_store(im + i * g->im.stride + v * VEC, t.acc[i][v]);
-}
-
-void PRODUCT(gemm3)(const struct gemm3 *g)
-{
-    const size_t n = round_up(g->n);
-    for (size_t j = 0; j < n; j += 2 * VEC)
-        for (size_t i = 0; i < g->m; i += GEMM_ROWS) {
-            size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
-            if (n - j >= 2 * VEC) {
-                WITH_ROWS(gemm3_tile, rows, 2, g, i, j)
-            } else {
-                WITH_ROWS(gemm3_tile, rows, 1, g, i, j)
-            }
-        }
 }
 
 /* Lanes of a (index below VEC) and b (from VEC on). */

@@ -114,13 +114,25 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
     _mm512_storeu_ps(g->c + i * g->c_stride + j, x);
 }
 
+/* B comes from memory, a panel once: while the last two tiles of rows use one the
+ * next is fetched, half of it each.  How far that lies ahead of its start. */
+ALWAYS_INLINE size_t words_ahead(size_t m, size_t n, size_t words, size_t b_panel, size_t i0,
+                                 size_t j)
+{
+    const size_t left = (m - i0 + ROWS - 1) / ROWS;
+    return left <= 2 && m > ROWS && j + STEP < n ? b_panel + (2 - left) * words * VEC : 0;
+}
+
 ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
 {
     struct sums t;
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
-    tile_run(kind, &t, rows, g, &g->a, i0, b, b);
+    const uint32_t *ahead = b;
+    if (g->runs == 1)
+        ahead += words_ahead(g->m, g->n, g->words, g->b_panel, i0, j);
+    tile_run(kind, &t, rows, g, &g->a, i0, b, ahead);
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -173,12 +185,7 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
     const uint32_t *b[3], *ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        /* B comes from memory, a panel once: while the last two tiles use one
-         * the next is fetched, half of it each. */
-        const size_t left = (g->m - i0 + ROWS - 1) / ROWS;
-        ahead[q] = b[q];
-        if (left <= 2 && g->m > ROWS && j + STEP < g->n)
-            ahead[q] += g->b_panel + (2 - left) * g->words * VEC;
+        ahead[q] = b[q] + words_ahead(g->m, g->n, g->words, g->b_panel, i0, j);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();

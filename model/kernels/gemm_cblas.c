@@ -175,37 +175,3 @@ void PRODUCT(gemm)(const struct gemm *g)
         }
     }
 }
-
-static void store_complex(const struct gemm3 *g, const struct tile t[3], size_t i0, size_t rows,
-                          size_t j, size_t columns)
-{
-    float *re = g->re.data + column(j, g->re.panel) + i0 * g->re.stride;
-    float *im = g->im.data + column(j, g->im.panel) + i0 * g->im.stride;
-    for (size_t i = 0; i < rows; i++, re += g->re.stride, im += g->im.stride)
-        for (size_t v = 0; v < columns; v += VEC) {
-            const size_t at = i * KERNEL_PANEL + v;
-            const vec first = vec_load(t[0].sum + at);
-            vec_store(re + v, first + vec_load(t[1].sum + at));
-            vec_store(im + v, g->sign * first + vec_load(t[2].sum + at));
-        }
-}
-
-void PRODUCT(gemm3)(const struct gemm3 *g)
-{
-    struct tile t[3];
-    for (size_t j = 0; j < g->n; j += KERNEL_PANEL) {
-        const size_t columns = columns_at(g->n, j);
-        for (size_t i = 0, height; i < g->m; i += height) {
-            height = block_height(g->m - i);
-            const size_t rows = smaller(height, g->m - i);
-            for (size_t q = 0; q < 3; q++) {
-                const struct operand *a = &g->a[q];
-                const struct const_matrix *b = &g->b[q];
-                tile_product(&t[q], height, rows, g->k,
-                             (struct operand){a->data + i * a->row, a->row, a->col},
-                             b->data + column(j, b->panel), b->stride, columns);
-            }
-            store_complex(g, t, i, rows, j, columns);
-        }
-    }
-}

@@ -63,16 +63,6 @@ struct gemm {
     const float *bias; /* [n rounded up to KERNEL_PAD], for the BIAS epilogues */
 };
 
-/* A complex product by three real ones (Gauss):
- *   T = a[0] b[0];  re = T + a[1] b[1];  im = sign T + a[2] b[2]. */
-struct gemm3 {
-    size_t m, n, k;
-    struct operand a[3];
-    struct const_matrix b[3];
-    struct matrix re, im;
-    float sign;
-};
-
 /* ---- bf16 and 8-bit operands --------------------------------------------
  * A word is 4 bytes that lie side by side along k: two bf16 or four 8-bit
  * values.  Right operands are packed in panels of 32 columns: word w of column
@@ -106,7 +96,9 @@ struct narrow {
     size_t c_stride;
 };
 
-/* As gemm3, of bf16 with sign 1 and one run: n a multiple of KERNEL_PANEL. */
+/* A complex product by three real ones (Gauss), of bf16 and one run:
+ *   T = a[0] b[0];  re = T + a[1] b[1];  im = T + a[2] b[2].
+ * n is a multiple of KERNEL_PANEL. */
 struct narrow3 {
     size_t m, n, words;
     struct window a[3];
@@ -116,28 +108,47 @@ struct narrow3 {
     size_t c_stride;
 };
 
-/* Frequencies of a real 10x10 DFT: the first 48 are complex, the last 4 real.
- * A spectrum is stored in planes; how many planes a complex frequency has is
- * the caller's choice (2: re, im; more: sums of them), a real one has one. */
+/* ---- Transforms to ten points a direction ---------------------------------
+ * Of a rectangle of n x n pixels, n at most 10, to 10 x 10 values, V = M X M^T,
+ * and back, X = M^T V M.  network/winograd.h says what for. */
 enum {
-    DFT_N = 10,
-    DFT_COMPLEX = 48,
-    DFT_REAL = 4,
-    DFT_FREQUENCIES = DFT_COMPLEX + DFT_REAL,
-    SPECTRUM2_PLANES = 2 * DFT_COMPLEX + DFT_REAL, /* re, im */
-    SPECTRUM3_PLANES = 3 * DFT_COMPLEX + DFT_REAL, /* + a sum */
-    SPECTRUM4_PLANES = 4 * DFT_COMPLEX + DFT_REAL, /* + a difference */
+    POINTS = 10,
+    POINT_VALUES = POINTS * POINTS,
+    POINT_PLANES = 150, /* at most: three for each of 50 complex values */
 };
 
-/* Which extra planes a forward transform writes, beside re (r) and im (i). */
-enum spectrum_planes {
-    SPECTRUM_DATA,     /* r, i, r+i           left operand of a product */
-    SPECTRUM_WEIGHTS,  /* r, i-r, -(r+i)      right operand; input conjugated */
-    SPECTRUM_GRADIENT, /* r, i, r+i, i-r      both */
+/* M, of ten lines and n columns, by halves: with
+ *   E_k = sum_j even[k][j] x[2j],  O_k = sum_j odd[k][j] x[2j+1]
+ * lines 2k and 2k+1 are E_k + O_k and E_k - O_k for k = 1..split, then E_k and
+ * O_k.  Lines 0 and 1 are E_0 and O_0 where n is 10, else even[0][0] x[0] and
+ * odd[0][0] x[n-1].  even[k][0] and odd[k][4] are zero where k > 0 and n is 10.
+ * n is 10, 6 or 5. */
+struct point_matrix {
+    size_t n, split;
+    /* The first lines are real; of the others, imaginary[r] is the line of the
+     * imaginary part where r is a real part, else 0. */
+    size_t reals;
+    unsigned char imaginary[POINTS];
+    float even[POINTS / 2][POINTS / 2], odd[POINTS / 2][POINTS / 2];
 };
 
-/* A rectangle of up to 10x10 pixels, channels innermost.  Rows and columns
- * outside rows x cols read as zero and are not written. */
+/* Where each plane of a transform lies, in values from the first pixel's place.
+ * Planes come in this order, q and r lines along x, p and s along y:
+ *   the real (p, q), p innermost: [q * reals + p];
+ *   for each complex r: for each real p, (p, r) and (r, p);
+ *                       for each complex s, (s, r) and (s, conj r).
+ * A real one has one plane.  A complex one has three on the way there,
+ *   an operand of a product from the left: re, im, re+im,
+ *   from the right: re, im-re, -(re+im),
+ * and two on the way back: re, im. */
+struct planes {
+    size_t at[POINT_PLANES];
+};
+#define NO_PLANE ((size_t)-1) /* not stored; zero when read */
+
+enum operand_side { OPERAND_LEFT, OPERAND_RIGHT };
+
+/* A rectangle of pixels, channels innermost. */
 struct patch {
     size_t rows, cols;
     size_t row_stride, col_stride; /* floats */
@@ -162,29 +173,21 @@ struct kernels {
     const char *level;
 
     void (*gemm)(const struct gemm *g);
-    void (*gemm3)(const struct gemm3 *g);
 
     /* Transposes rows x cols floats: dst[j*dst_stride + i] = src[i*src_stride + j].
      * rows and cols are multiples of KERNEL_PAD. */
     void (*transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                       size_t rows, size_t cols);
 
-    /* 10x10 DFT of each of KERNEL_PAD channels.  src: the patch's first
-     * pixel; dst: plane 0; plane p lies plane_stride floats after plane p-1.
-     * scale multiplies the result. */
-    void (*dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes planes,
-                        const float *src, const struct patch *patch, float scale);
+    /* V = M X M^T of each of KERNEL_PAD channels.  src: the patch's first pixel;
+     * pixels beyond its rows x cols, at most n x n, are zero. */
+    void (*to_points)(float *dst, const struct planes *planes, enum operand_side side,
+                      const struct point_matrix *m, const float *src, const struct patch *patch);
 
-    /* The inverse (unnormalised) of a two-plane spectrum whose complex
-     * frequency f has its planes at step * f and step * f + 1 and whose real
-     * ones follow at step * 48 (step 2 or 3).  dst receives the patch's
-     * rows x cols corner times scale, plus bias[16] when bias is not NULL. */
-    void (*dft_inverse)(float *dst, const struct patch *patch, const float *src,
-                        size_t plane_stride, size_t step, const float *bias, float scale);
-
-    /* As dft_inverse with conjugated input: the gradient of a kernel. */
-    void (*dft_inverse_conj)(float *dst, const struct patch *patch, const float *src,
-                             size_t plane_stride, size_t step, const float *bias, float scale);
+    /* X = M^T V M.  dst receives the patch's rows x cols corner of X, plus bias[16]
+     * when bias is not NULL. */
+    void (*from_points)(float *dst, const struct patch *patch, const struct point_matrix *m,
+                        const float *src, const struct planes *planes, const float *bias);
 
     /* One pass over all capsules of a group (section 2 of the paper, with
      * b_ij = u_hat_ij . vsum_j, vsum being the sum of all v so far):
@@ -283,10 +286,10 @@ struct kernels {
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
                             float *u_hat, float *s, float *sums);
 
-    /* As dft_forward with SPECTRUM_DATA, rounded to bf16; plane_stride in
-     * values. */
-    void (*dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
-                             const struct patch *patch);
+    /* As to_points for a left operand, rounded to bf16. */
+    void (*to_points_bf16)(uint16_t *dst, const struct planes *planes,
+                           const struct point_matrix *m, const float *src,
+                           const struct patch *patch);
 };
 
 /* The table of a level by name, or of the best that this CPU and operating

@@ -11,11 +11,9 @@ extern const struct kernels PRODUCT(kernels);
 const struct kernels PRODUCT(kernels) = {
     .level = KERNEL_STRING(PRODUCT_LEVEL),
     .gemm = PRODUCT(gemm),
-    .gemm3 = PRODUCT(gemm3),
     .transpose = KERNEL(transpose),
-    .dft_forward = KERNEL(dft_forward),
-    .dft_inverse = KERNEL(dft_inverse),
-    .dft_inverse_conj = KERNEL(dft_inverse_conj),
+    .to_points = KERNEL(to_points),
+    .from_points = KERNEL(from_points),
     .route = KERNEL(route),
     .route_backward = KERNEL(route_backward),
     .predict_backward = KERNEL(predict_backward),
@@ -38,6 +36,6 @@ const struct kernels PRODUCT(kernels) = {
     .to_bf16 = KERNEL(to_bf16),
     .pair_bf16 = KERNEL(pair_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
-    .dft_forward_bf16 = KERNEL(dft_forward_bf16),
+    .to_points_bf16 = KERNEL(to_points_bf16),
 #endif
 };

@@ -121,15 +121,13 @@ ALWAYS_INLINE vec vec_exp(vec x)
 
 /* What each level's files define; level_table.c puts them into the level's table. */
 void PRODUCT(gemm)(const struct gemm *g);
-void PRODUCT(gemm3)(const struct gemm3 *g);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols);
-void KERNEL(dft_forward)(float *dst, size_t plane_stride, enum spectrum_planes planes,
-                         const float *src, const struct patch *patch, float scale);
-void KERNEL(dft_inverse)(float *dst, const struct patch *patch, const float *src,
-                         size_t plane_stride, size_t step, const float *bias, float scale);
-void KERNEL(dft_inverse_conj)(float *dst, const struct patch *patch, const float *src,
-                              size_t plane_stride, size_t step, const float *bias, float scale);
+void KERNEL(to_points)(float *dst, const struct planes *planes, enum operand_side side,
+                       const struct point_matrix *m, const float *src,
+                       const struct patch *patch);
+void KERNEL(from_points)(float *dst, const struct patch *patch, const struct point_matrix *m,
+                         const float *src, const struct planes *planes, const float *bias);
 void KERNEL(route)(const struct routing *r, const float *u, const float *vsum, float *s,
                    float *scratch);
 void KERNEL(route_backward)(const struct routing *r, const float *u, const float *vsum,
@@ -163,7 +161,8 @@ void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
                             float *u_hat, float *s, float *sums);
-void KERNEL(dft_forward_bf16)(uint16_t *dst, size_t plane_stride, const float *src,
-                              const struct patch *patch);
+void KERNEL(to_points_bf16)(uint16_t *dst, const struct planes *planes,
+                            const struct point_matrix *m, const float *src,
+                            const struct patch *patch);
 
 #endif

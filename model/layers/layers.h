@@ -21,7 +21,7 @@ static inline size_t smaller(size_t a, size_t b)
 /* n images at images [n][height][width][channels].  Gradients go to grad, a
  * flat array in the model's layout, overwritten. */
 
-/* Brings the primary weights into the frequency domain
+/* Brings the primary weights into the transform domain
  * (primary_spectral.c). */
 void primary_prepare(const struct capsnet_model *model, float *spectrum, struct pool *pool);
 void primary_pack_spectrum(const struct capsnet_model *model, size_t panel);

@@ -1,6 +1,6 @@
 /*
  * primary_direct.c - PrimaryCaps as a plain convolution, for a few images, for int8,
- * and where there is no memory for weights in the frequency domain:
+ * and where there is no memory for weights in the transform domain:
  *
  *   z[y,x,o] = b[o] + sum_{ky,kx,c} a[2y+ky, 2x+kx, c] w[ky,kx,c,o],
  *

@@ -18,7 +18,7 @@ enum capsnet_status model_no_memory(struct capsnet_error *error)
 
 static size_t spectrum_bytes(const struct capsnet_model *model)
 {
-    return SPECTRUM3_PLANES * model->spectrum_plane * sizeof(float);
+    return model->winograd.x_planes * model->spectrum_plane * sizeof(float);
 }
 
 /* ---- Options ------------------------------------------------------------- */
@@ -108,8 +108,12 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
     /* 48 floats keep the planes from lying whole pages apart, where their
      * lines would compete for one set of the caches. */
     model->spectrum_plane = model->at.spectral_k * model->at.primary_row + 3 * KERNEL_PAD;
-    if (status == CAPSNET_OK)
+    if (status == CAPSNET_OK) {
+        const int is_bf16 = model->precision == PRECISION_BF16;
+        winograd_init(&model->winograd, is_bf16 ? &points_imaginary : &points_real,
+                      shape->primary_kernel, model->at.conv1_row);
         status = choose_memory(model, options, error);
+    }
     if (status != CAPSNET_OK)
         goto out;
     status = CAPSNET_ERR_MEMORY;

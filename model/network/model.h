@@ -11,6 +11,7 @@
 #include "model/capsnet.h"
 #include "model/kernels/kernels.h"
 #include "model/network/layout.h"
+#include "model/network/winograd.h"
 
 /* What the weights and activations of a forward pass are rounded to. */
 enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
@@ -36,9 +37,10 @@ struct capsnet_model {
     struct layout at;
     const struct kernels *kernels;
     enum precision precision;
-    int is_spectral;   /* has weights in the frequency domain: memory is full */
+    int is_spectral;   /* has weights in the transform domain: memory is full */
     float *parameters; /* [at.total] */
     size_t released_bytes; /* of them */
+    struct winograd winograd; /* of PrimaryCaps' spectral plan */
     float *spectrum;   /* f32: primary_weight's planes, see primary_spectral.c */
     size_t spectrum_plane;
     struct packed packed;

@@ -10,9 +10,9 @@
 #include "model/machine/huge_pages.h"
 
 const char *const phase_names[PHASES] = {
-    "weights to spectrum", "conv1 + DFT",       "PrimaryCaps",       "inverse DFT + squash",
+    "weights to spectrum", "conv1 + transform", "PrimaryCaps",       "transform + squash",
     "routing",             "decoder",           "decoder back",      "routing back",
-    "gradient DFT",        "PrimaryCaps back",  "kernel gradients",  "conv1 back",
+    "gradient transform",  "PrimaryCaps back",  "kernel gradients",  "conv1 back",
     "Adam",
 };
 
@@ -40,9 +40,10 @@ static float *carve(struct arena *arena, size_t floats)
 static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, size_t n)
 {
     const struct layout *at = &ws->model->at;
-    const size_t x = SPECTRUM3_PLANES * n * at->tiles * (at->spectral_k + KERNEL_PAD);
+    const size_t x = ws->model->winograd.x_planes * n * at->tiles * (at->spectral_k + KERNEL_PAD);
     ws->x_planes = carve(arena, ws->model->packed.spectrum ? (x + 1) / 2 : x);
-    ws->y_planes = carve(arena, SPECTRUM2_PLANES * n * at->tiles * (at->primary_row + KERNEL_PAD));
+    ws->y_planes = carve(arena, ws->model->winograd.y_planes * n * at->tiles *
+                                    (at->primary_row + KERNEL_PAD));
 }
 
 /* What the direct plan and inference's routing and decoder need. */
@@ -79,8 +80,9 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->coef = carve(arena, g * at->capsules * 2 * (shape->routing_iterations - 1) *
                                 shape->classes * lanes);
     ws->uniform = carve(arena, shape->classes * lanes);
-    ws->dy_planes = carve(arena, SPECTRUM4_PLANES * rows * (at->primary_row + KERNEL_PAD));
-    ws->dw_planes = carve(arena, SPECTRUM2_PLANES * ws->model->spectrum_plane);
+    ws->dy_planes = carve(arena, ws->model->winograd.y_planes * rows *
+                                     (at->primary_row + KERNEL_PAD));
+    ws->dw_planes = carve(arena, ws->model->winograd.x_planes * ws->model->spectrum_plane);
     ws->ddecoder[0] = carve(arena, n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++)
         ws->ddecoder[l + 1] = carve(arena, n * at->out_row[l]);
@@ -101,7 +103,7 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     s->conv1 = carve(arena, at->conv1_size);
     if (ws->training) {
         s->u_hat = carve(arena, at->outputs * KERNEL_LANES);
-        s->transposed = carve(arena, 3 * longest * KERNEL_PANEL);
+        s->transposed = carve(arena, longest * KERNEL_PANEL);
         s->du_hat = carve(arena, ws->max_groups * at->outputs * KERNEL_LANES);
         return;
     }

@@ -14,9 +14,9 @@
 /* What a forward or backward pass spends its time on. */
 enum phase {
     PHASE_PREPARE,       /* weights to their spectrum */
-    PHASE_CONV1,         /* conv1 and the forward DFTs */
+    PHASE_CONV1,         /* conv1 and the transforms of its output */
     PHASE_PRIMARY,       /* the products */
-    PHASE_PRIMARY_OUT,   /* inverse DFTs, squash */
+    PHASE_PRIMARY_OUT,   /* transforms back, squash */
     PHASE_ROUTING,
     PHASE_DECODER,
     PHASE_DECODER_BACK,
@@ -24,7 +24,7 @@ enum phase {
     PHASE_PRIMARY_DFT,   /* gradients to their spectrum */
     PHASE_PRIMARY_BACK,  /* the products */
     PHASE_PRIMARY_GRAD,  /* kernel gradients from their spectrum */
-    PHASE_CONV1_BACK,    /* inverse DFTs and conv1's gradient */
+    PHASE_CONV1_BACK,    /* transforms back and conv1's gradient */
     PHASE_UPDATE,
     PHASES
 };
@@ -38,7 +38,7 @@ struct scratch {
     float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
     uint16_t *image;  /* [pixels and a word more] bf16 */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
-    float *transposed; /* [3][longest row][KERNEL_PANEL] */
+    float *transposed; /* [longest row][KERNEL_PANEL] */
     float *u_hat;     /* [outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
     /* Of inference, for two images: */
     float *u;         /* [2][groups of capsules][dims][lanes] */
@@ -57,8 +57,8 @@ struct capsnet_workspace {
     uint64_t phase_ns[PHASES];
 
     /* Forward.  n images, g groups. */
-    float *x_planes;  /* SPECTRUM3 planes of [n*tiles][spectral_k + a pad], fp32 or bf16 */
-    float *y_planes;  /* SPECTRUM2 planes of [n*tiles][primary_row + KERNEL_PAD] */
+    float *x_planes;  /* winograd's of [n*tiles][spectral_k + KERNEL_PAD], fp32 or bf16 */
+    float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
     float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
     uint8_t *wave_u8; /* int8: the same, quantised */
     float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
@@ -78,8 +78,8 @@ struct capsnet_workspace {
     float *ds, *dv;   /* [g][R][outputs][lanes] */
     float *coef;      /* [g][capsules][2 ][classes][lanes]: c, gb */
     float *uniform;   /* [classes][lanes] = 1 / classes */
-    float *dy_planes; /* SPECTRUM4 planes of [n*tiles][primary_row + KERNEL_PAD] */
-    float *dw_planes; /* SPECTRUM2 planes of [panel][spectral_k][KERNEL_PANEL] */
+    float *dy_planes; /* as y_planes */
+    float *dw_planes; /* as the model's spectrum: [panel][spectral_k][KERNEL_PANEL] */
     float *ddecoder[4]; /* gradients of decoder[] */
     float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
 };

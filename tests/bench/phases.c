@@ -26,11 +26,11 @@ static struct work work_of(const struct variant *variant, enum phase phase, doub
     const enum precision layers = model->packed.has_bf16_layers ? PRECISION_BF16 : PRECISION_F32;
     const double size = sizes[model->precision], layer_size = sizes[layers];
     const double rows = n * (double)at->tiles, channels = (double)at->primary_row;
-    const double spectral = (double)(SPECTRUM3_PLANES * at->spectral_k);
+    const double spectral = (double)(model->winograd.x_planes * at->spectral_k);
     const double k = (double)(h->primary_kernel * h->primary_kernel * at->conv1_row);
     const double a = variant->plan == PLAN_SPECTRAL ? rows * spectral * size
                                                     : n * (double)at->conv1_size * size;
-    const double y = variant->plan == PLAN_SPECTRAL ? rows * SPECTRUM2_PLANES * channels * 4 : 0;
+    const double y = variant->plan == PLAN_SPECTRAL ? rows * (double)model->winograd.y_planes * channels * 4 : 0;
     const double z = n * (double)at->positions * channels * 4;
     const double w1 = (double)(at->conv1_taps * at->conv1_row);
     const double digit = (double)(at->capsules * at->outputs);

@@ -185,10 +185,10 @@ double json_number(const cJSON *object, const char *name);
 void assert_same_answer(const cJSON *a, const cJSON *b);
 
 /* The network computes small batches by direct convolution and larger ones in
- * the frequency domain.  Both are exact but for the rounding of fp32 sums in
- * another order, so an image's numbers may differ in their last digits with
- * the size of its batch, though never with its neighbours or its place. */
-#define ANSWER_TOLERANCE 1e-5
+ * a transform domain.  Both are exact but for rounding, so an image's numbers may
+ * differ in their last digits with the size of its batch, though never with its
+ * neighbours or its place. */
+#define ANSWER_TOLERANCE 1e-4
 
 /* Checks an array: size finite numbers, each within [low, high]. */
 void assert_numbers(const cJSON *array, int size, double low, double high);

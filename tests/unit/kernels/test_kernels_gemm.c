@@ -1,5 +1,5 @@
 /*
- * test_kernels_gemm.c - gemm, gemm3 and transpose of every CPU level against
+ * test_kernels_gemm.c - gemm and transpose of every CPU level against
  * double precision.
  *
  * Bound of a product: each of its k multiplications and additions rounds once
@@ -165,91 +165,25 @@ static void test_gemm(const struct kernels *kernels, struct random *random, stru
     gemm_case(kernels, random, worst, (size_t[]){9, 96, 1024}, GEMM_BIAS);
 }
 
-static void gemm3_case(const struct kernels *kernels, struct random *random, struct worst *worst,
-                       const size_t size[3], float sign)
-{
-    const size_t m = size[0], n = size[1], k = size[2];
-    struct left a[3];
-    struct right b[3], c[2];
-    double *want[3], *terms[3];
-    for (int q = 0; q < 3; q++) {
-        a[q] = random_left(random, m, k, MAGNITUDE_ONE);
-        b[q] = random_right(random, k, n, MAGNITUDE_ONE);
-        want[q] = check_doubles(m * n);
-        terms[q] = check_doubles(m * n);
-        reference_product(want[q], terms[q], m, n, k, a[q].dense, b[q].dense);
-    }
-    float *result[SIDES][2];
-    for (int q = 0; q < 2; q++)
-        c[q] = random_right(random, m, n, MAGNITUDE_ONE);
-    for (enum side side = 0; side < SIDES; side++) {
-        struct gemm3 g = {.m = m, .n = n, .k = k, .sign = sign};
-        for (int q = 0; q < 3; q++) {
-            g.a[q] = (struct operand){guard_input(a[q].data, a[q].count, side), a[q].row, a[q].col};
-            g.b[q] = (struct const_matrix){guard_input(b[q].data, b[q].count, side), b[q].stride,
-                                           b[q].panel};
-        }
-        for (int q = 0; q < 2; q++)
-            result[side][q] = guard_update(c[q].data, c[q].count, side);
-        g.re = (struct matrix){result[side][0], c[0].stride, c[0].panel};
-        g.im = (struct matrix){result[side][1], c[1].stride, c[1].panel};
-        kernels->gemm3(&g);
-    }
-    for (int q = 0; q < 2; q++) {
-        check_bits(result[0][q], result[1][q], c[q].count, "gemm3");
-        check_gaps(&c[q], result[0][q]);
-        check_padding(&c[q], result[0][q], n);
-    }
-    const double roundings = 2 * (double)k + 2;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const size_t at = i * n + j;
-            check_value(worst, (double)result[0][0][at_column(&c[0], i, j)],
-                        want[0][at] + want[1][at],
-                        roundings * ROUNDING * (terms[0][at] + terms[1][at]),
-                        "m %zu n %zu k %zu: re[%zu][%zu]", m, n, k, i, j);
-            check_value(worst, (double)result[0][1][at_column(&c[1], i, j)],
-                        (double)sign * want[0][at] + want[2][at],
-                        roundings * ROUNDING * (terms[0][at] + terms[2][at]),
-                        "m %zu n %zu k %zu sign %g: im[%zu][%zu]", m, n, k, (double)sign, i, j);
-        }
-    check_release();
-}
-
-static void test_gemm3(const struct kernels *kernels, struct random *random, struct worst *worst)
-{
-    for (size_t i = 0; i < COUNT(m_sizes); i++)
-        for (size_t j = 0; j < COUNT(n_sizes); j++)
-            for (size_t p = 0; p < COUNT(k_sizes); p++)
-                gemm3_case(kernels, random, worst,
-                           (size_t[]){m_sizes[i], n_sizes[j], k_sizes[p]}, (i + j + p) % 2 ? 1 : -1);
-    gemm3_case(kernels, random, worst, (size_t[]){9, 48, 1024}, 1);
-}
-
-/* Operands of the row test; e past the epilogues stands for gemm3. */
-enum { ROWS_M = 19, ROWS_N = 48, ROWS_K = 37, ROWS_BAD = 6, ROWS_GEMM3 = GEMM_BIAS_RELU + 1 };
+/* Operands of the row test. */
+enum { ROWS_M = 19, ROWS_N = 48, ROWS_K = 37, ROWS_BAD = 6 };
 
 struct rows {
-    float *a, *b, *c, *bias, *re, *im;
+    float *a, *b, *c, *bias, *result;
 };
 
-static void rows_run(const struct kernels *kernels, const struct rows *r, int e, size_t first,
-                     size_t rows)
+static void rows_run(const struct kernels *kernels, const struct rows *r, enum gemm_epilogue e,
+                     size_t first, size_t rows)
 {
-    const struct operand a = {r->a + first * ROWS_K, ROWS_K, 1};
-    const size_t step = ROWS_K * ROWS_N;
-    struct gemm3 g3 = {
-        rows, ROWS_N, ROWS_K, {a, a, a},
-        {{r->b, ROWS_N, KERNEL_PANEL}, {r->b + step, ROWS_N, KERNEL_PANEL},
-         {r->b + 2 * step, ROWS_N, KERNEL_PANEL}},
-        {r->re, ROWS_N, KERNEL_PANEL}, {r->im, ROWS_N, KERNEL_PANEL}, -1,
+    const struct gemm g = {
+        rows, ROWS_N, ROWS_K,
+        {r->a + first * ROWS_K, ROWS_K, 1},
+        {r->b, ROWS_N, KERNEL_PANEL},
+        {r->result, ROWS_N, KERNEL_PANEL},
+        e, r->bias,
     };
-    struct gemm g = {rows, ROWS_N, ROWS_K, a, g3.b[0], g3.re, (enum gemm_epilogue)e, r->bias};
-    memcpy(r->re, r->c + first * ROWS_N, rows * ROWS_N * sizeof(float));
-    if (e == ROWS_GEMM3)
-        kernels->gemm3(&g3);
-    else
-        kernels->gemm(&g);
+    memcpy(r->result, r->c + first * ROWS_N, rows * ROWS_N * sizeof(float));
+    kernels->gemm(&g);
 }
 
 /* A row's result is the same bits alone, in any block of rows, at any place,
@@ -258,33 +192,27 @@ static void test_gemm_rows(const struct kernels *kernels, struct random *random,
                            struct worst *worst)
 {
     const size_t n = ROWS_M * ROWS_N;
-    const struct rows r = {check_floats(ROWS_M * ROWS_K), check_floats(3 * ROWS_K * ROWS_N),
-                           check_floats(n), check_floats(ROWS_N), check_floats(n),
-                           check_floats(n)};
-    float *alone_re = check_floats(n), *alone_im = check_floats(n);
+    const struct rows r = {check_floats(ROWS_M * ROWS_K), check_floats(ROWS_K * ROWS_N),
+                           check_floats(n), check_floats(ROWS_N), check_floats(n)};
+    float *alone = check_floats(n);
     (void)worst;
     random_fill(random, r.a, ROWS_M * ROWS_K, MAGNITUDE_ONE);
-    random_fill(random, r.b, 3 * ROWS_K * ROWS_N, MAGNITUDE_ONE);
+    random_fill(random, r.b, ROWS_K * ROWS_N, MAGNITUDE_ONE);
     random_fill(random, r.c, n, MAGNITUDE_ONE);
     random_fill(random, r.bias, ROWS_N, MAGNITUDE_ONE);
     canary_fill(r.a + ROWS_BAD * ROWS_K, ROWS_K);
-    for (int e = GEMM_STORE; e <= ROWS_GEMM3; e++) {
+    for (enum gemm_epilogue e = GEMM_STORE; e <= GEMM_BIAS_RELU; e++) {
         for (size_t i = 0; i < ROWS_M; i++) {
             rows_run(kernels, &r, e, i, 1);
-            memcpy(alone_re + i * ROWS_N, r.re, ROWS_N * sizeof(float));
-            memcpy(alone_im + i * ROWS_N, r.im, ROWS_N * sizeof(float));
+            memcpy(alone + i * ROWS_N, r.result, ROWS_N * sizeof(float));
         }
         for (size_t rows = 2; rows <= ROWS_M; rows++)
             for (size_t first = 0; first + rows <= ROWS_M; first++) {
                 rows_run(kernels, &r, e, first, rows);
-                for (size_t i = 0; i < rows; i++) {
-                    if (first + i == ROWS_BAD)
-                        continue;
-                    const size_t at = (first + i) * ROWS_N;
-                    check_bits(r.re + i * ROWS_N, alone_re + at, ROWS_N, "a row of re");
-                    if (e == ROWS_GEMM3)
-                        check_bits(r.im + i * ROWS_N, alone_im + at, ROWS_N, "a row of im");
-                }
+                for (size_t i = 0; i < rows; i++)
+                    if (first + i != ROWS_BAD)
+                        check_bits(r.result + i * ROWS_N, alone + (first + i) * ROWS_N, ROWS_N,
+                                   "a row of a product");
             }
     }
 }
@@ -317,18 +245,13 @@ static void test_transpose(const struct kernels *kernels, struct random *random,
         }
 }
 
-/* ---- Timing: one frequency of PrimaryCaps, 64 images --------------------- */
+/* ---- Timing: one product of PrimaryCaps, 64 images --------------------- */
 
 enum { BENCH_M = 64, BENCH_N = 256, BENCH_K = 1024 };
 
 static void call_gemm(const struct kernels *k, void *argument)
 {
     k->gemm(argument);
-}
-
-static void call_gemm3(const struct kernels *k, void *argument)
-{
-    k->gemm3(argument);
 }
 
 static const float *bench_input(size_t n)
@@ -358,19 +281,6 @@ static void bench_gemm(const struct kernels *k)
     bench_print(k, "gemm 1x256x1024", 2.0 * BENCH_N * BENCH_K, "GFLOP/s", call_gemm, &g);
 }
 
-static void bench_gemm3(const struct kernels *k)
-{
-    struct gemm3 g = {.m = BENCH_M, .n = BENCH_N, .k = BENCH_K, .sign = 1};
-    for (int q = 0; q < 3; q++) {
-        g.a[q] = (struct operand){bench_input(BENCH_M * BENCH_K), BENCH_K, 1};
-        g.b[q] = bench_panels(BENCH_K);
-    }
-    g.re = (struct matrix){guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL};
-    g.im = (struct matrix){guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL};
-    bench_print(k, "gemm3 64x256x1024", 6.0 * BENCH_M * BENCH_N * BENCH_K, "GFLOP/s", call_gemm3,
-                &g);
-}
-
 struct copy {
     float *dst;
     const float *src;
@@ -398,7 +308,6 @@ int main(void)
 {
     static const struct check checks[] = {
         {"gemm", test_gemm, bench_gemm},
-        {"gemm3", test_gemm3, bench_gemm3},
         {"gemm rows", test_gemm_rows, NULL},
         {"transpose", test_transpose, bench_transpose},
     };

@@ -466,7 +466,7 @@ static void test_quantise(const struct kernels *kernels, struct random *random,
     }
 }
 
-/* ---- Timing: PrimaryCaps of one image, and one frequency of 64 ------------ */
+/* ---- Timing: PrimaryCaps of one image, and one product of 64 ------------ */
 
 static void call_int8(const struct kernels *k, void *g)
 {

@@ -119,7 +119,8 @@ static void check_forward(struct golden *g)
         double picture = worst(g, "reconstruction", pictures);
         print_message("  %s: lengths %.1e, poses %.1e, reconstruction %.1e\n",
                       direct ? "direct" : "spectral", lengths, pose, picture);
-        assert_true(lengths < 1e-5 && pose < 1e-5 && picture < 1e-5);
+        const double bound = direct ? 1e-5 : 1e-4;
+        assert_true(lengths < bound && pose < bound && picture < bound);
         if (direct)
             capsnet_workspace_free(ws);
     }
@@ -158,7 +159,7 @@ static void check_backward(struct golden *g)
         assert_int_equal(count, safetensors_find(g->expected, name)->count);
         double error_share = worst(g, name, values);
         print_message("  %-22s %.1e\n", name, error_share);
-        assert_true(error_share < 2e-5);
+        assert_true(error_share < 1e-4);
         free(values);
     }
     safetensors_close(file);

@@ -195,7 +195,7 @@ static void check_image(const struct image *p, const struct world *w, size_t x, 
                     const uint32_t got =
                         pixel(p, x + column * scale + at, y + row * scale + at) >> (16 - 8 * c) &
                         255;
-                    /* A reconstruction depends on its batch by up to 1e-5. */
+                    /* A reconstruction depends on its batch by up to 1e-4. */
                     if (fabs((double)got - value) > 0.51)
                         fail_msg("image %zu at %zu, %zu: row %zu, column %zu: %u, not %g", i, x, y,
                                  row, column, got, value);

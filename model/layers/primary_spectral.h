@@ -1,0 +1,48 @@
+/*
+ * primary_spectral.h - what the spectral PrimaryCaps and its gradient share: the
+ * parts of images and kernels that transforms read, and the rows of planes.
+ */
+#ifndef CAPSNET_PRIMARY_SPECTRAL_H
+#define CAPSNET_PRIMARY_SPECTRAL_H
+
+#include "model/layers/layers.h"
+
+struct pass {
+    struct capsnet_workspace *ws;
+    size_t n;
+    const float *images;
+    float *grad;
+    struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes */
+    struct planes y;                   /* where z^ lies in y_planes */
+};
+
+void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t n);
+
+/* Row strides of the planes.  The extra 16 floats keep rows 4096 bytes apart
+ * from falling into one set of the first-level cache. */
+static inline size_t x_row(const struct layout *at)
+{
+    return at->spectral_k + KERNEL_PAD;
+}
+static inline size_t y_row(const struct layout *at)
+{
+    return at->primary_row + KERNEL_PAD;
+}
+
+/* The taps of one phase of a kernel: rows 2i + p and columns 2j + q of it. */
+struct patch kernel_patch(const struct capsnet_model *model, size_t phase);
+/* Where that phase starts in an array shaped like primary_weight. */
+size_t kernel_offset(const struct capsnet_model *model, size_t panel, size_t phase);
+/* Where its planes lie in an array shaped like the spectrum: planes of
+ * [panel][spectral_k][KERNEL_PANEL]. */
+void kernel_planes(struct planes *planes, const struct capsnet_model *model, size_t phase);
+
+/* The part of conv1's output that a phase of a tile reads, and where it starts. */
+struct patch input_patch(const struct layout *at, size_t tile, size_t phase);
+size_t input_offset(const struct layout *at, size_t tile, size_t phase);
+
+/* The part of z that a tile writes, and where it starts. */
+struct patch output_patch(const struct layout *at, size_t tile);
+size_t output_offset(const struct layout *at, size_t image, size_t tile);
+
+#endif
