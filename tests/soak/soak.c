@@ -102,7 +102,8 @@ static void soak(void **state)
     const unsigned long seed = seed_text ? strtoul(seed_text, NULL, 10) : (unsigned long)now_ms();
     const double minutes = minutes_text ? strtod(minutes_text, NULL) : 3;
     struct server *server = server_start(
-        ARGS("--queue", "16", "--max-batch", "16", "--log-level", "error"), NO_ARGS);
+        ARGS("--queue", "16", "--max-batch", "16", "--log-level", "error", "--request-deadline-s",
+             "300"), NO_ARGS);
     printf("seed %lu, %g minutes; of the clients %zu ask, %zu hang up, %zu half-close, %zu drip\n",
            seed, minutes, clients[ASKS], clients[LEAVES], clients[HALF_CLOSES], clients[DRIPS]);
     fflush(stdout);

@@ -228,7 +228,13 @@ static void half_close(struct client *client)
     sleep_ms(20);
 }
 
-/* A good request in pieces of a few bytes, over some seconds. */
+static int has_answer(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+/* A good request in pieces of a few bytes, over some seconds, or until it is refused. */
 static void drip(struct client *client)
 {
     char text[400];
@@ -236,10 +242,10 @@ static void drip(struct client *client)
     size_t nbytes, at = 0;
     char *bytes = as_bytes(&kind->request, &nbytes);
     int fd = connect_plainly();
-    while (at < nbytes) {
+    while (at < nbytes && !has_answer(fd)) {
         const size_t left = nbytes - at, n = 1 + draw(client, 4);
         if (raw_send(fd, bytes + at, n < left ? n : left) != 0)
-            break; /* refused; the answer is there */
+            break;
         at += n < left ? n : left;
         sleep_ms(5 + draw(client, 20));
     }
