@@ -3,17 +3,27 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "server/basics/clock.h"
 #include "server/request/refusal.h"
 
-/* How often it is looked who has hung up. */
+/* How often it is looked who has hung up, or begun. */
 enum { LOOK_US = 90000 };
 
-void deadlines_init(struct deadlines *deadlines, int64_t silence_us)
+/* How many bytes the peer has sent on a TCP connection; 0 where the kernel cannot tell. */
+static uint64_t received_bytes(int fd)
 {
-    *deadlines = (struct deadlines){.silence_us = silence_us};
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
+}
+
+void deadlines_init(struct deadlines *deadlines, int64_t silence_us, int64_t arrival_us)
+{
+    *deadlines = (struct deadlines){.silence_us = silence_us, .arrival_us = arrival_us};
     pthread_mutex_init(&deadlines->lock, NULL);
 }
 
@@ -54,21 +64,43 @@ void deadlines_close(struct deadlines *deadlines, struct client *client)
     free(client);
 }
 
+/* The lock is held.  Returns 0, or -1 for one that has expired. */
+static int enter(struct client *client, enum client_phase phase, int64_t due_us,
+                 int64_t silent_us, const char *request_id)
+{
+    if (client->phase == CLIENT_EXPIRED)
+        return -1;
+    client->phase = phase;
+    client->due_us = due_us;
+    client->silent_us = silent_us;
+    if (request_id)
+        snprintf(client->request_id, sizeof client->request_id, "%s", request_id);
+    return 0;
+}
+
 int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
                     int64_t due_us, const char *request_id)
 {
     pthread_mutex_lock(&deadlines->lock);
-    int expired = client->phase == CLIENT_EXPIRED;
-    if (!expired) {
-        client->phase = phase;
-        client->due_us = due_us;
-        client->silent_us =
-            phase == CLIENT_RECEIVING ? clock_us() + deadlines->silence_us : INT64_MAX;
-        if (request_id)
-            snprintf(client->request_id, sizeof client->request_id, "%s", request_id);
+    const int status = enter(client, phase, due_us, INT64_MAX, request_id);
+    if (phase == CLIENT_IDLE) {
+        client->begun_us = 0;
+        client->earlier_bytes = received_bytes(client->fd);
     }
     pthread_mutex_unlock(&deadlines->lock);
-    return expired ? -1 : 0;
+    return status;
+}
+
+int deadlines_receive(struct deadlines *deadlines, struct client *client, const char *request_id)
+{
+    const int64_t now_us = clock_us();
+    pthread_mutex_lock(&deadlines->lock);
+    if (!client->begun_us)
+        client->begun_us = now_us;
+    const int status = enter(client, CLIENT_RECEIVING, client->begun_us + deadlines->arrival_us,
+                             now_us + deadlines->silence_us, request_id);
+    pthread_mutex_unlock(&deadlines->lock);
+    return status;
 }
 
 void deadlines_hear(struct deadlines *deadlines, struct client *client)
@@ -111,22 +143,40 @@ static void send_timeout(const struct client *client)
 /* libmicrohttpd's edge-triggered epoll misses the end of a client that hangs up
  * right behind a part of its request, and would keep it until it times out.
  * Ended from our side too, the socket shows its end again. */
-static void show_ends(struct deadlines *deadlines, int64_t now_us)
+static void show_end(const struct client *client)
 {
     char byte;
+    if (client->phase <= CLIENT_RECEIVING &&
+        recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        shutdown(client->fd, SHUT_RD);
+}
+
+/* libmicrohttpd tells of a request when its line is whole.  Its time runs from its first
+ * byte. */
+static void see_beginning(const struct deadlines *deadlines, struct client *client, int64_t now_us)
+{
+    if (client->phase != CLIENT_IDLE || client->begun_us ||
+        received_bytes(client->fd) <= client->earlier_bytes)
+        return;
+    client->begun_us = now_us;
+    client->due_us = now_us + deadlines->arrival_us;
+}
+
+static void look(struct deadlines *deadlines, int64_t now_us)
+{
     if (now_us - deadlines->looked_us < LOOK_US)
-        return; /* a system call for each client */
+        return; /* system calls for each client */
     deadlines->looked_us = now_us;
-    for (const struct client *client = deadlines->clients; client; client = client->next)
-        if (client->phase <= CLIENT_RECEIVING &&
-            recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-            shutdown(client->fd, SHUT_RD);
+    for (struct client *client = deadlines->clients; client; client = client->next) {
+        show_end(client);
+        see_beginning(deadlines, client, now_us);
+    }
 }
 
 void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
 {
     pthread_mutex_lock(&deadlines->lock);
-    show_ends(deadlines, now_us);
+    look(deadlines, now_us);
     for (struct client *client = deadlines->clients; client; client = client->next) {
         if ((client->due_us > now_us && client->silent_us > now_us) ||
             client->phase == CLIENT_EXPIRED)

@@ -28,6 +28,8 @@ struct client {
     int fd;
     enum client_phase phase;
     int64_t due_us;
+    int64_t begun_us;        /* when the first byte of a request was seen; 0: none yet */
+    uint64_t earlier_bytes;  /* what had come when the last request was over */
     int64_t silent_us;   /* when it will have been silent for too long */
     char request_id[65]; /* of the request that is arriving */
     int is_oip;          /* its errors have the Open Inference Protocol's form */
@@ -39,10 +41,11 @@ struct deadlines {
     struct client *clients;
     int is_tls; /* then nothing may be written past libmicrohttpd */
     int64_t silence_us; /* how long a request that is arriving may be silent */
+    int64_t arrival_us; /* and how long it may take, from its first byte to its last */
     int64_t looked_us;  /* deadlines_sweep()'s own */
 };
 
-void deadlines_init(struct deadlines *deadlines, int64_t silence_us);
+void deadlines_init(struct deadlines *deadlines, int64_t silence_us, int64_t arrival_us);
 void deadlines_destroy(struct deadlines *deadlines);
 
 /* Watches a new connection.  NULL when memory is short. */
@@ -51,11 +54,15 @@ struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_u
 /* Forgets it, before its socket is closed; frees it. */
 void deadlines_close(struct deadlines *deadlines, struct client *client);
 
-/* Enters a phase that must be over at due_us (INT64_MAX: no limit).  A
- * request_id that is not NULL is remembered.  Returns 0, or -1 when the client
- * had already expired: then the connection must be closed. */
+/* Enters a phase that must be over at due_us (INT64_MAX: no limit); for RECEIVING see
+ * below.  A request_id that is not NULL is remembered.  Returns 0, or -1 when the
+ * client had already expired: then the connection must be closed. */
 int deadlines_enter(struct deadlines *deadlines, struct client *client, enum client_phase phase,
                     int64_t due_us, const char *request_id);
+
+/* Enters RECEIVING, or stays in it.  However often, it must be over arrival_us after the
+ * first byte that deadlines_sweep() saw of the request, or after the first call. */
+int deadlines_receive(struct deadlines *deadlines, struct client *client, const char *request_id);
 
 /* More of the request that is arriving has come. */
 void deadlines_hear(struct deadlines *deadlines, struct client *client);

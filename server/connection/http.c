@@ -206,8 +206,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     const char *length = header(r, "Content-Length");
     uint64_t body_nbytes = length ? strtoull(length, NULL, 10) : 0;
     int is_chunked = header(r, "Transfer-Encoding") != NULL;
-    if (deadlines_enter(&http->deadlines, client_of(r->resumable.connection), CLIENT_RECEIVING,
-                        seconds_from_now(http->service->options->request_deadline_s), r->id) != 0)
+    if (deadlines_receive(&http->deadlines, client_of(r->resumable.connection), r->id) != 0)
         return MHD_NO;
 
     r->stage = take_head(r, path, body_nbytes) ? REQUEST_REFUSED : REQUEST_ARRIVING;
@@ -244,11 +243,20 @@ static void on_body(struct http *http, struct request *r, const char *bytes, siz
     }
 }
 
-/* The request has arrived whole: it is answered, or handed to the workers. */
+/* The request has arrived whole: it is answered, or handed to the workers.
+ *
+ * The latter in the next turn of the network thread's loop: a connection that is
+ * suspended in the turn in which it was read from is read from first when it is resumed,
+ * and where a client has closed its sending side behind the request libmicrohttpd
+ * (0.9.75) then takes it for gone and drops the answer. */
 static enum MHD_Result on_complete(struct http *http, struct request *r)
 {
     struct MHD_Connection *connection = r->resumable.connection;
     if (r->stage == REQUEST_ARRIVING && r->route->finish) {
+        r->stage = REQUEST_WHOLE;
+        return MHD_YES;
+    }
+    if (r->stage == REQUEST_WHOLE) {
         if (deadlines_enter(&http->deadlines, client_of(connection), CLIENT_WORKING, INT64_MAX,
                             NULL) != 0)
             return MHD_NO;
@@ -293,7 +301,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
 {
     struct http *http = context;
-    const struct options *o = http->service->options;
     struct request *r = calloc(1, sizeof *r);
     struct client *client = client_of(connection);
     if (!r || !client) {
@@ -311,8 +318,7 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     make_id(http, r->id);
     r->is_oip = strncmp(target, "/v2", 3) == 0 && (!target[3] || strchr("/?", target[3]));
     deadlines_set_form(&http->deadlines, client, r->is_oip);
-    deadlines_enter(&http->deadlines, client, CLIENT_RECEIVING,
-                    seconds_from_now(o->request_deadline_s), r->id);
+    deadlines_receive(&http->deadlines, client, r->id);
     return r;
 }
 
@@ -405,7 +411,8 @@ struct http *http_start(struct service *service, int listen_fd)
     if (getrandom(&first, sizeof first, GRND_NONBLOCK) < 0)
         first = (unsigned long long)clock_us();
     atomic_init(&http->next_id, first);
-    deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000);
+    deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000,
+                   (int64_t)o->request_deadline_s * 1000000);
     http->deadlines.is_tls = o->tls_cert != NULL;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},

@@ -31,6 +31,7 @@ enum { ETAG_SIZE = 19 }; /* a quoted 64-bit number and a 0 */
 enum request_stage {
     REQUEST_BEGUN = 0, /* its request line has come */
     REQUEST_ARRIVING,  /* its headers have come and are good; its body may follow */
+    REQUEST_WHOLE,     /* all of it has come; its next turn takes it up */
     REQUEST_REFUSED,   /* it has its answer before it is whole: what follows is dropped */
     REQUEST_WORKING,   /* whole, and suspended: a worker's, the batcher's, a worker's */
     REQUEST_ANSWERED,  /* it has its answer, which the network thread sends */

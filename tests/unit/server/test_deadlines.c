@@ -19,14 +19,14 @@ static void only_the_silent_are_cut_off(void **state)
     struct deadlines deadlines;
     int pair[2];
     char text[1000] = "";
-    deadlines_init(&deadlines, 1000000);
+    deadlines_init(&deadlines, 1000000, INT64_MAX / 2);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     struct client *client = deadlines_open(&deadlines, pair[0], INT64_MAX);
     assert_non_null(client);
     assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_WORKING, INT64_MAX, NULL), 0);
     deadlines_sweep(&deadlines, clock_us() + 2000000);
     assert_int_equal(recv(pair[1], text, sizeof text, 0), -1); /* it is not its turn */
-    assert_int_equal(deadlines_enter(&deadlines, client, CLIENT_RECEIVING, INT64_MAX, NULL), 0);
+    assert_int_equal(deadlines_receive(&deadlines, client, NULL), 0);
     const int64_t late = clock_us() + 1000000;
     while (clock_us() <= late - 1000000)
         continue;
@@ -51,7 +51,7 @@ static void only_the_late_are_cut_off(void **state)
     struct deadlines deadlines;
     struct client *clients[4];
     int pairs[4][2];
-    deadlines_init(&deadlines, 1000000);
+    deadlines_init(&deadlines, 1000000, INT64_MAX / 2);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pairs[i]), 0);
         clients[i] = deadlines_open(&deadlines, pairs[i][0], INT64_MAX);
