@@ -116,6 +116,19 @@ static void announce(const struct service *service, const char *url)
     fflush(stdout);
 }
 
+/* Serves on for --drain-delay-s while /readyz says 503; a second SIGTERM cuts it short. */
+static void leave(struct service *service, struct http *http)
+{
+    const int64_t until = clock_us() + (int64_t)service->options->drain_delay_s * 1000000;
+    atomic_store(&service->state, SERVICE_LEAVING);
+    while (clock_us() < until) {
+        const int again = wait_signal(http_sweep(http));
+        if (again && again != SIGHUP)
+            return;
+        engines_sweep(&service->engines);
+    }
+}
+
 /* Returns when everything that was accepted is answered; ends the process when
  * that takes too long, or at a second SIGTERM. */
 static void drain(const struct service *service, struct http *http)
@@ -150,6 +163,7 @@ static void serve(struct service *service, struct http *http)
     }
 
     notify_send("STOPPING=1");
+    leave(service, http);
     atomic_store(&service->state, SERVICE_DRAINING);
     http_stop_listening(http);
     drain(service, http);

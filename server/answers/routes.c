@@ -8,14 +8,15 @@
 #include "server/basics/metrics.h"
 #include "server/request/query_params.h"
 
-enum { READY = 0, ALWAYS = 1 };
+enum { READY, READINESS, ALWAYS };
 enum { KEYED = 0, OPEN = 1 };
 
 /* Path, method and parameters; when it answers, and to whom; with what. */
-#define GET(path, when, whom, answer) {path, "GET", 0, when, whom, answer, NULL, NULL}
-#define WEB(path, file) {path, "GET", 0, ALWAYS, OPEN, web_answer, NULL, file}
+#define GET(path, when, whom, answer) \
+    {path, "GET", 0, when == ALWAYS, when == READINESS, whom, answer, NULL, NULL}
+#define WEB(path, file) {path, "GET", 0, 1, 0, OPEN, web_answer, NULL, file}
 #define POST(path, params, steps) \
-    {path, "POST", params, READY, KEYED, steps##_begin, steps##_finish, NULL}
+    {path, "POST", params, 0, 0, KEYED, steps##_begin, steps##_finish, NULL}
 
 static const struct route ROUTES[] = {
     POST("/classify", PARAM_NORMALIZE | PARAM_POSES, classify),
@@ -24,7 +25,7 @@ static const struct route ROUTES[] = {
          PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG, reconstruct),
     GET("/model", READY, KEYED, model_answer),
     GET("/healthz", ALWAYS, OPEN, healthz_answer),
-    GET("/readyz", READY, OPEN, readyz_answer),
+    GET("/readyz", READINESS, OPEN, readyz_answer),
     GET("/metrics", ALWAYS, KEYED, metrics_answer),
     WEB("/", &web_index),
     WEB("/openapi.json", &web_openapi),
@@ -36,11 +37,11 @@ static const struct route ROUTES[] = {
     WEB("/web/samples.js", &web_samples),
     GET("/v2", ALWAYS, KEYED, oip_server_answer),
     GET("/v2/health/live", ALWAYS, OPEN, oip_live_answer),
-    GET("/v2/health/ready", READY, OPEN, oip_ready_answer),
+    GET("/v2/health/ready", READINESS, OPEN, oip_ready_answer),
     GET("/v2/models/{name}", READY, KEYED, oip_model_answer),
-    GET("/v2/models/{name}/ready", READY, KEYED, oip_model_ready_answer),
+    GET("/v2/models/{name}/ready", READINESS, KEYED, oip_model_ready_answer),
     GET("/v2/models/{name}/versions/{version}", READY, KEYED, oip_model_answer),
-    GET("/v2/models/{name}/versions/{version}/ready", READY, KEYED, oip_model_ready_answer),
+    GET("/v2/models/{name}/versions/{version}/ready", READINESS, KEYED, oip_model_ready_answer),
     POST("/v2/models/{name}/infer", 0, oip_infer),
     POST("/v2/models/{name}/versions/{version}/infer", 0, oip_infer),
 };

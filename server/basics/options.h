@@ -35,6 +35,7 @@ struct options {
     size_t max_connections_per_ip; /* 0: no limit */
     size_t timeout_s;
     size_t request_deadline_s;
+    size_t drain_delay_s;
     size_t drain_s;
 };
 

@@ -34,7 +34,8 @@ static unsigned judge_body(struct request *r, const struct request_head *head)
     int state = atomic_load(&service->state);
     if (state == SERVICE_LOADING && !r->route->always)
         return request_refuse(r, REFUSED_LOADING, "the model is being loaded; try again soon");
-    if (state == SERVICE_DRAINING && !r->route->always)
+    if ((state == SERVICE_DRAINING && !r->route->always) ||
+        (state == SERVICE_LEAVING && r->route->tells_readiness))
         return request_refuse(r, REFUSED_DRAINING, "the server is shutting down");
     if (head->body_nbytes > service->options->max_body_bytes)
         return request_refuse(r, REFUSED_TOO_LARGE, "the body has %llu bytes, more than %zu",

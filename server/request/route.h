@@ -19,6 +19,7 @@ struct route {
     const char *path, *method; /* {name} in a path fits any one segment; GET answers HEAD too */
     unsigned params;           /* PARAM_ flags that the query may hold */
     int always;                /* answers while loading and draining too */
+    int tells_readiness;       /* refused while leaving, too: whoever asks shall go elsewhere */
     int is_open;               /* needs no API key */
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
                           else on a network thread, and quick */

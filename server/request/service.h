@@ -14,7 +14,12 @@
 #include "server/request/api_keys.h"
 #include "server/request/resume_queue.h"
 
-enum service_state { SERVICE_LOADING, SERVICE_READY, SERVICE_DRAINING };
+enum service_state {
+    SERVICE_LOADING,
+    SERVICE_READY,
+    SERVICE_LEAVING,  /* told to end: serves on, but says that it is not ready */
+    SERVICE_DRAINING, /* takes nothing new */
+};
 
 /* Owned by main.c.  The first engine and the workers are there before the state
  * becomes READY.  A request uses its own engine, not the current one. */

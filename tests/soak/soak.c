@@ -30,7 +30,7 @@ static const size_t clients[MANNERS] = {[ASKS] = 24, [LEAVES] = 6, [HALF_CLOSES]
 #define TOLERANCE 1.05
 
 /* From that length on the trend is told from the noise: MiB an hour. */
-#define LONG_MINUTES 30
+#define LONG_MINUTES 20
 #define MOST_AN_HOUR 1.0
 
 /* Reloads and samples until the time is over. */
@@ -86,7 +86,10 @@ static void judge_growth(const struct samples *samples, double minutes)
         const double slope = samples_slope(samples, (enum held)held, WARM_UP);
         printf("%-13s median of the second quarter %.1f, of the last %.1f; %+.2f an hour\n",
                names[held], early, late, slope);
-        assert_true(late <= early * TOLERANCE);
+        if (held != DESCRIPTORS) /* they come and go with the clients */
+            assert_true(late <= early * TOLERANCE);
+        else
+            assert_true(late <= early * 1.25);
         if (held == MEMORY_MIB && minutes >= LONG_MINUTES)
             assert_true(slope < MOST_AN_HOUR);
     }
@@ -120,6 +123,7 @@ static void soak(void **state)
     assert_true(counts[ASKS].busy >= 1 && samples.n >= 8);
     for (int manner = 0; manner < MANNERS; manner++)
         assert_true(counts[manner].deserved >= 1);
+    assert_int_equal(counts[HALF_CLOSES].unanswered, 0);
     check_metrics(server);
     judge_growth(&samples, minutes);
     expect_well(server);
