@@ -102,9 +102,10 @@ struct capsnet_options {
 
     /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the
      * transform domain as well (f32 95 MB, bf16 57 MB), which large batches
-     * are computed with; low does without; auto is full where four times
-     * that fits into capsnet_memory_limit(): two models during a reload, and
-     * room for their batches.  int8 never needs them: always low. */
+     * are computed with; low does without; auto is full where twice
+     * that and 96 MiB fit into capsnet_memory_limit(): the model, a low
+     * one beside it during a reload, and room for their batches.  int8 never
+     * needs them: always low. */
     const char *memory;
 };
 

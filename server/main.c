@@ -82,8 +82,8 @@ static int load(struct service *service)
 {
     struct capsnet_error error;
     struct engine *engine;
-    enum capsnet_status status = engine_load(&engine, service->options, service->threads,
-                                             &service->metrics, &error);
+    enum capsnet_status status = engine_load(&engine, service->options, service->options->memory,
+                                             service->threads, &service->metrics, &error);
     if (status != CAPSNET_OK) {
         log_event(LOG_LEVEL_ERROR, "%s", error.text);
         return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;

@@ -82,9 +82,12 @@ static enum capsnet_status choose_memory(struct capsnet_model *model,
                  "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
         return CAPSNET_ERR_ARGUMENT;
     }
+    /* What such a model and its batches take, a second one without beside them during a
+     * reload, and some for requests. */
     const size_t bytes = spectrum_bytes(model) / (model->precision == PRECISION_BF16 ? 2 : 1);
+    const size_t needed = 2 * bytes + ((size_t)96 << 20);
     model->is_spectral = model->precision != PRECISION_INT8 && memory != LOW &&
-                         (memory == FULL || limit == 0 || 4 * bytes <= limit);
+                         (memory == FULL || limit == 0 || needed <= limit);
     return CAPSNET_OK;
 }
 

@@ -317,6 +317,11 @@ int batcher_is_full(struct batcher *b)
     return full;
 }
 
+size_t batcher_bytes(const struct batcher *batcher)
+{
+    return capsnet_workspace_bytes(batcher->workspace);
+}
+
 size_t batcher_waiting(struct batcher *b)
 {
     pthread_mutex_lock(&b->lock);

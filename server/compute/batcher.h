@@ -65,6 +65,9 @@ batcher_create(struct batcher **batcher, const struct capsnet_model *model, size
                size_t threads, size_t queue, size_t delay_us,
                struct metrics *metrics, struct capsnet_error *error);
 
+/* Bytes of memory that its passes are computed in. */
+size_t batcher_bytes(const struct batcher *batcher);
+
 /* Images that wait now. */
 size_t batcher_waiting(struct batcher *batcher);
 

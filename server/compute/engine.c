@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum capsnet_status engine_load(struct engine **engine, const struct options *options,
-                                size_t threads, struct metrics *metrics,
+                                const char *memory, size_t threads, struct metrics *metrics,
                                 struct capsnet_error *error)
 {
     struct engine *e = calloc(1, sizeof *e);
@@ -16,7 +16,7 @@ enum capsnet_status engine_load(struct engine **engine, const struct options *op
     enum capsnet_status status =
         capsnet_model_load(&e->model, options->weights,
                            &(struct capsnet_options){options->cpu_level, options->precision,
-                                                     options->memory},
+                                                     memory},
                            error);
     if (status == CAPSNET_OK)
         status = batcher_create(&e->batcher, e->model, options->max_batch, threads,
@@ -27,6 +27,11 @@ enum capsnet_status engine_load(struct engine **engine, const struct options *op
     }
     *engine = e;
     return CAPSNET_OK;
+}
+
+size_t engine_bytes(const struct engine *engine)
+{
+    return capsnet_model_bytes(engine->model) + batcher_bytes(engine->batcher);
 }
 
 void engine_free(struct engine *engine)

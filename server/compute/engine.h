@@ -24,12 +24,17 @@ struct engine {
     struct engine *next; /* of the retired ones */
 };
 
-/* Loads the options' weights and warms up.  threads: that compute.  *engine is
- * free of users; engine_free() it or let engines own it. */
+/* Loads the options' weights and warms up.  memory: the plan, in place of the options'.
+ * threads: that compute.  *engine is free of users; engine_free() it or let engines own
+ * it. */
 CAPSNET_MUST_CHECK enum capsnet_status engine_load(struct engine **engine,
-                                                   const struct options *options, size_t threads,
+                                                   const struct options *options,
+                                                   const char *memory, size_t threads,
                                                    struct metrics *metrics,
                                                    struct capsnet_error *error);
+
+/* Bytes of its weights, and of what its batches are computed in. */
+size_t engine_bytes(const struct engine *engine);
 
 /* Frees an engine without users; NULL is ignored. */
 void engine_free(struct engine *engine);

@@ -4,6 +4,10 @@
  *
  * Loading and warming up take a second or more, so a thread of its own does
  * it; the old engine serves meanwhile, and goes on when the new one fails.
+ *
+ * Where the memory limit has no room for two engines whose weights are in the frequency
+ * domain, the new weights come in two steps: first in the plan that needs little
+ * ("low"), which takes the old engine's place; when that is freed, anew in full.
  * All functions belong to one thread, main's.
  */
 #ifndef CAPSNETD_RELOAD_H
@@ -18,6 +22,12 @@
 struct reload {
     struct service *service;
     pthread_t thread;
+    enum reload_step {
+        RELOAD_AT_ONCE,   /* the new engine beside the old */
+        RELOAD_LOW,       /* a low one beside the old */
+        RELOAD_LOW_SERVES, /* the old one's last requests are waited for */
+        RELOAD_FULL,      /* a full one beside the low */
+    } step;
     int running; /* the thread is to be joined */
     int wanted;  /* once more, when it is done */
     int is_bad;  /* something beside the weights could not be reloaded */

@@ -90,6 +90,15 @@ PYTHON
 }
 check "dashboard: ids, places, data source" dashboard
 
+# ---- Limits ----------------------------------------------------------------------------
+if python3 -c 'import sys; sys.path.insert(0, "tests/deploy"); import cgroup; sys.exit(not cgroup.available())'; then
+    check "within the manifests' limits: the fast plan, reloads under load" \
+        tests/deploy/limits.py "$BUILD/capsnetd" "$WEIGHTS"
+else
+    echo "  SKIPPED  the manifests' limits: control groups cannot be made here"
+    skipped=$((skipped + 1))
+fi
+
 # ---- What the image holds ------------------------------------------------------------
 # Against made-up lists in the tracker's format: one that an update cures, one that none
 # does, one of what is not inside.
