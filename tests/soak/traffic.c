@@ -141,7 +141,7 @@ static void ask(struct client *client, CURL *curl)
 {
     const struct kind *kind = &kinds[draw(client, KINDS)];
     struct reply *reply = http_send_on(curl, service, &kind->request);
-    judge(client, kind, reply->status, reply->body ? (const char *)reply->body : reply->error);
+    judge(client, kind, reply->status, reply->status ? (const char *)reply->body : reply->error);
     reply_free(reply);
 }
 
