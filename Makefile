@@ -192,18 +192,21 @@ bench: deps ## measure the forward pass, beside OpenBLAS's
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
 
-PEERS := "/usr/bin/python3 tests/bench/peers/infer_torch.py" "node tests/bench/peers/infer_onnx.mjs"
-bench-peers: deps-bench-peers ## install PyTorch and ONNX Runtime too, and measure them beside ours
-	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
-	$(BUILD)/tests/bench/infer $(WEIGHTS) $(PEERS)
+PEERS_PYTHON := build/peers/bin/python -B
+bench-peers: deps-bench-peers data ## ours beside ONNX Runtime, OpenVINO and PyTorch from PyPI, and how far that is from the goals
+	$(QUIET)$(MAKE) --no-print-directory $(patsubst %,$(BUILD)/tests/bench/%,contender machine)
+	$(PEERS_PYTHON) tests/bench/peers/compare.py $(BUILD) $(WEIGHTS) $(DATA)
 
 answers: deps data ## count what each precision and plan changes of the answers for MNIST's test images
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/answers
 	$(BUILD)/tests/bench/answers $(WEIGHTS) $(DATA)
 
-bench-train: deps ## what `make bench` is, for a training step; PyTorch's too where it is installed
-	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train
-	$(BUILD)/tests/bench/train tests/bench/train_torch.py
+# BEFORE: a capsnet-train built before, or a git revision, which is built.
+BEFORE ?=
+bench-train: deps-bench-peers $(if $(BEFORE),data) ## what `make bench` is, for a training step; BEFORE=REVISION or =CAPSNET-TRAIN: beside that one
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/train $(BUILD)/tests/bench/machine $(BUILD)/capsnet-train
+	$(if $(BEFORE),$(PEERS_PYTHON) tests/bench/peers/train_before.py $(BUILD) $(DATA) $(BEFORE))
+	$(BUILD)/tests/bench/train "$(PEERS_PYTHON) tests/bench/peers/train_torch.py"
 
 fuzz: deps-fuzz ## fuzz each parser for FUZZ_SECONDS (60) with clang's libFuzzer
 	$(QUIET)$(MAKE) --no-print-directory CC=clang CFLAGS='-O1 -g -fno-sanitize-recover=all' \
@@ -408,10 +411,14 @@ build/tools/debsecan:
 	@mkdir -p $(@D)
 	$(call unpack,debsecan,debsecan)
 
-deps-bench-peers: deps ## install PyTorch (Debian) and ONNX Runtime (npm)
-	$(call install,python3-torch python3-numpy \
-	    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm))
-	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
+deps-bench-peers: deps ## install ONNX Runtime, OpenVINO and PyTorch from PyPI in build/peers: 3 GB to download
+	$(call install,python3 python3-venv g++)
+	$(QUIET)$(MAKE) --no-print-directory build/peers/installed
+
+build/peers/installed: tests/bench/peers/requirements.txt
+	python3 -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 deps-bench-http: ## install wrk
 	$(call install,$(PACKAGES_CHECK) wrk)
@@ -516,14 +523,15 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
 $(BUILD)/tests/bench/infer $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/variants.o
-$(BUILD)/tests/bench/infer: $(patsubst %,$(BUILD)/tests/bench/%.o,peaks peer phases)
+$(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/phases.o
+$(patsubst %,$(BUILD)/tests/bench/%,infer train machine): $(BUILD)/tests/bench/peaks.o
 $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
-$(BUILD)/tests/bench/engine: $(BUILD)/tests/bench/engine.o $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,engine contender): %: %.o $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
 
-$(patsubst %,$(BUILD)/tests/bench/%,infer answers train): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers train machine): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL)
 

@@ -1,8 +1,7 @@
 /*
  * infer.c - how fast the forward pass is: the matrix kernels beside OpenBLAS,
  * and the whole network with its decoder, by plan, batch and threads, beside
- * the yardstick (yardstick.h) and, where their commands are given, beside other
- * programs that run the same file (peer.h).  All take turns within one run.
+ * the yardstick (yardstick.h).  All take turns within one run.
  */
 #include <cblas.h>
 #include <math.h>
@@ -13,7 +12,6 @@
 #include "tests/bench/bench.h"
 #include "model/machine/huge_pages.h"
 #include "tests/bench/peaks.h"
-#include "tests/bench/peer.h"
 #include "tests/bench/phases.h"
 #include "tests/bench/variants.h"
 #include "tests/bench/yardstick.h"
@@ -47,9 +45,8 @@ static void bench_products(const struct peaks *peaks)
         .b = b,
     };
     int usable;
-    printf("\none core at most: f32 %.0f, bf16 %.0f, int8 %.0f Gop/s; memory read at %.1f GB/s\n",
-           2e-9 * peaks->multiply_adds[PRECISION_F32], 2e-9 * peaks->multiply_adds[PRECISION_BF16],
-           2e-9 * peaks->multiply_adds[PRECISION_INT8], 1e-9 * peaks->memory_bytes);
+    putchar('\n');
+    peaks_print(peaks);
     printf("one product of PrimaryCaps (128 x 1024 x 256), one thread, GFLOP/s\n");
     for (size_t i = 0; (p.kernels = kernels_at(i, &usable)); i++)
         if (usable)
@@ -64,19 +61,17 @@ static void bench_products(const struct peaks *peaks)
 
 /* ---- Contenders ----------------------------------------------------------- */
 
-enum { MAX_BATCH = BENCH_BATCH, MAX_PEERS = 4,
-       MAX_CONTENDERS = 1 + MAX_VARIANTS + MAX_PEERS, MIN_TURNS = 5, MAX_TURNS = 25 };
+enum { MAX_BATCH = BENCH_BATCH, MAX_CONTENDERS = 1 + MAX_VARIANTS, MIN_TURNS = 5, MAX_TURNS = 25 };
 
 /* Somebody's answers. */
 struct answers {
     float *lengths, *poses, *pictures;
 };
 
-/* One of our own plans, another program, or, with neither, the yardstick. */
+/* One of our own plans or, without one, the yardstick. */
 struct contender {
     const struct variant *variant;
     struct capsnet_workspace *ws;
-    struct peer *peer;
     size_t turns;
     double seconds[MAX_TURNS];
 };
@@ -84,7 +79,6 @@ struct contender {
 /* One batch size on so many threads. */
 struct scene {
     const struct variants *variants;
-    char *const *peers; /* commands, up to NULL */
     const struct capsnet_model *model; /* any: for sizes */
     size_t n, chunk, threads;
     const float *images;
@@ -97,9 +91,7 @@ struct scene {
 static void run(struct scene *s, const struct contender *c)
 {
     const struct answers *to = &s->answers;
-    if (c->peer)
-        peer_answers(c->peer, s->n, to->lengths, to->poses, to->pictures);
-    else if (c->variant)
+    if (c->variant)
         variant_run(c->variant, c->ws, s->n, s->images, to->lengths, to->poses, to->pictures);
     else
         yardstick_f32.run(s->yardstick, s->n, s->chunk, s->images, to->lengths, to->poses,
@@ -108,8 +100,6 @@ static void run(struct scene *s, const struct contender *c)
 
 static const char *name_of(const struct contender *c)
 {
-    if (c->peer)
-        return peer_name(c->peer);
     return c->variant ? c->variant->name : yardstick_f32.name;
 }
 
@@ -130,23 +120,14 @@ static void open_contenders(struct scene *s, const char *weights, size_t threads
                  CAPSNET_OK)
             bench_die(error.text);
     }
-    for (size_t i = 0; s->peers[i]; i++) {
-        struct peer *peer = peer_open(s->peers[i], weights, s->model, s->images, threads);
-        if (peer)
-            s->contenders[s->n_contenders++].peer = peer;
-    }
 }
 
 static void close_contenders(struct scene *s)
 {
     yardstick_f32.close(s->yardstick);
-    for (size_t k = 1; k < s->n_contenders; k++) {
-        const struct contender *c = &s->contenders[k];
-        if (c->peer)
-            peer_close(c->peer);
-        else if (c->ws != c[-1].ws)
-            capsnet_workspace_free(c->ws);
-    }
+    for (size_t k = 1; k < s->n_contenders; k++)
+        if (s->contenders[k].ws != s->contenders[k - 1].ws)
+            capsnet_workspace_free(s->contenders[k].ws);
 }
 
 static struct answers answers_room(const struct capsnet_model *model)
@@ -170,8 +151,6 @@ static void answers_free(struct answers *a, const struct capsnet_model *model)
 static double turn(struct scene *s, const struct contender *c)
 {
     size_t passes = 0;
-    if (c->peer)
-        return peer_turn(c->peer, s->n);
     if (s->n < 16)
         run(s, c);
     const uint64_t begin = phase_clock();
@@ -274,7 +253,7 @@ static void check_answers(struct scene *s, const char *weights)
     printf("\nfarthest from the yardstick's answers: of lengths, poses, pictures\n");
     for (size_t k = 1; k < s->n_contenders; k++) {
         const struct contender *c = &s->contenders[k];
-        const int is_f32 = !c->variant || c->variant->model->precision == PRECISION_F32;
+        const int is_f32 = c->variant->model->precision == PRECISION_F32;
         const double most = is_f32 ? 1e-4 : 0.1;
         run(s, c);
         double lengths = farthest(s->answers.lengths, right.lengths, s->n * s->model->shape.classes);
@@ -294,14 +273,13 @@ int main(int argc, char **argv)
     struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_openblas(argv);
-    if (argc < 2 || argc > 2 + MAX_PEERS)
-        bench_die("usage: infer WEIGHTS [COMMAND of another program]...");
+    if (argc != 2)
+        bench_die("usage: infer WEIGHTS");
     variants_open(&variants, argv[1]);
     const struct capsnet_model *model = variants.models[PRECISION_F32];
     const size_t threads = capsnet_cpu_count();
     float *images = bench_digits(MAX_BATCH, &model->shape);
-    struct scene s = {.variants = &variants, .peers = argv + 2, .model = model,
-                      .images = images, .answers = answers_room(model)};
+    struct scene s = {.variants = &variants, .model = model, .images = images, .answers = answers_room(model)};
     const struct peaks peaks = peaks_measure();
     bench_products(&peaks);
     check_answers(&s, argv[1]);

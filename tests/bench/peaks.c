@@ -7,6 +7,10 @@
 #include "tests/bench/peaks.h"
 #include "model/machine/huge_pages.h"
 
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
 #include "tests/bench/bench.h"
 
 #ifdef __x86_64__
@@ -16,6 +20,16 @@
 enum { SUMS = 12, STEPS = 1 << 20, MEMORY_BYTES = 256 << 20, TRIES = 5 };
 
 static volatile float sink;
+
+/* Seconds of this thread's processor: others may be using the machine. */
+static double seconds_of(void (*run)(void *), void *context)
+{
+    struct timespec from, to;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    run(context);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    return (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+}
 
 /* ---- Multiply-adds -------------------------------------------------------- */
 
@@ -70,7 +84,7 @@ static double rate(void (*run)(void *), double width)
     double best = 0;
     run(NULL);
     for (int i = 0; i < TRIES; i++) {
-        const double now = (double)STEPS * SUMS * width / bench_seconds(run, NULL);
+        const double now = (double)STEPS * SUMS * width / seconds_of(run, NULL);
         best = now > best ? now : best;
     }
     return best;
@@ -114,9 +128,41 @@ struct peaks peaks_measure(void)
     float *memory = bench_noise(MEMORY_BYTES / sizeof *memory, 1);
     measure_multiply(peaks.multiply_adds);
     for (int i = 0; i < TRIES; i++) {
-        const double now = MEMORY_BYTES / bench_seconds(read_all, memory);
+        const double now = MEMORY_BYTES / seconds_of(read_all, memory);
         peaks.memory_bytes = now > peaks.memory_bytes ? now : peaks.memory_bytes;
     }
     huge_free(memory, MEMORY_BYTES);
     return peaks;
+}
+
+/* ---- Words ---------------------------------------------------------------- */
+
+/* A field of the first processor in /proc/cpuinfo; "?" where it says nothing. */
+static const char *cpu_field(const char *name, char value[128])
+{
+    char text[512];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    const size_t length = strlen(name);
+    strcpy(value, "?");
+    while (file && fgets(text, sizeof text, file)) {
+        const char *colon = strchr(text, ':');
+        if (!colon || strncmp(text, name, length) != 0 || !strchr("\t:", text[length]))
+            continue;
+        snprintf(value, 128, "%s", colon + 2);
+        value[strcspn(value, "\n")] = '\0';
+        break;
+    }
+    if (file)
+        fclose(file);
+    return value;
+}
+
+void peaks_print(const struct peaks *peaks)
+{
+    char name[128], family[128], model[128];
+    printf("%s (family %s, model %s), %zu processors\n", cpu_field("model name", name),
+           cpu_field("cpu family", family), cpu_field("model", model), capsnet_cpu_count());
+    printf("one core at most: f32 %.0f, bf16 %.0f, int8 %.0f Gop/s; memory read at %.1f GB/s\n",
+           2e-9 * peaks->multiply_adds[PRECISION_F32], 2e-9 * peaks->multiply_adds[PRECISION_BF16],
+           2e-9 * peaks->multiply_adds[PRECISION_INT8], 1e-9 * peaks->memory_bytes);
 }

@@ -14,4 +14,7 @@ struct peaks {
 
 struct peaks peaks_measure(void);
 
+/* Prints them, after the CPU's name. */
+void peaks_print(const struct peaks *peaks);
+
 #endif
