@@ -33,6 +33,12 @@ struct image_message {
 
 void image_free(struct image *image);
 
+/* Turns and mirrors the picture from how it is stored to how it is seen, by Exif's
+ * orientation: 1 as it is ... 8.  Returns IMAGE_OK, or IMAGE_MEMORY, and then it
+ * stays as it was. */
+__attribute__((warn_unused_result)) enum image_status image_orient(struct image *image,
+                                                                   unsigned orientation);
+
 /* Pixels 0..1 [height][width][channels] to 8 bits (x 255, rounded, clamped),
  * each pixel enlarged to scale x scale.  Returns IMAGE_OK or IMAGE_MEMORY. */
 __attribute__((warn_unused_result)) enum image_status

@@ -5,9 +5,10 @@
  * lives in one struct outside the function that calls setjmp, so that no
  * local variable is in doubt after an error jumps back into it.
  *
- * gAMA and all other ancillary chunks but tRNS are skipped: the network has
- * learned raw pixel values, and what files state about gamma is more often a
- * default of the program that wrote them than a wish of the person who drew.
+ * gAMA and all other ancillary chunks but tRNS and eXIf are skipped: the network
+ * has learned raw pixel values, and what files state about gamma is more often a
+ * default of the program that wrote them than a wish of the person who drew.  Nor
+ * does a wrong checksum matter in what is skipped: viewers show such files.
  */
 #include <setjmp.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 
 #include <png.h>
 
+#include "model/picture/exif.h"
+#include "model/picture/foreign_format.h"
 #include "model/picture/luma.h"
 #include "model/picture/png.h"
 
@@ -34,11 +37,12 @@ struct decoder {
     const uint8_t *bytes;
     size_t nbytes, position;
     size_t width, height;
-    size_t channels;        /* of the result: 1 or 3 */
+    size_t channels;        /* of the result: 1 or 3; 0 until the file has told */
     size_t source_channels; /* of libpng's rows: 1 gray, 2 with alpha, 3 RGB, 4 with alpha */
     uint8_t *pixels;        /* [height][width][channels] */
     uint8_t *alpha;         /* [height][width], NULL when the picture has none */
     uint8_t *row;           /* [width][source_channels] */
+    unsigned orientation;   /* as exif.h has it */
     enum { AT_START, AT_ROWS, AT_END } stage;
     enum image_status status;
     struct image_message *message;
@@ -69,15 +73,26 @@ static void on_warning(png_structp png, png_const_charp text)
     (void)text;
 }
 
+/* Transparency is part of the picture, though libpng calls its chunk ancillary. */
+static void on_read_warning(png_structp png, png_const_charp text)
+{
+    if (strstr(text, "tRNS") && strstr(text, "CRC error"))
+        png_error(png, text);
+}
+
+static void no_memory(struct decoder *decoder)
+{
+    decoder->status = IMAGE_MEMORY;
+    snprintf(decoder->message->text, sizeof decoder->message->text,
+             "there is no memory to decode the PNG");
+}
+
 static png_voidp on_malloc(png_structp png, png_alloc_size_t nbytes)
 {
     struct decoder *decoder = png_get_mem_ptr(png);
     void *memory = malloc(nbytes);
-    if (!memory) {
-        decoder->status = IMAGE_MEMORY;
-        snprintf(decoder->message->text, sizeof decoder->message->text,
-                 "there is no memory to decode the PNG");
-    }
+    if (!memory)
+        no_memory(decoder);
     return memory;
 }
 
@@ -122,18 +137,6 @@ static size_t read_u32(const uint8_t *bytes)
     return (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
 }
 
-/* Names what is not a PNG, so that the answer helps who sent a photograph. */
-static const char *other_format(const uint8_t *bytes, size_t nbytes)
-{
-    if (nbytes >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0)
-        return "this is a JPEG, and only PNG is accepted";
-    if (nbytes >= 4 && memcmp(bytes, "GIF8", 4) == 0)
-        return "this is a GIF, and only PNG is accepted";
-    if (nbytes >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0)
-        return "this is a WebP, and only PNG is accepted";
-    return "this is not a PNG: it does not begin with the PNG signature";
-}
-
 /* Checks the signature and the size that IHDR states, before anything is
  * allocated.  The rest of IHDR is libpng's to check. */
 static enum image_status check_header(const struct decoder *decoder, size_t max_side)
@@ -148,8 +151,11 @@ static enum image_status check_header(const struct decoder *decoder, size_t max_
         snprintf(text, size, "the image is empty");
         return IMAGE_INVALID;
     }
-    if (!png_has_signature(bytes, nbytes)) {
-        snprintf(text, size, "%s", other_format(bytes, nbytes));
+    const char *foreign = foreign_format(bytes, nbytes);
+    if (foreign || !png_has_signature(bytes, nbytes)) {
+        snprintf(text, size, "%s",
+                 foreign ? foreign
+                         : "this is not a PNG: it does not begin with the PNG signature");
         return IMAGE_INVALID;
     }
     if (nbytes < IHDR_END) {
@@ -220,7 +226,8 @@ static void read_header(struct decoder *decoder, size_t max_side)
     png_set_chunk_malloc_max(png, CHUNK_BYTES);
     png_set_chunk_cache_max(png, 1);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, (png_const_bytep) "eXIf", 1);
+    png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_WARN_DISCARD);
     png_read_info(png, decoder->info);
 
     png_set_expand(png); /* palette to RGB, tRNS to alpha, 1, 2 and 4 bits to 8 */
@@ -230,6 +237,17 @@ static void read_header(struct decoder *decoder, size_t max_side)
     decoder->width = png_get_image_width(png, decoder->info);
     decoder->height = png_get_image_height(png, decoder->info);
     decoder->source_channels = png_get_channels(png, decoder->info);
+    if (decoder->channels == 0)
+        decoder->channels = decoder->source_channels < 3 ? 1 : 3;
+}
+
+/* What eXIf says, wherever in the file it stood. */
+static void read_orientation(struct decoder *decoder)
+{
+    png_bytep exif;
+    png_uint_32 nbytes;
+    if (png_get_eXIf_1(decoder->png, decoder->info, &nbytes, &exif) == PNG_INFO_eXIf)
+        decoder->orientation = exif_orientation(exif, nbytes);
 }
 
 /* Reads the rows.  Interlaced pictures arrive in seven passes of narrow rows,
@@ -261,21 +279,20 @@ static void read_rows(struct decoder *decoder)
         }
     }
     decoder->stage = AT_END;
-    png_read_end(png, NULL);
+    png_read_end(png, decoder->info);
+    read_orientation(decoder);
 }
 
 /* The one function whose frame libpng's errors jump back into.  It has no
  * variable of its own that changes. */
 static void run_libpng(struct decoder *decoder, size_t max_side)
 {
-    decoder->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, decoder, on_error, on_warning,
+    decoder->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, decoder, on_error, on_read_warning,
                                             decoder, on_malloc, on_free);
     if (decoder->png)
         decoder->info = png_create_info_struct(decoder->png);
     if (!decoder->info) {
-        decoder->status = IMAGE_MEMORY;
-        snprintf(decoder->message->text, sizeof decoder->message->text,
-                 "there is no memory to decode the PNG");
+        no_memory(decoder);
     } else if (setjmp(png_jmpbuf(decoder->png)) == 0) {
         read_header(decoder, max_side);
         read_rows(decoder);
@@ -308,22 +325,28 @@ static void composite(const struct decoder *decoder)
 enum image_status png_decode(struct image *image, const uint8_t *bytes, size_t nbytes,
                              size_t max_side, size_t channels, struct image_message *message)
 {
-    struct decoder decoder = {
-        .bytes = bytes, .nbytes = nbytes, .channels = channels, .message = message};
+    struct decoder decoder = {.bytes = bytes, .nbytes = nbytes, .channels = channels,
+                              .orientation = 1, .message = message};
+    struct image decoded;
 
     decoder.status = check_header(&decoder, max_side);
     if (decoder.status != IMAGE_OK)
         return decoder.status;
     run_libpng(&decoder, max_side);
-    if (decoder.status == IMAGE_OK) {
-        if (decoder.alpha)
-            composite(&decoder);
-        *image = (struct image){decoder.width, decoder.height, channels, decoder.pixels};
-    } else {
-        free(decoder.pixels);
-    }
+    if (decoder.status == IMAGE_OK && decoder.alpha)
+        composite(&decoder);
     free(decoder.alpha);
     free(decoder.row);
+    decoded = (struct image){decoder.width, decoder.height, decoder.channels, decoder.pixels};
+    if (decoder.status == IMAGE_OK) {
+        decoder.status = image_orient(&decoded, decoder.orientation);
+        if (decoder.status == IMAGE_MEMORY)
+            no_memory(&decoder);
+    }
+    if (decoder.status == IMAGE_OK)
+        *image = decoded;
+    else
+        image_free(&decoded);
     return decoder.status;
 }
 

@@ -14,10 +14,12 @@ int png_has_signature(const uint8_t *bytes, size_t nbytes);
 /* Decodes a PNG of any colour type, bit depth, palette, transparency (tRNS or
  * alpha) or interlacing through libpng's low-level API.  Its size is checked
  * in IHDR, before anything is allocated.  Transparency is composited: on white
- * when the opaque parts are dark, on black when they are light.
+ * when the opaque parts are dark, on black when they are light.  The picture is
+ * turned as eXIf says that it is seen.
  *
  * max_side   the largest width or height accepted, in pixels
- * channels   1 for gray (Rec. 601 luma for colour), 3 for RGB
+ * channels   1 for gray (Rec. 601 luma for colour), 3 for RGB, 0 for what the
+ *            file has of the two
  * *image     the picture, on IMAGE_OK only; image_free() it
  * message    why not, otherwise */
 __attribute__((warn_unused_result)) enum image_status

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "model/picture/foreign_format.h"
 #include "model/picture/png.h"
 #include "server/basics/base64.h"
 #include "server/input/json_parse.h"
@@ -69,8 +70,9 @@ unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t
     size_t pixels = shape->height * shape->width * shape->channels;
     struct image image;
     struct image_message message;
+    /* Of a picture in colour its colours, that ink of the paper's brightness shows. */
     enum image_status status = png_decode(&image, bytes, nbytes, r->service->options->max_side,
-                                          shape->channels, &message);
+                                          shape->channels == 1 ? 0 : shape->channels, &message);
     if (status == IMAGE_OK) {
         status = normalize_image(r->digits + i * pixels, shape->height, shape->width,
                                  shape->channels, &image, r->params.normalize, &message);
@@ -256,9 +258,11 @@ static unsigned take(struct request *r, struct limit limit)
     case FORM_UNKNOWN:
         break;
     }
-    return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE,
-                          "the body is neither a PNG, nor does its Content-Type say "
-                          "multipart/form-data or application/json");
+    const char *foreign = foreign_format((const uint8_t *)r->body.bytes, r->body.n);
+    return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE, "%s",
+                          foreign ? foreign
+                                  : "the body is neither a PNG, nor does its Content-Type say "
+                                    "multipart/form-data or application/json");
 }
 
 unsigned body_take_images(struct request *request, size_t max_images)

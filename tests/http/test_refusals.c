@@ -73,9 +73,11 @@ static void a_jpeg_is_unsupported(void **state)
 {
     (void)state;
     static const char jpeg[] = "\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1";
-    refuse(jpeg, sizeof jpeg, "Content-Type: image/jpeg", 415, "unsupported_media_type", "PNG");
+    refuse(jpeg, sizeof jpeg, "Content-Type: image/jpeg", 415, "unsupported_media_type", "a JPEG");
     static const char gif[] = "GIF89a\1\0\1\0\0\0\0;";
     refuse(gif, sizeof gif, "Content-Type: image/gif", 415, "unsupported_media_type", "PNG");
+    static const char bmp[] = "BM\66\0\0\0\0\0\0\0\66\0\0\0\50\0\0\0";
+    refuse(bmp, sizeof bmp, "Content-Type: image/bmp", 415, "unsupported_media_type", "a BMP");
     refuse("image=7", 7, "Content-Type: application/x-www-form-urlencoded", 415,
            "unsupported_media_type", NULL);
     refuse("hello", 5, "Content-Type: text/plain", 415, "unsupported_media_type", NULL);

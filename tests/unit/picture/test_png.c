@@ -531,12 +531,25 @@ static void test_sizes(void **state)
     free(file.bytes);
 }
 
+/* A picture of two palette colours, one of them transparent. */
+static struct file build_palette(void)
+{
+    static uint16_t samples[] = {0, 1, 1};
+    static png_color palette[] = {{250, 250, 250}, {90, 90, 90}};
+    static uint8_t alphas[] = {0};
+    return build(&(struct source){.colour = PNG_COLOR_TYPE_PALETTE, .depth = 8, .width = 3,
+                                  .height = 1, .samples = samples, .palette = palette,
+                                  .n_palette = 2, .trans = alphas, .n_trans = 1, .gamma = 0.45,
+                                  .text_bytes = 20});
+}
+
+/* What the picture depends on must have its right checksum. */
 static void test_checksums(void **state)
 {
-    static const char *const chunks[] = {"IHDR", "tEXt", "IDAT", "IEND"};
+    static const char *const chunks[] = {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"};
     (void)state;
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        struct file file = build_small(0, 20);
+        struct file file = build_palette();
         const size_t at = find_chunk(&file, chunks[i]);
         const size_t length = file.bytes[at + 3]; /* all are short */
         file.bytes[at + 8 + length] ^= 1;
@@ -544,6 +557,101 @@ static void test_checksums(void **state)
         free(file.bytes);
     }
 }
+
+/* What it does not depend on is passed over, as viewers do. */
+static void test_checksums_that_do_not_matter(void **state)
+{
+    static const char *const chunks[] = {"gAMA", "tEXt"};
+    struct image_message message;
+    struct image image;
+    (void)state;
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        struct file file = build_palette();
+        const size_t at = find_chunk(&file, chunks[i]);
+        file.bytes[at + 8 + file.bytes[at + 3]] ^= 1;
+        if (png_decode(&image, file.bytes, file.nbytes, SIDE, 1, &message) != IMAGE_OK)
+            fail_msg("%s: %s", chunks[i], message.text);
+        assert_memory_equal(image.pixels, ((uint8_t[]){255, 90, 90}), 3);
+        image_free(&image);
+        free(file.bytes);
+    }
+}
+
+/* ---- Tests: orientation ------------------------------------------------------------------ */
+
+/* Puts a chunk of that type before the file's first one of another. */
+static void insert_chunk(struct file *file, const char *before, const char *type,
+                         const uint8_t *data, size_t nbytes)
+{
+    const size_t at = find_chunk(file, before);
+    file->bytes = realloc(file->bytes, file->nbytes + 12 + nbytes);
+    assert_non_null(file->bytes);
+    uint8_t *to = file->bytes + at;
+    memmove(to + 12 + nbytes, to, file->nbytes - at);
+    put_u32(to, nbytes);
+    memcpy(to + 4, type, 4);
+    memcpy(to + 8, data, nbytes);
+    file->nbytes += 12 + nbytes;
+    repair_crcs(file);
+}
+
+/* The stored picture is 0 1 2 / 3 4 5; eXIf says how it is seen. */
+static void check_orientation(const uint8_t *exif, size_t nbytes, const char *before,
+                              const char *seen, size_t channels)
+{
+    uint16_t samples[] = {'0', '1', '2', '3', '4', '5'};
+    struct source source = {.colour = PNG_COLOR_TYPE_GRAY, .depth = 8, .width = 3, .height = 2,
+                            .samples = samples};
+    struct file file = build(&source);
+    struct image_message message;
+    struct image image;
+    insert_chunk(&file, before, "eXIf", exif, nbytes);
+    assert_int_equal(png_decode(&image, file.bytes, file.nbytes, SIDE, channels, &message),
+                     IMAGE_OK);
+    assert_int_equal(image.width, strchr(seen, ' ') - seen);
+    assert_int_equal(image.width * image.height, 6);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(image.pixels[i * channels], seen[i + i / image.width]);
+    image_free(&image);
+    free(file.bytes);
+}
+
+static void test_orientation(void **state)
+{
+    static const char *const seen[] = {"012 345", "210 543", "543 210", "345 012",
+                                       "03 14 25", "30 41 52", "52 41 30", "25 14 03"};
+    (void)state;
+    for (uint8_t i = 0; i < 8; i++) {
+        const uint8_t big[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1,
+                               0, (uint8_t)(i + 1), 0, 0, 0, 0, 0, 0};
+        const uint8_t little[] = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0,
+                                  (uint8_t)(i + 1), 0, 0, 0, 0, 0, 0, 0};
+        check_orientation(big, sizeof big, "IDAT", seen[i], 1);
+        check_orientation(big, sizeof big, "IDAT", seen[i], 3);
+        check_orientation(little, sizeof little, "IEND", seen[i], 1); /* behind the picture */
+    }
+}
+
+/* Damaged or strange Exif data leave the picture as it is stored. */
+static void test_orientation_that_is_none(void **state)
+{
+    static const uint8_t good[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3,
+                                   0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0};
+    static const struct { size_t at; uint8_t value; } damages[] = {
+        {1, 'I'}, {3, 43}, {4, 0xff}, {7, 25}, {9, 0}, {11, 0x13}, {13, 4}, {18, 1}, {19, 0},
+        {19, 9}};
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        uint8_t exif[sizeof good];
+        memcpy(exif, good, sizeof good);
+        exif[damages[i].at] = damages[i].value;
+        check_orientation(exif, sizeof exif, "IDAT", "012 345", 1);
+    }
+    for (size_t n = 4; n < 22; n++)
+        check_orientation(good, n, "IDAT", "012 345", 1);
+}
+
+/* ---- Tests: more bad files --------------------------------------------------------------- */
 
 static void test_trailing_garbage(void **state)
 {
@@ -654,6 +762,9 @@ int main(void)
         cmocka_unit_test(test_truncated_anywhere),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_checksums),
+        cmocka_unit_test(test_checksums_that_do_not_matter),
+        cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_orientation_that_is_none),
         cmocka_unit_test(test_trailing_garbage),
         cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_encode),
