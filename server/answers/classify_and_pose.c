@@ -6,6 +6,7 @@
 
 #include "server/basics/container_of.h"
 #include "server/input/body_images.h"
+#include "server/normalize/normalize.h"
 #include "server/request/steps.h"
 
 static void begin_answer(struct text *text, const struct request *request)
@@ -73,8 +74,10 @@ static void add_prediction(struct text *text, const struct request *request, siz
     float error = capsnet_pixel_error(shape, digit, job->pictures + i * pixels);
     const struct capsnet_known *known = capsnet_model_known(model);
     const int can_tell = !isnan(known->error_threshold);
+    const float ink = capsnet_ink(shape, digit);
     const int is_known =
-        capsnet_is_known(known, error, lengths[winner], capsnet_ink(shape, digit));
+        capsnet_is_known(known, error, lengths[winner], ink) &&
+        normalize_has_strokes(digit, shape->height, shape->width, shape->channels);
 
     if (can_tell && !is_known)
         atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
@@ -88,7 +91,10 @@ static void add_prediction(struct text *text, const struct request *request, siz
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
               !can_tell ? "null" : is_known ? "true" : "false");
-    add_detected(text, lengths, shape->classes);
+    if (ink > 0)
+        add_detected(text, lengths, shape->classes);
+    else
+        text_add(text, ", \"detected\": []"); /* nothing was drawn */
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");
         json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,

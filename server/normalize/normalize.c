@@ -2,7 +2,7 @@
  * normalize.c - any picture of a digit to the form that MNIST has: light on
  * dark, 20 pixels along its longer side, centre of mass in the middle of 28.
  *
- * The steps, each a function: luma; ink, freed of paper and light (ink.c), of
+ * The steps, each a function: brightness (colour.c); ink, freed of paper and light (ink.c), of
  * ruled lines (ruled_lines.c), of all that is not the digit (blots.c); into the
  * frame (here).
  */
@@ -15,33 +15,16 @@
 #include <string.h>
 
 #include "model/picture/luma.h"
+#include "server/normalize/colour.h"
 #include "server/normalize/ink.h"
 #include "server/normalize/levels.h"
+#include "server/normalize/strokes.h"
 
-/* Luma of a picture: [height][width]. */
+/* The brightness of a picture: [height][width]. */
 struct plane {
     const uint8_t *pixels;
     size_t width, height;
 };
-
-/* ---- Brightness ------------------------------------------------------------- */
-
-/* The luma of an image: its own pixels when gray, else a copy to be freed. */
-static enum image_status make_luma(struct plane *luma, uint8_t **owned, const struct image *image)
-{
-    const size_t count = image->width * image->height;
-    *owned = NULL;
-    *luma = (struct plane){image->pixels, image->width, image->height};
-    if (image->channels == 1)
-        return IMAGE_OK;
-    uint8_t *pixels = malloc(count);
-    if (!pixels)
-        return IMAGE_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        pixels[i] = luma_of(image->pixels + i * image->channels);
-    luma->pixels = *owned = pixels;
-    return IMAGE_OK;
-}
 
 /* ---- Colour ------------------------------------------------------------------- */
 
@@ -72,26 +55,25 @@ static struct box enlarge_box(const struct box *box, const struct ink *ink,
 /* ---- Into the frame ------------------------------------------------------------- */
 
 /* Mean ink of a row over from <= x < to, where the end pixels count by the
- * part of them that is covered.  row: [..][channels], one channel. */
-static double mean_over(const uint8_t *row, size_t channels, const uint8_t table[LEVELS],
-                        double from, double to)
+ * part of them that is covered. */
+static double mean_over(const uint8_t *row, const struct channel *channel, double from, double to)
 {
     double sum = 0;
     for (size_t x = (size_t)from; (double)x < to; x++) {
         const double start = (double)x > from ? (double)x : from;
         const double end = (double)(x + 1) < to ? (double)(x + 1) : to;
-        sum += (end - start) * table[row[x * channels]];
+        sum += (end - start) * channel->table[row[x * channel->step]];
     }
     return sum / (to - from);
 }
 
-/* Scales one channel of the box to [height][width] by averaging over areas;
- * out: that channel of [..][stride][channels] floats, zero before. */
-static void scale_area(float *out, size_t stride, size_t width, size_t height,
-                       const struct image *image, size_t channel, const struct box *box,
-                       const uint8_t table[LEVELS])
+/* Scales the channel's box to [height][width] by averaging over areas; out:
+ * [..][stride][step] floats, of which one channel is written, zero before. */
+static void scale_area(float *out, size_t stride, size_t step, size_t width, size_t height,
+                       const struct channel *channel)
 {
-    const size_t w = box->x1 - box->x0, h = box->y1 - box->y0, channels = image->channels;
+    const struct box *box = &channel->box;
+    const size_t w = box->x1 - box->x0, h = box->y1 - box->y0;
 
     for (size_t oy = 0; oy < height; oy++) {
         const double from = (double)(oy * h) / (double)height;
@@ -100,12 +82,11 @@ static void scale_area(float *out, size_t stride, size_t width, size_t height,
             const double start = (double)y > from ? (double)y : from;
             const double end = (double)(y + 1) < to ? (double)(y + 1) : to;
             const double weight = (end - start) / (to - from);
-            const uint8_t *row =
-                image->pixels + ((box->y0 + y) * image->width + box->x0) * channels + channel;
+            const uint8_t *row = channel->pixels +
+                                 ((box->y0 + y) * channel->width + box->x0) * channel->step;
             for (size_t ox = 0; ox < width; ox++)
-                out[(oy * stride + ox) * channels + channel] +=
-                    (float)(weight * mean_over(row, channels, table,
-                                               (double)(ox * w) / (double)width,
+                out[(oy * stride + ox) * step] +=
+                    (float)(weight * mean_over(row, channel, (double)(ox * w) / (double)width,
                                                (double)((ox + 1) * w) / (double)width));
         }
     }
@@ -200,45 +181,75 @@ static void strengthen(float *digit, size_t count)
         digit[i] = fminf(1, gain * digit[i]);
 }
 
-/* Scales the box into the frame's corner and moves it to its place.  Gray is
- * the ink itself; of colour, every channel's own distance from the paper. */
-static void fill_frame(float *digit, size_t height, size_t width, const struct image *image,
-                       const struct ink *ink, const struct box *box)
+/* The digit's box in the ink. */
+static void see_ink(struct channel *channel, const struct ink *ink, const struct box *box)
 {
-    const size_t channels = image->channels;
-    const struct image gray = {ink->width, ink->height, 1, ink->pixels};
-    const struct box large = enlarge_box(box, ink, image);
-    uint8_t table[LEVELS];
-    size_t w, h;
-
-    fit_size(&w, &h, box, width, height);
+    *channel = (struct channel){.pixels = ink->pixels, .width = ink->width, .step = 1, .box = *box};
     for (size_t i = 0; i < LEVELS; i++)
-        table[i] = (uint8_t)i;
-    if (channels == 1)
-        scale_area(digit, width, w, h, &gray, 0, box, table);
-    for (size_t c = 0; c < channels && channels > 1; c++) {
-        make_table(table, ink, image, c);
-        scale_area(digit, width, w, h, image, c, &large, table);
+        channel->table[i] = (uint8_t)i;
+}
+
+/* The digit's box in one channel of a picture in colour: its own distance from the
+ * paper. */
+static void see_channel(struct channel *channel, const struct image *image, const struct ink *ink,
+                        const struct box *box, size_t c)
+{
+    channel->pixels = image->pixels + c;
+    channel->width = image->width;
+    channel->step = image->channels;
+    channel->box = enlarge_box(box, ink, image);
+    make_table(channel->table, ink, image, c);
+}
+
+/* Scales the box, or a copy with other strokes, into the frame's corner, and
+ * moves it to its place. */
+static enum image_status fill_frame(float *digit, size_t height, size_t width, size_t channels,
+                                    const struct image *image, const struct ink *ink,
+                                    const struct box *box)
+{
+    struct channel channel;
+    size_t w = 0, h = 0;
+
+    see_ink(&channel, ink, box);
+    const double change = strokes_change(&channel);
+    for (size_t c = 0; c < channels; c++) {
+        struct image copy = {.pixels = NULL};
+        if (channels > 1)
+            see_channel(&channel, image, ink, box, c);
+        if (change != 0) {
+            if (strokes_copy(&copy, &channel, change) != IMAGE_OK)
+                return IMAGE_MEMORY;
+            channel.pixels = copy.pixels;
+            channel.width = copy.width;
+            channel.step = 1;
+            channel.box = (struct box){0, 0, copy.width, copy.height};
+            for (size_t i = 0; i < LEVELS; i++)
+                channel.table[i] = (uint8_t)i;
+        }
+        fit_size(&w, &h, &channel.box, width, height);
+        scale_area(digit + c, width, channels, w, h, &channel);
+        image_free(&copy);
     }
     stretch(digit, height * width * channels);
     strengthen(digit, height * width * channels);
     centre_by_mass(digit, height, width, channels, h, w);
+    return IMAGE_OK;
 }
 
-static enum image_status fit(float *digit, size_t height, size_t width, const struct image *image,
-                             const struct plane *luma)
+static enum image_status fit(float *digit, size_t height, size_t width, size_t channels,
+                             const struct image *image, const struct plane *plane)
 {
     struct ink ink = {0};
     struct box box;
-    enum image_status status = ink_extract(&ink, luma->pixels, luma->width, luma->height);
+    enum image_status status = ink_extract(&ink, plane->pixels, plane->width, plane->height);
 
-    memset(digit, 0, height * width * image->channels * sizeof *digit);
+    memset(digit, 0, height * width * channels * sizeof *digit);
     if (status == IMAGE_OK && ink.pixels) {
         status = ink_remove_rules(&ink);
         if (status == IMAGE_OK)
             status = ink_keep_digit(&ink, &box);
         if (status == IMAGE_OK)
-            fill_frame(digit, height, width, image, &ink, &box);
+            status = fill_frame(digit, height, width, channels, image, &ink, &box);
     }
     free(ink.pixels);
     return status;
@@ -246,10 +257,11 @@ static enum image_status fit(float *digit, size_t height, size_t width, const st
 
 /* ---- Which way -------------------------------------------------------------------- */
 
-static void copy_pixels(float *digit, const struct image *image)
+static void copy_pixels(float *digit, size_t channels, const struct image *image)
 {
-    for (size_t i = 0; i < image->width * image->height * image->channels; i++)
-        digit[i] = (float)image->pixels[i] / 255.0f;
+    const int is_luma = channels < image->channels;
+    for (size_t i = 0; i < image->width * image->height * channels; i++)
+        digit[i] = (float)(is_luma ? luma_of(image->pixels + 3 * i) : image->pixels[i]) / 255.0f;
 }
 
 /* Does a picture of the model's size already look as MNIST's do?  Light on
@@ -295,11 +307,11 @@ enum image_status normalize_image(float *digit, size_t height, size_t width, siz
                                   struct image_message *message)
 {
     const int same_size = image->width == width && image->height == height;
-    enum image_status status;
-    struct plane luma;
-    uint8_t *owned;
+    struct plane plane = {image->pixels, image->width, image->height};
+    enum image_status status = IMAGE_OK;
+    uint8_t *flat = NULL;
 
-    assert(image->channels == channels);
+    assert(image->channels == channels || channels == 1);
     if (mode == NORMALIZE_NONE && !same_size) {
         snprintf(message->text, sizeof message->text,
                  "the image is %zu x %zu pixels, and without normalisation it must be %zu x %zu",
@@ -307,16 +319,64 @@ enum image_status normalize_image(float *digit, size_t height, size_t width, siz
         return IMAGE_INVALID;
     }
     if (mode == NORMALIZE_NONE) {
-        copy_pixels(digit, image);
+        copy_pixels(digit, channels, image);
         return IMAGE_OK;
     }
-    status = make_luma(&luma, &owned, image);
-    if (status != IMAGE_OK)
-        return status;
-    if (mode == NORMALIZE_AUTO && same_size && is_normal(&luma))
-        copy_pixels(digit, image);
-    else
-        status = fit(digit, height, width, image, &luma);
-    free(owned);
+    if (image->channels > 1) {
+        flat = malloc(image->width * image->height);
+        if (!flat)
+            return IMAGE_MEMORY;
+        colour_luma(flat, image);
+        plane.pixels = flat;
+    }
+    if (mode == NORMALIZE_AUTO && same_size && is_normal(&plane)) {
+        copy_pixels(digit, channels, image);
+    } else {
+        if (flat)
+            colour_contrast(flat, image);
+        status = fit(digit, height, width, channels, image, &plane);
+    }
+    free(flat);
     return status;
+}
+
+/* ---- Is it a drawing? ------------------------------------------------------------- */
+
+/* The most ink of any channel. */
+static float ink_at(const float *digit, size_t channels, size_t pixel)
+{
+    float most = 0;
+    for (size_t c = 0; c < channels; c++)
+        most = fmaxf(most, digit[pixel * channels + c]);
+    return most;
+}
+
+int normalize_has_strokes(const float *digit, size_t height, size_t width, size_t channels)
+{
+    const float half = 0.5f;
+    struct box box = {width, height, 0, 0};
+
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            if (ink_at(digit, channels, y * width + x) <= half)
+                continue;
+            box.x0 = x < box.x0 ? x : box.x0;
+            box.x1 = x + 1 > box.x1 ? x + 1 : box.x1;
+            box.y0 = y < box.y0 ? y : box.y0;
+            box.y1 = y + 1;
+        }
+    if (box.y1 == 0)
+        return 0;
+    const size_t w = box.x1 - box.x0, h = box.y1 - box.y0;
+    const size_t side = (size_t)ceil(0.55 * (double)(w > h ? w : h));
+    for (size_t x0 = box.x0; x0 + side <= box.x1; x0++)
+        for (size_t y = box.y0, rows = 0; y < box.y1; y++) {
+            size_t x = x0;
+            while (x < x0 + side && ink_at(digit, channels, y * width + x) > half)
+                x++;
+            rows = x == x0 + side ? rows + 1 : 0;
+            if (rows == side)
+                return 0;
+        }
+    return 1;
 }

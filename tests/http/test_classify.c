@@ -113,6 +113,18 @@ static void classify_gives_every_field(void **state)
     }
 }
 
+static void nothing_drawn_is_no_digit(void **state)
+{
+    (void)state;
+    struct bytes png = blank_png(280, 280, 255);
+    cJSON *json = post_json(server, "/classify", png.data, png.nbytes);
+    const cJSON *prediction = cJSON_GetArrayItem(json_array(json, "predictions", 1), 0);
+    json_array(prediction, "detected", 0);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(prediction, "in_distribution")));
+    cJSON_Delete(json);
+    free(png.data);
+}
+
 static void poses_come_on_request(void **state)
 {
     (void)state;
@@ -467,6 +479,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classify_gives_every_field),
+        cmocka_unit_test(nothing_drawn_is_no_digit),
         cmocka_unit_test(poses_come_on_request),
         cmocka_unit_test(pose_gives_every_capsule),
         cmocka_unit_test(a_png_is_taken_with_any_content_type),
