@@ -54,12 +54,16 @@ void batch_flush(struct batch *batch)
         memcpy(poses[i], batch->poses[i][winners[i]], sizeof poses[i]);
     }
     capsnet_decode(batch->lab->workspace, batch->n, poses[0], winners, batch->pictures[0]);
-    for (size_t i = 0; i < batch->n; i++)
-        batch->done(batch->context,
-                    &(struct reading){batch->labels[i], winners[i], batch->lengths[i],
-                                      capsnet_pixel_error(shape, batch->digits[i],
-                                                          batch->pictures[i]),
-                                      capsnet_ink(shape, batch->digits[i])});
+    for (size_t i = 0; i < batch->n; i++) {
+        struct reading reading = {.label = batch->labels[i], .winner = winners[i],
+                                  .lengths = batch->lengths[i]};
+        reading.error = capsnet_pixel_error(shape, batch->digits[i], batch->pictures[i]);
+        reading.ink = capsnet_ink(shape, batch->digits[i]);
+        reading.is_known = capsnet_is_known(capsnet_model_known(batch->lab->model), reading.error,
+                                            reading.lengths[winners[i]], reading.ink) &&
+                           normalize_has_strokes(batch->digits[i], SIDE, SIDE, 1);
+        batch->done(batch->context, &reading);
+    }
     batch->n = 0;
 }
 
@@ -76,7 +80,7 @@ void batch_png(struct batch *batch, size_t label, const uint8_t *png, size_t nby
     struct image_message message;
     struct image image;
     const double start = now_ms();
-    if (png_decode(&image, png, nbytes, 4096, 1, &message) != IMAGE_OK)
+    if (png_decode(&image, png, nbytes, 4096, 0, &message) != IMAGE_OK)
         fail(message.text);
     const double decoded = now_ms();
     float *digit = batch_next(batch, label);
@@ -90,7 +94,7 @@ void batch_png(struct batch *batch, size_t label, const uint8_t *png, size_t nby
 /* ---- Tables ------------------------------------------------------------------------- */
 
 struct count {
-    size_t n, right;
+    size_t n, right, known; /* known: right, and in distribution */
 };
 
 static void count_reading(void *context, const struct reading *reading)
@@ -98,19 +102,29 @@ static void count_reading(void *context, const struct reading *reading)
     struct count *count = context;
     count->n++;
     count->right += reading->winner == reading->label;
+    count->known += reading->winner == reading->label && reading->is_known;
+}
+
+static void add_count(struct count *all, const struct count *count)
+{
+    all->n += count->n;
+    all->right += count->right;
+    all->known += count->known;
 }
 
 static void print_row(const char *kind, const char *source, const struct count *count, double ms)
 {
-    printf("| %-22s | %-11s | %6zu | %6zu | %6.2f | %6.2f |\n", kind, source, count->n,
-           count->right, 100.0 * (double)count->right / (double)count->n, ms);
+    const double percent = 100.0 / (double)count->n;
+    printf("| %-22s | %-11s | %6zu | %6zu | %6.2f | %6.2f | %6.2f |\n", kind, source, count->n,
+           count->right, percent * (double)count->right, percent * (double)count->known, ms);
     fflush(stdout);
 }
 
 static void print_head(const char *title)
 {
-    printf("\n%s\n\n| kind                   | source      | images |  right |      %% |     ms |\n"
-           "|---|---|--:|--:|--:|--:|\n", title);
+    printf("\n%s\n\n"
+           "| kind                   | source      | images |  right |      %% |  known |     ms |\n"
+           "|---|---|--:|--:|--:|--:|--:|\n", title);
 }
 
 /* MNIST's own images, in each of the three modes. */
@@ -217,25 +231,27 @@ static void measure_kind(struct lab *lab, size_t kind, enum source_type type, co
         free(png);
     }
     batch_flush(batch);
-    all->n += count.n;
-    all->right += count.right;
+    add_count(all, &count);
     print_row(kind_name(kind), name, &count, batch->normalize_ms / (double)count.n);
 }
 
-static void measure_kinds(struct lab *lab)
+/* Of the kinds that are a matter of the pen, or of the others. */
+static void measure_kinds(struct lab *lab, int are_pens)
 {
     struct count strokes = {0}, mnist = {0};
-    print_head("Pictures as people send them (ms: normalisation alone)");
+    print_head(are_pens ? "Pens on pads of 100 to 1000 pixels, black on transparent"
+                        : "Pictures as people send them (ms: normalisation alone)");
     for (size_t kind = 0; kind < kinds_count(); kind++) {
-        if (lab->only && !strstr(kind_name(kind), lab->only))
+        if (kind_has_pen(kind) != are_pens || (lab->only && !strstr(kind_name(kind), lab->only)))
             continue;
         measure_kind(lab, kind, SOURCE_STROKES, "own strokes", &strokes);
-        measure_kind(lab, kind, SOURCE_MNIST, "MNIST", &mnist);
+        if (!are_pens)
+            measure_kind(lab, kind, SOURCE_MNIST, "MNIST", &mnist);
     }
-    if (strokes.n > 0) {
+    if (strokes.n > 0)
         print_row("all kinds", "own strokes", &strokes, 0);
+    if (mnist.n > 0)
         print_row("all kinds", "MNIST", &mnist, 0);
-    }
 }
 
 /* ---- Fonts ------------------------------------------------------------------------------ */
@@ -265,8 +281,7 @@ static void measure_font(struct lab *lab, const char *path, struct count *all)
     }
     batch_flush(&lab->batch);
     font_close(font);
-    all->n += count.n;
-    all->right += count.right;
+    add_count(all, &count);
     print_row(slash + 1, "font", &count, lab->batch.normalize_ms / (double)count.n);
 }
 
@@ -362,7 +377,8 @@ int main(int argc, char **argv)
     if (!lab->only)
         measure_mnist(lab);
     if (!lab->only || strcmp(lab->only, "none") != 0)
-        measure_kinds(lab);
+        for (int are_pens = 0; are_pens < 2; are_pens++)
+            measure_kinds(lab, are_pens);
     if (!lab->only || strcmp(lab->only, "none") == 0) {
         measure_fonts(lab);
         measure_negatives(lab);

@@ -17,6 +17,7 @@ struct reading {
     const float *lengths; /* [CLASSES] */
     float error;          /* of the winner's reconstruction */
     float ink;            /* of what it saw */
+    int is_known;         /* "in_distribution" */
 };
 
 /* Digits waiting for one forward pass; done() is called for each, in order. */

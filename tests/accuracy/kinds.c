@@ -1,6 +1,6 @@
 /*
- * kinds.c - see kinds.h.  A scene says all about a picture; a kind is a function
- * that changes the plain scene (dark on white, a usual pen, 240 pixels).
+ * kinds.c - see kinds.h.  A kind is a function that changes the plain scene (dark
+ * on white, a usual pen, 240 pixels).
  */
 #include "tests/accuracy/kinds.h"
 
@@ -8,28 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct scene {
-    size_t width, height;
-    struct place place;
-    double heavier;           /* of MNIST's strokes, see draw_mnist() */
-    double paper[3], ink[3];
-    double slope, vignette;   /* how much darker the far end and the corners are */
-    double shadow;            /* how much darker behind a soft diagonal edge */
-    double rule_pitch, rule_pen, rule_depth; /* pixels; how far from paper to dark blue */
-    int squared;
-    double noise, salt, grain; /* deviation; part of the pixels; pencil's paper grain */
-    size_t blur;
-    double jpeg;
-    unsigned cut;             /* sides that are cut off at the ink: 1 left, 2 right, 4 top, 8 bottom */
-    double cut_in;            /* pixels of it that are lost */
-    double inset, corner, frame_pen; /* of a frame: from the edge, its corners' radius, its line */
-    double frame[3], outside[3];     /* the colours of its line and of what lies around it */
-    double desk;              /* the part that is beyond the paper's slanting edge */
-    size_t gaps;              /* places where the pen left nothing */
-    int aliased;              /* every pixel is ink or paper */
-    int transparent;
-    enum png_kind png;
-};
+#include "tests/accuracy/scene.h"
 
 /* Puts the digit somewhere in the picture: its height as a part of the
  * picture's, its pen as a part of its height. */
@@ -383,22 +362,78 @@ static void anything(struct scene *scene, struct chance *chance)
     scene->jpeg = chance_below(chance, 3) ? 0 : chance_between(chance, 0.5, 3);
 }
 
+/* Paper and ink that differ in colour but not in how bright they are. */
+static void equal_luma(struct scene *scene, struct chance *chance)
+{
+    static const double weights[3] = {0.299, 0.587, 0.114};
+    double luma, apart;
+    do {
+        luma = apart = 0;
+        for (int c = 0; c < 3; c++) {
+            scene->paper[c] = chance_between(chance, 0, 1);
+            scene->ink[c] = chance_between(chance, 0, 1);
+            luma += weights[c] * (scene->ink[c] - scene->paper[c]);
+            apart += fabs(scene->ink[c] - scene->paper[c]);
+        }
+    } while (fabs(luma) > 0.02 || apart < 0.8);
+    scene->png = PNG_RGB_8;
+    scene->noise = chance_between(chance, 0, 0.01);
+}
+
+/* A phone's picture, held in any way, as its eXIf says. */
+static void oriented(struct scene *scene, struct chance *chance)
+{
+    photo(scene, chance);
+    scene->orientation = 1 + (unsigned)chance_below(chance, 8);
+}
+
+static void minute(struct scene *scene, struct chance *chance)
+{
+    scene->width = scene->height = 8 + chance_below(chance, 13);
+    put_digit(scene, chance_between(chance, 0.75, 0.9), chance_between(chance, 0.07, 0.13), chance);
+    if (chance_below(chance, 2))
+        light_on_dark(scene, chance);
+}
+
+/* A signature pad of 100 to 1000 pixels, square or twice as wide, black on
+ * transparent; the pen is 1 to 100 pixels wide, and `part` of the pad. */
+static void signature_pad(struct scene *scene, double part, struct chance *chance)
+{
+    const double side = chance_between(chance, fmax(100, 1 / part), 1000);
+    scene->height = (size_t)side;
+    scene->width = scene->height * (1 + chance_below(chance, 2));
+    put_digit(scene, chance_between(chance, 0.45, 0.75), 0, chance);
+    scene->place.pen = fmin(100, part * side);
+    scene->transparent = 1;
+    scene->png = PNG_RGBA_8;
+}
+
 static const struct {
     const char *name;
     void (*change)(struct scene *scene, struct chance *chance);
+    double pen; /* of a signature_pad() */
 } kinds[] = {
-    {"dark on white", NULL}, {"light on dark", light_on_dark}, {"canvas", canvas},
-    {"thin pen", thin}, {"thick marker", thick}, {"colour", colour}, {"ruled paper", ruled},
-    {"squared paper", squared}, {"uneven light", shaded}, {"shadow edge", shadow},
-    {"transparent, dark ink", transparent_dark}, {"transparent, light ink", transparent_light},
-    {"JPEG-like blocks", jpeg}, {"at the border", at_border}, {"off centre", off_centre},
-    {"tiny in large", tiny_in_large}, {"large in small", large_in_small}, {"16 bits", deep},
-    {"palette", palette}, {"1 bit", one_bit}, {"2000-pixel scan", scan},
-    {"salt and pepper", salt}, {"noise", noisy}, {"blurred", blurred}, {"turned", turned},
-    {"pencil", pencil}, {"some of everything", anything}, {"framed canvas", framed},
-    {"rounded corners", rounded}, {"desk beside paper", desk}, {"phone photo, biro", photo},
-    {"marker on beige", beige}, {"gaps in the line", gappy}, {"no antialiasing", aliased},
-    {"thin line on canvas", thin_canvas},
+    {"dark on white", NULL, 0}, {"light on dark", light_on_dark, 0}, {"canvas", canvas, 0},
+    {"thin pen", thin, 0}, {"thick marker", thick, 0}, {"colour", colour, 0},
+    {"ruled paper", ruled, 0}, {"squared paper", squared, 0}, {"uneven light", shaded, 0},
+    {"shadow edge", shadow, 0}, {"transparent, dark ink", transparent_dark, 0},
+    {"transparent, light ink", transparent_light, 0}, {"JPEG-like blocks", jpeg, 0},
+    {"at the border", at_border, 0}, {"off centre", off_centre, 0},
+    {"tiny in large", tiny_in_large, 0}, {"large in small", large_in_small, 0},
+    {"16 bits", deep, 0}, {"palette", palette, 0}, {"1 bit", one_bit, 0},
+    {"2000-pixel scan", scan, 0}, {"salt and pepper", salt, 0}, {"noise", noisy, 0},
+    {"blurred", blurred, 0}, {"turned", turned, 0}, {"pencil", pencil, 0},
+    {"some of everything", anything, 0}, {"framed canvas", framed, 0},
+    {"rounded corners", rounded, 0}, {"desk beside paper", desk, 0},
+    {"phone photo, biro", photo, 0}, {"marker on beige", beige, 0}, {"gaps in the line", gappy, 0},
+    {"no antialiasing", aliased, 0}, {"thin line on canvas", thin_canvas, 0},
+    {"coloured, same luma", equal_luma, 0}, {"photo turned by eXIf", oriented, 0},
+    {"8 to 20 pixels", minute, 0},
+    {"pen 1/500 of the pad", NULL, 1.0 / 500}, {"pen 1/200 of the pad", NULL, 1.0 / 200},
+    {"pen 1/100 of the pad", NULL, 1.0 / 100}, {"pen 1/50 of the pad", NULL, 1.0 / 50},
+    {"pen 1/25 of the pad", NULL, 1.0 / 25}, {"pen 1/16 of the pad", NULL, 1.0 / 16},
+    {"pen 1/12 of the pad", NULL, 1.0 / 12}, {"pen 1/10 of the pad", NULL, 1.0 / 10},
+    {"pen 1/8 of the pad", NULL, 1.0 / 8},
 };
 
 size_t kinds_count(void)
@@ -406,150 +441,14 @@ size_t kinds_count(void)
     return sizeof kinds / sizeof *kinds;
 }
 
+int kind_has_pen(size_t kind)
+{
+    return kinds[kind].pen > 0;
+}
+
 const char *kind_name(size_t kind)
 {
     return kinds[kind].name;
-}
-
-/* ---- From scene to picture ---------------------------------------------------------- */
-
-static void draw_source(struct sheet *sheet, const struct source *source,
-                        const struct scene *scene, struct chance *chance)
-{
-    struct place place = scene->place;
-    if (source->type == SOURCE_STROKES) {
-        draw_digit(sheet, source->digit, &place, chance);
-    } else if (source->type == SOURCE_LETTER) {
-        draw_letter(sheet, &place, chance);
-    } else if (source->type == SOURCE_DOODLE) {
-        draw_doodle(sheet, &place, chance);
-    } else if (source->type == SOURCE_GARMENT) {
-        draw_garment(sheet, &place, chance);
-    } else if (source->type == SOURCE_MNIST) {
-        place.left -= 0.1 * place.size; /* its box is square */
-        draw_mnist(sheet, source->pixels, &place, scene->heavier);
-    } else {
-        draw_glyph(sheet, source->font, (char)('0' + source->digit), &place);
-    }
-}
-
-/* How dark the rules make pixel (x, y), 0 to 1. */
-static double rules_at(const struct scene *scene, size_t x, size_t y)
-{
-    if (scene->rule_pitch <= 0)
-        return 0;
-    double nearest = fabs(remainder((double)y + 0.5 - 7, scene->rule_pitch));
-    if (scene->squared)
-        nearest = fmin(nearest, fabs(remainder((double)x + 0.5 - 11, scene->rule_pitch)));
-    return scene->rule_depth * fmax(0, fmin(1, scene->rule_pen / 2 - nearest + 0.5));
-}
-
-/* The light that falls on (x, y), 1 for all of it. */
-static double light_at(const struct scene *scene, double angle, size_t x, size_t y)
-{
-    const double u = (double)x / (double)scene->width - 0.5;
-    const double v = (double)y / (double)scene->height - 0.5;
-    const double along = u * cos(angle) + v * sin(angle); /* -0.7 ... 0.7 */
-    const double edge = fmax(0, fmin(1, (along - 0.1) * 25));
-    return (1 - scene->slope * (along + 0.5)) * (1 - scene->vignette * 2 * (u * u + v * v)) *
-           (1 - scene->shadow * edge);
-}
-
-/* How far (x, y) lies outside the frame, in pixels; negative: inside. */
-static double outside_frame(const struct scene *scene, size_t x, size_t y)
-{
-    const double half_w = (double)scene->width / 2, half_h = (double)scene->height / 2;
-    const double in = scene->inset + scene->corner;
-    const double dx = fabs((double)x + 0.5 - half_w) - (half_w - in);
-    const double dy = fabs((double)y + 0.5 - half_h) - (half_h - in);
-    return hypot(fmax(dx, 0), fmax(dy, 0)) + fmin(fmax(dx, dy), 0) - scene->corner;
-}
-
-/* The frame's line, and what lies outside frame or paper, over a pixel. */
-static void colour_around(float *rgb, const struct scene *scene, size_t x, size_t y)
-{
-    const double off = outside_frame(scene, x, y);
-    const double edge = (double)x + 0.08 * ((double)y - (double)scene->height / 2);
-    const int is_desk = scene->desk > 0 && edge < scene->desk * (double)scene->width;
-    const double line = fmax(0, fmin(1, scene->frame_pen / 2 - fabs(off) + 0.5));
-    const double out = is_desk ? 1 : fmax(0, fmin(1, off + 0.5));
-    for (int c = 0; c < 3; c++) {
-        const double value = (double)rgb[c] + out * (scene->outside[c] - (double)rgb[c]);
-        rgb[c] = (float)(scene->frame_pen > 0 ? value + line * (scene->frame[c] - value) : value);
-    }
-}
-
-static void colour_pixel(float *rgb, const struct scene *scene, double cover, double rule,
-                         double light, struct chance *chance)
-{
-    static const double rule_colour[3] = {0.25, 0.35, 0.65};
-    const double grain = scene->grain * chance_between(chance, 0, 1);
-    const double noise = scene->noise * chance_normal(chance);
-    const int is_salt = scene->salt > 0 && chance_between(chance, 0, 1) < scene->salt;
-    const float speck = (float)chance_below(chance, 2);
-    for (int c = 0; c < 3; c++) {
-        const double paper = scene->paper[c] + rule * (rule_colour[c] - scene->paper[c]);
-        const double value = paper + cover * (1 - grain) * (scene->ink[c] - paper);
-        rgb[c] = is_salt ? speck : (float)(value * light + noise);
-    }
-}
-
-/* Cuts the sheet off at its ink, on the scene's sides. */
-static void cut_sheet(struct sheet *sheet, const struct scene *scene)
-{
-    size_t x0 = sheet->width, x1 = 0, y0 = sheet->height, y1 = 0;
-    const size_t in = (size_t)scene->cut_in;
-
-    for (size_t i = 0; i < sheet->width * sheet->height; i++) {
-        const size_t x = i % sheet->width, y = i / sheet->width;
-        if (sheet->cover[i] < 0.5f)
-            continue;
-        x0 = x < x0 ? x : x0;
-        x1 = x + 1 > x1 ? x + 1 : x1;
-        y0 = y < y0 ? y : y0;
-        y1 = y + 1;
-    }
-    const size_t left = scene->cut & 1 ? x0 + in : 0, top = scene->cut & 4 ? y0 + in : 0;
-    const size_t right = scene->cut & 2 ? x1 - in : sheet->width;
-    const size_t bottom = scene->cut & 8 ? y1 - in : sheet->height;
-    for (size_t y = top; y < bottom; y++)
-        for (size_t x = left; x < right; x++)
-            sheet->cover[(y - top) * (right - left) + x - left] =
-                sheet->cover[y * sheet->width + x];
-    sheet->width = right - left;
-    sheet->height = bottom - top;
-}
-
-/* Is (x, y) ink, and all that is `reach` around it? */
-static int is_amid_line(const struct sheet *sheet, double x, double y, double reach)
-{
-    for (int i = 0; i < 16; i++) {
-        const double u = x + reach * cos(i * 0.3927), v = y + reach * sin(i * 0.3927);
-        if (u < 0 || v < 0 || u >= (double)sheet->width || v >= (double)sheet->height ||
-            sheet->cover[(size_t)v * sheet->width + (size_t)u] < 0.5f)
-            return 0;
-    }
-    return 1;
-}
-
-/* Takes the ink off a few round places on the line, a little narrower than the
- * pen to a little wider. */
-static void tear_sheet(struct sheet *sheet, const struct scene *scene, struct chance *chance)
-{
-    const double half = scene->place.pen / 2;
-    for (size_t gap = 0; gap < scene->gaps; gap++) {
-        double x, y, amid = 0.6 * half; /* the line may be thinner than it should be */
-        do {
-            x = chance_between(chance, 0, (double)sheet->width);
-            y = chance_between(chance, 0, (double)sheet->height);
-            amid *= 0.9999;
-        } while (!is_amid_line(sheet, x, y, amid));
-        const double reach = half * chance_between(chance, 0.8, 1.3);
-        for (size_t i = 0; i < sheet->width * sheet->height; i++) {
-            const double off = hypot((double)(i % sheet->width) - x, (double)(i / sheet->width) - y);
-            sheet->cover[i] *= (float)fmax(0, fmin(1, off - reach + 0.5));
-        }
-    }
 }
 
 uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chance,
@@ -559,34 +458,7 @@ uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chan
     plain(&scene, chance);
     if (kinds[kind].change)
         kinds[kind].change(&scene, chance);
-    const double angle = chance_between(chance, 0, 6.2832);
-    struct sheet sheet = sheet_new(scene.width, scene.height);
-
-    draw_source(&sheet, source, &scene, chance);
-    if (scene.cut)
-        cut_sheet(&sheet, &scene);
-    tear_sheet(&sheet, &scene, chance);
-    const size_t w = sheet.width, h = sheet.height;
-    struct picture picture = picture_new(w, h, scene.transparent);
-    for (size_t i = 0; i < w * h; i++) {
-        const double soft = (double)sheet.cover[i];
-        const double cover = scene.aliased ? soft > 0.5 : soft;
-        const double light = light_at(&scene, angle, i % w, i / w);
-        colour_pixel(picture.rgb + 3 * i, &scene, scene.transparent ? 1 : cover,
-                     rules_at(&scene, i % w, i / w), light, chance);
-        if (scene.desk > 0 || scene.inset > 0 || scene.corner > 0)
-            colour_around(picture.rgb + 3 * i, &scene, i % w, i / w);
-        if (scene.transparent)
-            picture.alpha[i] = sheet.cover[i];
-    }
-    for (size_t i = 0; i < w * h * 3; i++) /* as a sensor does */
-        picture.rgb[i] = fminf(fmaxf(picture.rgb[i], 0), 1);
-    if (scene.blur > 0)
-        picture_blur(&picture, scene.blur);
-    if (scene.jpeg > 0)
-        picture_jpeg(&picture, scene.jpeg);
-    uint8_t *png = picture_png(&picture, scene.png, png_nbytes);
-    picture_free(&picture);
-    sheet_free(&sheet);
-    return png;
+    if (kinds[kind].pen > 0)
+        signature_pad(&scene, kinds[kind].pen, chance);
+    return scene_png(&scene, source, chance, png_nbytes);
 }

@@ -20,6 +20,9 @@ struct source {
 size_t kinds_count(void);
 const char *kind_name(size_t kind);
 
+/* Is the kind a matter of the pen, which MNIST's digits have with them? */
+int kind_has_pen(size_t kind);
+
 /* Makes a picture of that kind as a PNG; to be freed. */
 uint8_t *kind_make(size_t kind, const struct source *source, struct chance *chance,
                    size_t *png_nbytes);

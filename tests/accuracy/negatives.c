@@ -16,9 +16,8 @@ enum { MOST = 10000 };
 /* What was made of one kind of picture. */
 struct tally {
     size_t n, refused, refused_by_error;
-    struct capsnet_known known; /* the rule */
     float error_threshold;      /* of the error alone */
-    float errors[MOST], lengths[MOST], inks[MOST];
+    float errors[MOST], lengths[MOST];
 };
 
 static void tally_reading(void *context, const struct reading *reading)
@@ -29,10 +28,8 @@ static void tally_reading(void *context, const struct reading *reading)
         return;
     tally->errors[i] = reading->error;
     tally->lengths[i] = reading->lengths[reading->winner];
-    tally->inks[i] = reading->ink;
     tally->refused_by_error += reading->error > tally->error_threshold;
-    tally->refused += !capsnet_is_known(&tally->known, tally->errors[i], tally->lengths[i],
-                                        tally->inks[i]);
+    tally->refused += !reading->is_known;
     tally->n++;
 }
 
@@ -132,7 +129,6 @@ void measure_negatives(struct lab *lab)
            "threshold that refuses 5 %% of MNIST's images\n\n"
            "| pictures                     |      n |   rule |  error | median error | length |\n"
            "|---|--:|--:|--:|--:|--:|\n");
-    tally->known = *capsnet_model_known(lab->model);
     tally_mnist(lab, tally, 0);
     tally->error_threshold = quantile_of(tally->errors, tally->n, 0.95);
     tally_mnist(lab, tally, 0);

@@ -86,14 +86,33 @@ void sheet_line(struct sheet *sheet, double ax, double ay, double bx, double by,
 
 struct picture picture_new(size_t width, size_t height, int with_alpha)
 {
-    return (struct picture){width, height, allocate(width * height * 3, sizeof(float)),
-                            with_alpha ? allocate(width * height, sizeof(float)) : NULL};
+    return (struct picture){.width = width, .height = height,
+                            .rgb = allocate(width * height * 3, sizeof(float)),
+                            .alpha = with_alpha ? allocate(width * height, sizeof(float)) : NULL};
 }
 
 void picture_free(struct picture *picture)
 {
     free(picture->rgb);
     free(picture->alpha);
+}
+
+void picture_orient(struct picture *picture, unsigned orientation)
+{
+    const size_t w = picture->width, h = picture->height;
+    const int is_across = orientation > 4; /* columns are stored as rows */
+    struct picture stored = picture_new(is_across ? h : w, is_across ? w : h, 0);
+    for (size_t y = 0; y < h; y++)
+        for (size_t x = 0; x < w; x++) {
+            const size_t back_x = w - 1 - x, back_y = h - 1 - y;
+            const size_t u[] = {x, back_x, back_x, x, y, y, back_y, back_y};
+            const size_t v[] = {y, y, back_y, back_y, x, back_x, back_x, x};
+            memcpy(stored.rgb + 3 * (v[orientation - 1] * stored.width + u[orientation - 1]),
+                   picture->rgb + 3 * (y * w + x), 3 * sizeof(float));
+        }
+    stored.orientation = orientation;
+    picture_free(picture);
+    *picture = stored;
 }
 
 /* A running mean over 2 radius + 1 of n values, step apart, ends repeated. */
@@ -279,6 +298,13 @@ static uint8_t *put_palette(uint8_t *to)
     return put_chunk(to, "PLTE", colours, sizeof colours);
 }
 
+static uint8_t *put_exif(uint8_t *to, unsigned orientation)
+{
+    uint8_t tiff[] = "MM\0*\0\0\0\10\0\1\1\22\0\3\0\0\0\1\0?\0\0\0\0\0";
+    tiff[19] = (uint8_t)orientation;
+    return put_chunk(to, "eXIf", tiff, sizeof tiff);
+}
+
 uint8_t *picture_png(const struct picture *picture, enum png_kind kind, size_t *nbytes)
 {
     static const struct { uint8_t depth, colour; } types[] = {
@@ -294,6 +320,8 @@ uint8_t *picture_png(const struct picture *picture, enum png_kind kind, size_t *
     put_u32(put_u32(header, picture->width), picture->height);
     memcpy(header + 8, (uint8_t[]){types[kind].depth, types[kind].colour, 0, 0, 0}, 5);
     to = put_chunk(to + 8, "IHDR", header, sizeof header);
+    if (picture->orientation)
+        to = put_exif(to, picture->orientation);
     if (kind == PNG_PALETTE_8)
         to = put_palette(to);
     if (compress2(to + 8, &packed, raw, raw_bytes, 1) != Z_OK) {

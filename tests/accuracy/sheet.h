@@ -36,10 +36,15 @@ void sheet_line(struct sheet *sheet, double ax, double ay, double bx, double by,
 /* rgb: [height][width][3], 0 to 1; alpha: [height][width] or NULL.  Owned. */
 struct picture {
     size_t width, height;
+    unsigned orientation; /* as eXIf has it, 1 to 8; 0: nothing said */
     float *rgb, *alpha;
 };
 struct picture picture_new(size_t width, size_t height, int with_alpha);
 void picture_free(struct picture *picture);
+
+/* Turns and mirrors the pixels so that the orientation, which is then stated,
+ * undoes it. */
+void picture_orient(struct picture *picture, unsigned orientation);
 
 /* Gaussian-like blur: three boxes of that radius in pixels. */
 void picture_blur(struct picture *picture, size_t radius);
