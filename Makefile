@@ -130,6 +130,7 @@ test: deps-test data ## install what is missing, build, run all tests
 
 # A sanitizer has an allocator of its own, so no faults; OpenMPI is not made for one.
 check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests (packages already installed)
+	@tests/test_rooms.sh
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	$(if $(SANITIZE),,$(QUIET)$(MAKE) --no-print-directory check-mpi)
 	@PATH="$(CURDIR)/build/tools:$$PATH" BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)

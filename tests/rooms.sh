@@ -1,0 +1,39 @@
+#!/bin/sh
+# tests/rooms.sh [TREE]: do the #includes of model/ and server/ keep to tests/rooms.txt?
+# Prints what does not and exits 1.  A room is a folder; the list goes from the ground
+# up, and a room may include only rooms above it in the list, so there is no circle.
+set -u
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+cd "${1:-$here/..}" || exit 1
+find model server -name '*.[ch]' | sort | xargs grep -H '^#include "' | awk -v list="$here/rooms.txt" '
+BEGIN {
+    while ((getline line < list) > 0) {
+        sub(/#.*/, "", line)
+        n = split(line, word, /[ :]+/)
+        if (word[1] == "") continue
+        known[word[1]] = 1
+        for (i = 2; i <= n; i++) {
+            if (word[i] == "") continue
+            if (!known[word[i]] || word[i] == word[1])
+                complain("rooms.txt: " word[1] " may not include " word[i] ", which does not stand above it")
+            allowed[word[1] " -> " word[i]] = 1
+        }
+    }
+}
+{
+    split($0, part, /:#include "|"/)
+    from = room(part[1]); to = room(part[2])
+    if (part[2] !~ /\//) complain(part[1] ": \"" part[2] "\" does not start at the root of the tree")
+    else if (!known[from]) complain(part[1] ": the room " from " is not in rooms.txt")
+    else if (from != to) {
+        used[from " -> " to] = 1
+        if (!((from " -> " to) in allowed)) complain(part[1] ": " from " may not include " part[2])
+    }
+}
+END {
+    for (arrow in allowed) if (!(arrow in used)) complain("rooms.txt: nothing needs " arrow)
+    if (!NR) complain("there is no source file")
+    exit bad
+}
+function room(path) { sub(/\/[^\/]*$/, "", path); return path }
+function complain(text) { print text; bad = 1 }'
