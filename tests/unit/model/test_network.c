@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/common/reference.h"
+#include "model/inference/inference.h"
 #include "model/layers/layers.h"
 #include "tests/common/small_network.h"
 
