@@ -5,6 +5,8 @@
  *
  *     engine WEIGHTS PRECISION                what runs, in words
  *     engine WEIGHTS PRECISION BATCH SECONDS  the number
+ *
+ * CAPSNETD_CPU_LEVEL lowers the CPU level, as it does the server's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +63,8 @@ int main(int argc, char **argv)
         fputs("usage: engine WEIGHTS PRECISION [BATCH SECONDS]\n", stderr);
         return EXIT_FAILURE;
     }
-    const struct capsnet_options options = {.precision = argv[2]};
+    const struct capsnet_options options = {.cpu_level = getenv("CAPSNETD_CPU_LEVEL"),
+                                            .precision = argv[2]};
     if (capsnet_model_load(&model, argv[1], &options, &error) != CAPSNET_OK ||
         capsnet_workspace_create(&ws, model, n, threads, &error) != CAPSNET_OK) {
         fprintf(stderr, "%s\n", error.text);
