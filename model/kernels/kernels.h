@@ -194,7 +194,7 @@ struct kernels {
      *   u_hat = W u;  c = softmax_j(u_hat . vsum);  s = sum_i c u_hat.
      * vsum NULL stands for zero: c = 1 / classes.
      * u [capsules][dims][lanes], vsum and s [classes*pose][lanes]; scratch
-     * [classes*pose][lanes]. */
+     * [2][classes*pose][lanes]. */
     void (*route)(const struct routing *r, const float *u, const float *vsum, float *s,
                   float *scratch);
 

@@ -54,18 +54,49 @@ ALWAYS_INLINE void softmax(struct row *c, size_t classes)
     }
 }
 
+/* Lane i of [a folded | b folded] takes lane FROM(i, half) of [a | b]. */
+#define FROM(i, half) ((i) / (half) * 2 * (half) + (i) % (half))
+#define FROM4(i, half) FROM(i, half), FROM(i + 1, half), FROM(i + 2, half), FROM(i + 3, half)
+#if defined(__AVX512F__)
+#define FROM_ALL(half) {FROM4(0, half), FROM4(4, half), FROM4(8, half), FROM4(12, half)}
+#elif defined(__AVX2__)
+#define FROM_ALL(half) {FROM4(0, half), FROM4(4, half)}
+#else
+#define FROM_ALL(half) {FROM4(0, half)}
+#endif
+
+/* Each run of 2 * half lanes becomes one of half lanes, its second half added onto
+ * its first.  half is a constant. */
+ALWAYS_INLINE vec fold(vec a, vec b, int half)
+{
+    const ivec low = half == 8   ? (ivec)FROM_ALL(8)
+                     : half == 4 ? (ivec)FROM_ALL(4)
+                     : half == 2 ? (ivec)FROM_ALL(2)
+                                 : (ivec)FROM_ALL(1);
+    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + half);
+}
+
 /* out[i] = the sum of row i of rows [KERNEL_LANES][lanes], for the first count
- * rows: transposed, so that all add at once.  Halves are folded onto halves, a
- * fixed order of additions. */
+ * rows.  Halves are folded onto halves, a fixed order of additions, of two
+ * vectors at a time, so that no lane adds in vain. */
 ALWAYS_INLINE void sum_lanes(float *out, const struct row rows[KERNEL_LANES], size_t count)
 {
-    struct row t[KERNEL_LANES];
-    KERNEL(transpose)((float *)t, KERNEL_LANES, (const float *)rows, KERNEL_LANES, KERNEL_LANES,
-                      KERNEL_LANES);
-    for (int half = KERNEL_LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            for (int q = 0; q < PER_LANE; q++)
-                t[i].v[q] += t[i + half].v[q];
+    vec t[KERNEL_LANES];
+    for (size_t i = 0; i < KERNEL_LANES; i++) {
+        struct row x = rows[i];
+        for (int half = PER_LANE / 2; half > 0; half /= 2)
+            for (int q = 0; q < half; q++)
+                x.v[q] += x.v[q + half];
+        t[i] = x.v[0];
+    }
+    size_t n = KERNEL_LANES;
+#pragma GCC unroll 4
+    for (int half = VEC / 2; half > 0; half /= 2) {
+        n /= 2;
+#pragma GCC unroll 8
+        for (size_t i = 0; i < n; i++)
+            t[i] = fold(t[2 * i], t[2 * i + 1], half);
+    }
     memcpy(out, t, count * sizeof *out);
 }
 

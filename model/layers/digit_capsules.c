@@ -54,38 +54,55 @@ static size_t lanes_of(size_t n, size_t group)
     return left < KERNEL_LANES ? left : KERNEL_LANES;
 }
 
-/* Primary output [positions][primary_row] of a group's images to capsules
- * [type][position][dim][lane]. */
+/* Between primary output [positions][primary_row] of a group's images, at z, and
+ * capsules [type][position][dim][lane]: KERNEL_LANES channels of all images at a
+ * time are a square that is transposed. */
+enum { SQUARE = KERNEL_LANES };
+
+/* Where channel k of position p lies in the capsules. */
+static size_t capsule_row(const struct capsnet_model *model, size_t p, size_t k)
+{
+    const size_t dims = model->shape.primary_dims;
+    return (k / dims * model->at.positions + p) * dims + k % dims;
+}
+
 static void gather(const struct capsnet_workspace *ws, size_t n, size_t group, float *capsules)
 {
     const struct layout *at = &ws->model->at;
-    const size_t lanes = lanes_of(n, group), dims = ws->model->shape.primary_dims;
-    if (lanes < KERNEL_LANES)
-        memset(capsules, 0, capsules_size(ws->model) * sizeof *capsules);
-    for (size_t lane = 0; lane < lanes; lane++) {
-        const float *z = ws->primary +
-                         (group * KERNEL_LANES + lane) * at->positions * at->primary_row;
-        for (size_t p = 0; p < at->positions; p++, z += at->primary_row)
-            for (size_t k = 0; k < at->primary_channels; k++) {
-                size_t capsule = k / dims * at->positions + p;
-                capsules[(capsule * dims + k % dims) * KERNEL_LANES + lane] = z[k];
-            }
-    }
+    const size_t lanes = lanes_of(n, group), image = at->positions * at->primary_row;
+    const float *z = ws->primary + group * KERNEL_LANES * image;
+    _Alignas(64) float in[SQUARE * SQUARE] = {0}, out[SQUARE * SQUARE];
+    for (size_t k = 0; k < at->primary_channels; k += SQUARE)
+        for (size_t p = 0; p < at->positions; p++) {
+            for (size_t lane = 0; lane < lanes; lane++)
+                memcpy(in + lane * SQUARE, z + lane * image + p * at->primary_row + k,
+                       SQUARE * sizeof *in);
+            ws->model->kernels->transpose(out, SQUARE, in, SQUARE, SQUARE, SQUARE);
+            for (size_t i = 0; i < smaller(SQUARE, at->primary_channels - k); i++)
+                memcpy(capsules + capsule_row(ws->model, p, k + i) * KERNEL_LANES,
+                       out + i * SQUARE, KERNEL_LANES * sizeof *out);
+        }
 }
 
 /* The way back. */
 static void scatter(struct capsnet_workspace *ws, size_t n, size_t group, const float *capsules)
 {
     const struct layout *at = &ws->model->at;
-    const size_t lanes = lanes_of(n, group), dims = ws->model->shape.primary_dims;
-    for (size_t lane = 0; lane < lanes; lane++) {
-        float *z = ws->primary + (group * KERNEL_LANES + lane) * at->positions * at->primary_row;
-        for (size_t p = 0; p < at->positions; p++, z += at->primary_row)
-            for (size_t k = 0; k < at->primary_channels; k++) {
-                size_t capsule = k / dims * at->positions + p;
-                z[k] = capsules[(capsule * dims + k % dims) * KERNEL_LANES + lane];
-            }
-    }
+    const size_t lanes = lanes_of(n, group), image = at->positions * at->primary_row;
+    float *z = ws->primary + group * KERNEL_LANES * image;
+    _Alignas(64) float in[SQUARE * SQUARE], out[SQUARE * SQUARE];
+    for (size_t k = 0; k < at->primary_channels; k += SQUARE)
+        for (size_t p = 0; p < at->positions; p++) {
+            const size_t channels = smaller(SQUARE, at->primary_channels - k);
+            memset(in + channels * SQUARE, 0, (SQUARE - channels) * SQUARE * sizeof *in);
+            for (size_t i = 0; i < channels; i++)
+                memcpy(in + i * SQUARE, capsules + capsule_row(ws->model, p, k + i) * KERNEL_LANES,
+                       KERNEL_LANES * sizeof *in);
+            ws->model->kernels->transpose(out, SQUARE, in, SQUARE, SQUARE, SQUARE);
+            for (size_t lane = 0; lane < lanes; lane++)
+                memcpy(z + lane * image + p * at->primary_row + k, out + lane * SQUARE,
+                       SQUARE * sizeof *out);
+        }
 }
 
 /* ---- Forward, inference -------------------------------------------------- */

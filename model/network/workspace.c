@@ -102,7 +102,7 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     s->patches = carve(arena, patches > image ? patches : image);
     s->conv1 = carve(arena, at->conv1_size);
     if (ws->training) {
-        s->u_hat = carve(arena, at->outputs * KERNEL_LANES);
+        s->u_hat = carve(arena, 2 * at->outputs * KERNEL_LANES);
         s->transposed = carve(arena, longest * KERNEL_PANEL);
         s->du_hat = carve(arena, ws->max_groups * at->outputs * KERNEL_LANES);
         return;

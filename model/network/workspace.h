@@ -39,7 +39,7 @@ struct scratch {
     uint16_t *image;  /* [pixels and a word more] bf16 */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [longest row][KERNEL_PANEL] */
-    float *u_hat;     /* [outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
+    float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
     /* Of inference, for two images: */
     float *u;         /* [2][groups of capsules][dims][lanes] */
     float *sums;      /* [2][outputs rounded up to lanes][lanes] */

@@ -26,7 +26,7 @@ static void route_case(const struct kernels *k, struct random *random, struct wo
         s[side] = guard_output(g.n_row, side);
         k->route(&r, guard_input(g.u, g.n_u, side),
                  vsum_scale > 0 ? guard_input(g.vsum, g.n_row, side) : NULL, s[side],
-                 guard_output(g.n_row, side));
+                 guard_output(2 * g.n_row, side));
     }
     check_bits(s[0], s[1], g.n_row, "route");
     double *weight = check_to_doubles(g.weight, g.n_weight);
@@ -84,7 +84,7 @@ static void exact_case(const struct kernels *k, size_t classes, int scale, size_
         vsum[at] = ldexpf(1, scale);
     struct routing filled = r;
     filled.weight = w;
-    k->route(&filled, u, vsum, s, check_floats(classes * KERNEL_LANES));
+    k->route(&filled, u, vsum, s, check_floats(2 * classes * KERNEL_LANES));
     const float even = 1.0f / (float)classes;
     for (size_t at = 0; at < classes * KERNEL_LANES; at++) {
         const size_t j = at / KERNEL_LANES;
@@ -132,7 +132,7 @@ static void lanes_case(const struct kernels *k, struct random *random, const siz
     float *out[2][5];
     for (int i = 0; i < 2; i++) {
         const struct group *x = i ? &h : &g;
-        float *scratch = check_floats(g.n_row);
+        float *scratch = check_floats(2 * g.n_row);
         for (int q = 0; q < 3; q++)
             out[i][q] = check_floats(g.n_row);
         out[i][3] = check_floats(n_c * size[0]);
@@ -177,7 +177,7 @@ static void backward_case(const struct kernels *k, struct random *random, struct
         gb[side] = guard_output(n_out, side);
         k->route_backward(&r, guard_input(g.u, g.n_u, side), guard_input(g.vsum, g.n_row, side),
                           guard_input(g.ds, g.n_row, side), dvsum[side], c[side], gb[side], stride,
-                          guard_output(g.n_row, side));
+                          guard_output(2 * g.n_row, side));
     }
     check_bits(dvsum[0], dvsum[1], g.n_row, "dvsum");
     check_bits(c[0], c[1], n_out, "c");
@@ -362,7 +362,7 @@ static void kernel_gradient(const struct kernels *k, const struct group *g, floa
 {
     const size_t n_c = FD_CLASSES * KERNEL_LANES, n_cap = FD_DIMS * KERNEL_LANES;
     float *c = check_floats(FD_CAPSULES * n_c), *gb = check_floats(FD_CAPSULES * n_c);
-    float *du_hat = check_floats(g->n_row);
+    float *du_hat = check_floats(2 * g->n_row);
     k->route_backward(&g->shape, g->u, g->vsum, g->ds, dvsum, c, gb, n_c, du_hat);
     for (size_t i = 0; i < FD_CAPSULES; i++) {
         const float *coef[] = {c + i * n_c, gb + i * n_c}, *vec[] = {g->ds, g->vsum};
