@@ -161,6 +161,14 @@ struct routing {
     const float *weight; /* [capsules][classes*pose][dims], 4-byte aligned */
 };
 
+/* A term of the gradient of u_hat, for capsules whose coef [classes][lanes] lie
+ * stride floats apart; vec [classes*pose][lanes] is all capsules'. */
+struct routing_term {
+    const float *coef;
+    size_t stride;
+    const float *vec;
+};
+
 /* Routing of one image: KERNEL_LANES capsules side by side, in groups.  Lanes
  * past the last capsule have zero u and zero weights. */
 struct image_routing {
@@ -217,10 +225,10 @@ struct kernels {
                              const float *du_hat, const float *u, float *du,
                              size_t group_stride, float *dw);
 
-    /* du_hat[je] = sum_t coef[t][j] * vec[t][je], over terms t.  coef[t]
-     * [classes][lanes], vec[t] [classes*pose][lanes]. */
-    void (*combine)(const struct routing *r, float *du_hat, size_t terms,
-                    const float *const *coef, const float *const *vec);
+    /* du_hat[je] = sum_t coef_t[j] * vec_t[je], over terms t, of some capsules;
+     * their du_hat [classes*pose][lanes] lie du_hat_stride floats apart. */
+    void (*combine)(const struct routing *r, size_t capsules, float *du_hat,
+                    size_t du_hat_stride, size_t n_terms, const struct routing_term *terms);
 
     /* The first iteration of one or two images, c = 1 / classes, which leaves
      * the prediction vectors for the others:

@@ -312,33 +312,58 @@ void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t gr
 
 enum { MAX_TERMS = 2 * 10 - 1 }; /* of ten iterations, the most that a shape may have */
 
-ALWAYS_INLINE void combine(const struct routing *r, float *du_hat, size_t terms,
-                           const float *const *coef, const float *const *vectors)
+/* Capsules that share a reading of the terms' vectors: as many as the level has
+ * registers for, of five terms. */
+enum { COMBINED = VEC == 16 ? 4 : 2 };
+
+/* count (a constant) capsules from the first on. */
+ALWAYS_INLINE void combine_capsules(const struct routing *r, size_t count, size_t first,
+                                    float *du_hat, size_t du_hat_stride, size_t n_terms,
+                                    const struct routing_term *terms)
 {
     const size_t classes = r->classes, pose = r->pose;
-    const float *from[MAX_TERMS];
-    for (size_t t = 0; t < terms; t++)
-        from[t] = vectors[t];
+    const float *vec_of[MAX_TERMS];
+    for (size_t t = 0; t < n_terms; t++)
+        vec_of[t] = terms[t].vec;
     for (size_t j = 0; j < classes; j++)
         for (int q = 0; q < PER_LANE; q++) {
-            vec c[MAX_TERMS];
-            for (size_t t = 0; t < terms; t++)
-                c[t] = vec_load(coef[t] + j * KERNEL_LANES + q * VEC);
+            vec c[MAX_TERMS][COMBINED];
+            for (size_t t = 0; t < n_terms; t++)
+                for (size_t b = 0; b < count; b++)
+                    c[t][b] = vec_load(terms[t].coef + (first + b) * terms[t].stride +
+                                       j * KERNEL_LANES + q * VEC);
             for (size_t e = 0; e < pose; e++) {
-                size_t at = (j * pose + e) * KERNEL_LANES + (size_t)q * VEC;
-                vec sum = vec_set(0);
-                for (size_t t = 0; t < terms; t++)
-                    sum += c[t] * vec_load(from[t] + at);
-                vec_store(du_hat + at, sum);
+                const size_t at = (j * pose + e) * KERNEL_LANES + (size_t)q * VEC;
+                vec sum[COMBINED];
+                for (size_t b = 0; b < count; b++)
+                    sum[b] = vec_set(0);
+                for (size_t t = 0; t < n_terms; t++) {
+                    const vec x = vec_load(vec_of[t] + at);
+                    for (size_t b = 0; b < count; b++)
+                        sum[b] += c[t][b] * x;
+                }
+                for (size_t b = 0; b < count; b++)
+                    vec_store(du_hat + (first + b) * du_hat_stride + at, sum[b]);
             }
         }
 }
 
-void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
-                     const float *const *coef, const float *const *vectors)
+ALWAYS_INLINE void combine(const struct routing *r, size_t capsules, float *du_hat,
+                           size_t du_hat_stride, size_t n_terms, const struct routing_term *terms)
 {
-    if (terms == 5) /* three iterations: the loop over terms unrolls */
-        combine(r, du_hat, 5, coef, vectors);
+    size_t i = 0;
+    for (; i + COMBINED <= capsules; i += COMBINED)
+        combine_capsules(r, COMBINED, i, du_hat, du_hat_stride, n_terms, terms);
+    for (; i < capsules; i++)
+        combine_capsules(r, 1, i, du_hat, du_hat_stride, n_terms, terms);
+}
+
+void KERNEL(combine)(const struct routing *r, size_t capsules, float *du_hat,
+                     size_t du_hat_stride, size_t n_terms, const struct routing_term *terms)
+{
+    const struct routing own = *r;
+    if (n_terms == 5) /* three iterations: the loops over terms unroll */
+        combine(&own, capsules, du_hat, du_hat_stride, 5, terms);
     else
-        combine(r, du_hat, terms, coef, vectors);
+        combine(&own, capsules, du_hat, du_hat_stride, n_terms, terms);
 }

@@ -136,8 +136,8 @@ void KERNEL(route_backward)(const struct routing *r, const float *u, const float
 void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t groups,
                               const float *du_hat, const float *u, float *du,
                               size_t group_stride, float *dw);
-void KERNEL(combine)(const struct routing *r, float *du_hat, size_t terms,
-                     const float *const *coef, const float *const *vec);
+void KERNEL(combine)(const struct routing *r, size_t capsules, float *du_hat,
+                     size_t du_hat_stride, size_t n_terms, const struct routing_term *terms);
 void KERNEL(squash)(float *v, const float *s, size_t count, size_t dims);
 void KERNEL(squash_backward)(float *ds, const float *s, const float *dv, size_t count,
                              size_t dims);

@@ -104,7 +104,8 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     if (ws->training) {
         s->u_hat = carve(arena, 2 * at->outputs * KERNEL_LANES);
         s->transposed = carve(arena, longest * KERNEL_PANEL);
-        s->du_hat = carve(arena, ws->max_groups * at->outputs * KERNEL_LANES);
+        s->du_hat =
+            carve(arena, GRADIENT_CAPSULES * ws->max_groups * at->outputs * KERNEL_LANES);
         return;
     }
     s->image = (uint16_t *)carve(arena, image / 2 + 1);

@@ -33,6 +33,10 @@ extern const char *const phase_names[PHASES];
 /* Images that the direct plan has in work at a time. */
 enum { DIRECT_WAVE = 4 };
 
+/* Capsules whose gradients are worked out at a time: 330 kB of du_hat for 128
+ * images, which the second-level cache keeps. */
+enum { GRADIENT_CAPSULES = 4 };
+
 /* Per-thread scratch. */
 struct scratch {
     float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
@@ -44,7 +48,7 @@ struct scratch {
     float *u;         /* [2][groups of capsules][dims][lanes] */
     float *sums;      /* [2][outputs rounded up to lanes][lanes] */
     float *s, *vsum;  /* [2][outputs rounded up to lanes] */
-    float *du_hat;    /* [groups][outputs][lanes] */
+    float *du_hat;    /* [GRADIENT_CAPSULES][groups][outputs][lanes] */
 };
 
 struct capsnet_workspace {

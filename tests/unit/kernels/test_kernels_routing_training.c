@@ -287,39 +287,49 @@ static void test_predict_backward(const struct kernels *k, struct random *random
 
 enum { MAX_TERMS = 6 };
 
+/* Each capsule beside others; coef and du_hat with gaps between capsules. */
 static void combine_case(const struct kernels *k, struct random *random, struct worst *worst,
-                         size_t classes, size_t pose, size_t terms)
+                         size_t classes, size_t pose, size_t n_terms, size_t capsules)
 {
-    const struct routing r = {1, classes, pose, 8, NULL};
-    const size_t n_c = classes * KERNEL_LANES, n = n_c * pose;
+    enum { GAP = KERNEL_LANES };
+    const struct routing r = {capsules, classes, pose, 8, NULL};
+    const size_t n_c = classes * KERNEL_LANES, n = n_c * pose, stride = n_c + GAP;
+    const size_t all_c = capsules * stride, n_out = capsules * (n + GAP);
     float *coef[MAX_TERMS], *vec[MAX_TERMS], *out[SIDES];
-    for (size_t t = 0; t < terms; t++) {
-        coef[t] = check_floats(n_c);
+    for (size_t t = 0; t < n_terms; t++) {
+        coef[t] = check_floats(all_c);
         vec[t] = check_floats(n);
-        random_fill(random, coef[t], n_c, MAGNITUDE_HOSTILE);
+        random_fill(random, coef[t], all_c, MAGNITUDE_HOSTILE);
         random_fill(random, vec[t], n, MAGNITUDE_HOSTILE);
     }
     for (enum side side = 0; side < SIDES; side++) {
-        const float *c[MAX_TERMS], *v[MAX_TERMS];
-        for (size_t t = 0; t < terms; t++) {
-            c[t] = guard_input(coef[t], n_c, side);
-            v[t] = guard_input(vec[t], n, side);
-        }
-        out[side] = guard_output(n, side);
-        k->combine(&r, out[side], terms, c, v);
+        struct routing_term terms[MAX_TERMS];
+        for (size_t t = 0; t < n_terms; t++) /* the first is the same for all capsules */
+            terms[t] = (struct routing_term){guard_input(coef[t], t ? all_c : n_c, side),
+                                             t ? stride : 0, guard_input(vec[t], n, side)};
+        out[side] = guard_output(n_out, side);
+        k->combine(&r, capsules, out[side], n + GAP, n_terms, terms);
     }
-    check_bits(out[0], out[1], n, "combine");
-    for (size_t at = 0; at < n; at++) {
-        const size_t lane = at % KERNEL_LANES, j = at / KERNEL_LANES / pose;
+    check_bits(out[0], out[1], n_out, "combine");
+    for (size_t at = 0; at < n_out; at++) {
+        const size_t i = at / (n + GAP), je = at % (n + GAP);
+        const size_t lane = je % KERNEL_LANES, j = je / KERNEL_LANES / pose;
         double sum = 0, size = 0;
-        for (size_t t = 0; t < terms; t++) {
-            const double x = (double)coef[t][j * KERNEL_LANES + lane] * (double)vec[t][at];
+        if (je >= n) {
+            if (!canary_intact(out[0] + at))
+                fail_msg("combine wrote between capsules");
+            continue;
+        }
+        for (size_t t = 0; t < n_terms; t++) {
+            const float c = coef[t][(t ? i * stride : 0) + j * KERNEL_LANES + lane];
+            const double x = (double)c * (double)vec[t][je];
             sum += x;
             size += fabs(x);
         }
         check_value(worst, (double)out[0][at], sum,
-                    (double)(terms + 1) * (ROUNDING * size + (double)FLT_TRUE_MIN),
-                    "classes %zu pose %zu terms %zu: du_hat[%zu]", classes, pose, terms, at);
+                    (double)(n_terms + 1) * (ROUNDING * size + (double)FLT_TRUE_MIN),
+                    "classes %zu pose %zu terms %zu: du_hat[%zu] of capsule %zu of %zu", classes,
+                    pose, n_terms, je, i, capsules);
     }
     check_release();
 }
@@ -329,7 +339,9 @@ static void test_combine(const struct kernels *k, struct random *random, struct 
     for (size_t b = 0; b < ROUTING_CLASSES; b++)
         for (size_t c = 0; c < ROUTING_POSES; c++)
             for (size_t terms = 0; terms <= MAX_TERMS; terms++)
-                combine_case(k, random, worst, routing_classes[b], routing_poses[c], terms);
+                for (size_t capsules = 1; capsules <= 6; capsules++)
+                    combine_case(k, random, worst, routing_classes[b], routing_poses[c], terms,
+                                 capsules);
 }
 
 /* ---- Finite differences --------------------------------------------------- */
@@ -365,8 +377,8 @@ static void kernel_gradient(const struct kernels *k, const struct group *g, floa
     float *du_hat = check_floats(2 * g->n_row);
     k->route_backward(&g->shape, g->u, g->vsum, g->ds, dvsum, c, gb, n_c, du_hat);
     for (size_t i = 0; i < FD_CAPSULES; i++) {
-        const float *coef[] = {c + i * n_c, gb + i * n_c}, *vec[] = {g->ds, g->vsum};
-        k->combine(&g->shape, du_hat, 2, coef, vec);
+        const struct routing_term terms[] = {{c + i * n_c, 0, g->ds}, {gb + i * n_c, 0, g->vsum}};
+        k->combine(&g->shape, 1, du_hat, 0, 2, terms);
         k->predict_backward(&g->shape, i, 1, du_hat, g->u + i * n_cap, du + i * n_cap, n_cap,
                             dw + i * g->outputs * FD_DIMS);
     }
@@ -489,9 +501,11 @@ static void call_predict_backward(const struct kernels *k, void *argument)
 static void call_combine(const struct kernels *k, void *argument)
 {
     const struct bench *b = argument;
-    const float *coef[] = {b->c, b->gb, b->c, b->gb};
-    const float *vec[] = {b->g.ds, b->g.vsum, b->g.ds, b->g.vsum};
-    k->combine(&b->g.shape, b->out, 4, coef, vec);
+    const size_t stride = 10 * KERNEL_LANES;
+    const struct routing_term terms[] = {{b->c, 0, b->g.ds}, {b->c, stride, b->g.ds},
+                                         {b->gb, stride, b->g.vsum}, {b->c, stride, b->g.ds},
+                                         {b->gb, stride, b->g.vsum}};
+    k->combine(&b->g.shape, BENCH_GROUPS, b->scratch, b->g.n_row, 5, terms);
 }
 
 static void bench_routing(const struct kernels *k)
@@ -508,7 +522,8 @@ static void bench_routing(const struct kernels *k)
         fill_scaled(&random, i ? b.c : b.gb, n_c, 1);
         fill_scaled(&random, b.scratch, BENCH_GROUPS * b.g.n_row, 1);
     }
-    bench_print(k, "combine, 4 terms", 2.0 * 4 * (double)b.g.n_row, "GFLOP/s", call_combine, &b);
+    bench_print(k, "combine, 5 terms", 2.0 * 5 * BENCH_GROUPS * (double)b.g.n_row, "GFLOP/s",
+                call_combine, &b);
     bench_print(k, "predict_backward", 4.0 * products / BENCH_CAPSULES * BENCH_GROUPS, "GFLOP/s",
                 call_predict_backward, &b);
     /* Multiply-adds of u_hat and s; with vsum also those of the logits. */
