@@ -261,10 +261,14 @@ struct kernels {
     void (*adam)(size_t n, float *w, const float *g, float *m, float *v, float *ema, float rate,
                  float beta1, float beta2, float epsilon, float ema_decay);
 
-    /* Back through a ReLU and its bias: dx = x > 0 ? dx : 0, and db += the sum
-     * of dx's rows.  dx, x: [rows][n], packed; db [n]; n a multiple of
+    /* Which of n values are above 0: bit i % 16 of word i / 16; n a multiple of
      * KERNEL_PAD. */
-    void (*relu_backward)(float *dx, const float *x, float *db, size_t rows, size_t n);
+    void (*positive)(uint16_t *bits, const float *x, size_t n);
+
+    /* Back through a ReLU and its bias: dx = its output was positive ? dx : 0, and
+     * db += the sum of dx's rows.  dx: [rows][n], packed; bits: [rows][n / 16], as
+     * positive() made them; db [n]; n a multiple of KERNEL_PAD. */
+    void (*relu_backward)(float *dx, const uint16_t *bits, float *db, size_t rows, size_t n);
 
     /* y = 1 / (1 + exp(-y)), n a multiple of KERNEL_PAD. */
     void (*sigmoid)(float *y, size_t n);

@@ -23,6 +23,7 @@ const struct kernels PRODUCT(kernels) = {
     .squash = KERNEL(squash),
     .squash_backward = KERNEL(squash_backward),
     .adam = KERNEL(adam),
+    .positive = KERNEL(positive),
     .relu_backward = KERNEL(relu_backward),
     .sigmoid = KERNEL(sigmoid),
 #if defined(__AVX512VNNI__)

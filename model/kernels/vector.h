@@ -143,7 +143,8 @@ void KERNEL(squash_backward)(float *ds, const float *s, const float *dv, size_t 
                              size_t dims);
 void KERNEL(adam)(size_t n, float *w, const float *g, float *m, float *v, float *ema, float rate,
                   float beta1, float beta2, float epsilon, float ema_decay);
-void KERNEL(relu_backward)(float *dx, const float *x, float *db, size_t rows, size_t n);
+void KERNEL(positive)(uint16_t *bits, const float *x, size_t n);
+void KERNEL(relu_backward)(float *dx, const uint16_t *bits, float *db, size_t rows, size_t n);
 void KERNEL(sigmoid)(float *y, size_t n);
 
 void KERNEL(predict_images)(const struct image_routing *r, size_t images, const float *u,

@@ -100,9 +100,9 @@ static void backward_chunk(void *context, size_t chunk, size_t thread)
 
     size_t first = chunk * b->n / CONV1_CHUNKS, last = (chunk + 1) * b->n / CONV1_CHUNKS;
     for (size_t i = first; i < last; i++) {
-        const float *out = ws->conv1 + i * at->conv1_size;
         primary_input_gradient(ws, b->n, i, dout);
-        model->kernels->relu_backward(dout, out, db, positions, at->conv1_row);
+        model->kernels->relu_backward(dout, ws->conv1_positive + i * at->conv1_size / 16, db,
+                                      positions, at->conv1_row);
         make_patches(model, b->images + i * at->pixels, 0, at->conv1_h, patches);
         struct gemm g = {
             .m = at->conv1_taps,

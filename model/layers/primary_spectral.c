@@ -156,12 +156,14 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const struct layout *at = &ws->model->at;
     const struct point_matrix *m = &ws->model->winograd.data;
     const int is_bf16 = ws->model->packed.spectrum != NULL;
-    float *a = ws->training ? ws->conv1 + image * at->conv1_size : ws->scratch[thread].conv1;
+    float *a = ws->scratch[thread].conv1;
     if (is_bf16)
         conv1_rows_bf16(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
     else
         conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h,
                    ws->scratch[thread].patches, a);
+    if (ws->training)
+        kernels->positive(ws->conv1_positive + image * at->conv1_size / 16, a, at->conv1_size);
     for (size_t tile = 0; tile < at->tiles; tile++)
         for (size_t phase = 0; phase < KERNEL_PHASES; phase++) {
             const struct patch patch = input_patch(at, tile, phase);

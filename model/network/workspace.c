@@ -72,7 +72,7 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->s = carve(arena, routed);
     ws->v = carve(arena, routed);
     ws->vsum = carve(arena, routed);
-    ws->conv1 = carve(arena, n * at->conv1_size);
+    ws->conv1_positive = (uint16_t *)carve(arena, (n * at->conv1_size + 31) / 32);
     ws->raw = carve(arena, capsules);
     ws->du = carve(arena, capsules);
     ws->ds = carve(arena, routed);

@@ -76,7 +76,7 @@ struct capsnet_workspace {
     float *capsules;  /* [g][capsules][dims][lanes] u */
     float *s;         /* [g][R][outputs][lanes] of each routing iteration */
     float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
-    float *conv1;     /* [n][conv1_size] after ReLU */
+    uint16_t *conv1_positive; /* [n][conv1_size / 16] bits: conv1's output is above 0 */
     float *raw;       /* [g][capsules][dims][lanes] before squash, kept */
     float *du;        /* likewise, the gradient */
     float *ds, *dv;   /* [g][R][outputs][lanes] */

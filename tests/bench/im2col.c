@@ -27,7 +27,7 @@ static struct {
     size_t threads;
     float *patches; /* [threads][CHUNK * positions][k] */
     float *dw;      /* [threads][k][primary_row] */
-    float *dconv1;  /* [max_batch][conv1_size] */
+    float *conv1, *dconv1; /* [max_batch][conv1_size] */
 } memory;
 
 /* Rows of W. */
@@ -53,8 +53,9 @@ int im2col_open(const struct capsnet_workspace *ws)
     memory.threads = pool_threads(ws->pool);
     memory.patches = huge_alloc(memory.threads * patches_size(model) * sizeof(float));
     memory.dw = huge_alloc(memory.threads * weights_size(model) * sizeof(float));
+    memory.conv1 = huge_alloc(ws->max_batch * model->at.conv1_size * sizeof(float));
     memory.dconv1 = huge_alloc(ws->max_batch * model->at.conv1_size * sizeof(float));
-    return memory.patches && memory.dw && memory.dconv1;
+    return memory.patches && memory.dw && memory.conv1 && memory.dconv1;
 }
 
 void im2col_close(void)
@@ -62,6 +63,7 @@ void im2col_close(void)
     const struct capsnet_model *model = memory.ws->model;
     huge_free(memory.patches, memory.threads * patches_size(model) * sizeof(float));
     huge_free(memory.dw, memory.threads * weights_size(model) * sizeof(float));
+    huge_free(memory.conv1, memory.ws->max_batch * model->at.conv1_size * sizeof(float));
     huge_free(memory.dconv1, memory.ws->max_batch * model->at.conv1_size * sizeof(float));
 }
 
@@ -109,8 +111,11 @@ static void conv1_image(void *context, size_t image, size_t thread)
 {
     const struct pass *p = context;
     const struct layout *at = &p->ws->model->at;
+    float *out = memory.conv1 + image * at->conv1_size;
     conv1_rows(p->ws, p->images + image * at->pixels, 0, at->conv1_h,
-               p->ws->scratch[thread].patches, p->ws->conv1 + image * at->conv1_size);
+               p->ws->scratch[thread].patches, out);
+    p->ws->model->kernels->positive(p->ws->conv1_positive + image * at->conv1_size / 16, out,
+                                    at->conv1_size);
 }
 
 /* Images of a chunk, and its patches made. */
@@ -120,7 +125,7 @@ static size_t fill_chunk(const struct pass *p, size_t chunk, float *patches)
     const size_t left = p->n - chunk * CHUNK, count = left < CHUNK ? left : CHUNK;
     for (size_t i = 0; i < count; i++)
         yardstick_im2col_f32(patches + i * model->at.positions * k_of(model),
-                             p->ws->conv1 + (chunk * CHUNK + i) * model->at.conv1_size,
+                             memory.conv1 + (chunk * CHUNK + i) * model->at.conv1_size,
                              model->at.conv1_w, model->at.conv1_row, model->shape.primary_kernel,
                              model->shape.primary_stride, model->at.primary_h,
                              model->at.primary_w);

@@ -215,18 +215,55 @@ static void test_squash_backward(const struct kernels *k, struct random *random,
 /* ---- ReLU's gradient ------------------------------------------------------ */
 
 /* dx is exact; db rounds once for each row. */
+/* The bits of n values, n a multiple of 16, in as many floats as hold them. */
+static size_t bit_floats(size_t n)
+{
+    return (n / 16 + 1) / 2;
+}
+
+static void positive_case(const struct kernels *k, struct random *random, size_t n)
+{
+    float *x = check_floats(n), *out[SIDES];
+    random_fill(random, x, n, MAGNITUDE_HOSTILE);
+    for (size_t at = 5; at < n; at += 11)
+        canary_fill(x + at, 1); /* a NaN is not above 0 */
+    for (enum side side = 0; side < SIDES; side++) {
+        out[side] = guard_output(bit_floats(n), side);
+        k->positive((uint16_t *)(void *)out[side], guard_input(x, n, side), n);
+    }
+    for (enum side side = 0; side < SIDES; side++)
+        for (size_t at = 0; at < n; at++) {
+            const uint16_t *bits = (const uint16_t *)(const void *)out[side];
+            if ((bits[at / 16] >> at % 16 & 1) != (x[at] > 0))
+                fail_msg("positive of %zu: bit %zu of %g", n, at, (double)x[at]);
+        }
+    check_release();
+}
+
+static void test_positive(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    (void)worst;
+    for (size_t n = 0; n <= 7 * KERNEL_PAD; n += KERNEL_PAD)
+        for (int repeat = 0; repeat < 4; repeat++)
+            positive_case(k, random, n);
+}
+
 static void relu_backward_case(const struct kernels *k, struct random *random,
                                struct worst *worst, size_t rows, size_t n)
 {
     float *x = check_floats(rows * n), *dx = check_floats(rows * n), *db = check_floats(n);
-    float *dx_out[SIDES], *db_out[SIDES];
+    float *dx_out[SIDES], *db_out[SIDES], *bits = check_floats(bit_floats(rows * n));
     random_fill(random, x, rows * n, MAGNITUDE_HOSTILE);
+    for (size_t at = 0; at < rows * n; at++)
+        ((uint16_t *)(void *)bits)[at / 16] |= (uint16_t)((x[at] > 0) << at % 16);
     random_fill(random, dx, rows * n, MAGNITUDE_ONE);
     random_fill(random, db, n, MAGNITUDE_ONE);
     for (enum side side = 0; side < SIDES; side++) {
         dx_out[side] = guard_update(dx, rows * n, side);
         db_out[side] = guard_update(db, n, side);
-        k->relu_backward(dx_out[side], guard_input(x, rows * n, side), db_out[side], rows, n);
+        k->relu_backward(dx_out[side],
+                         (const uint16_t *)(const void *)guard_input(bits, bit_floats(rows * n), side),
+                         db_out[side], rows, n);
     }
     check_bits(dx_out[0], dx_out[1], rows * n, "relu_backward's dx");
     check_bits(db_out[0], db_out[1], n, "relu_backward's db");
@@ -248,7 +285,7 @@ static void relu_backward_case(const struct kernels *k, struct random *random,
 static void test_relu_backward(const struct kernels *k, struct random *random,
                                struct worst *worst)
 {
-    for (size_t n = 0; n <= 4 * KERNEL_PAD; n += KERNEL_PAD)
+    for (size_t n = 0; n <= 7 * KERNEL_PAD; n += KERNEL_PAD)
         for (size_t rows = 0; rows <= 9; rows += 3)
             relu_backward_case(k, random, worst, rows, n);
 }
@@ -394,7 +431,7 @@ static void call_squash_backward(const struct kernels *k, void *argument)
 static void call_relu_backward(const struct kernels *k, void *argument)
 {
     float *const *p = argument;
-    k->relu_backward(p[1], p[0], p[2], BENCH_N / 256, 256);
+    k->relu_backward(p[1], (const uint16_t *)(const void *)p[0], p[2], BENCH_N / 256, 256);
 }
 
 static void call_adam(const struct kernels *k, void *argument)
@@ -435,7 +472,7 @@ static void bench_squash_backward(const struct kernels *k)
 
 static void bench_relu_backward(const struct kernels *k)
 {
-    bench_on(k, "relu_backward", 12, call_relu_backward);
+    bench_on(k, "relu_backward", 8, call_relu_backward);
 }
 
 static void bench_adam(const struct kernels *k)
@@ -453,6 +490,7 @@ int main(void)
     static const struct check checks[] = {
         {"squash", test_squash, bench_squash},
         {"squash_backward", test_squash_backward, bench_squash_backward},
+        {"positive", test_positive, NULL},
         {"relu_backward", test_relu_backward, bench_relu_backward},
         {"adam", test_adam, bench_adam},
         {"sigmoid", test_sigmoid, bench_sigmoid},
