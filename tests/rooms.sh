@@ -1,17 +1,20 @@
 #!/bin/sh
-# tests/rooms.sh [TREE]: do the #includes of model/ and server/ keep to tests/rooms.txt?
-# Prints what does not and exits 1.  A room is a folder; the list goes from the ground
+# tests/rooms.sh [TREE]: do the #includes of model/ and server/ keep to tests/rooms.txt,
+# and does README.md name each room and no other?  Prints what does not and exits 1.  A room is a folder; the list goes from the ground
 # up, and a room may include only rooms above it in the list, so there is no circle.
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "${1:-$here/..}" || exit 1
-find model server -name '*.[ch]' | sort | xargs grep -H '^#include "' | awk -v list="$here/rooms.txt" '
+map=$(sed -n '/^## Where things are/,/^## /p' "$here/../README.md" | grep -oE '(server|model)(/[a-z_]+)+' | sort -u)
+find model server -name '*.[ch]' | sort | xargs grep -H '^#include "' | awk -v list="$here/rooms.txt" -v map="$map" '
 BEGIN {
     while ((getline line < list) > 0) {
         sub(/#.*/, "", line)
         n = split(line, word, /[ :]+/)
         if (word[1] == "") continue
         known[word[1]] = 1
+        if (word[1] ~ /\// && index("\n" map "\n", "\n" word[1] "\n") == 0)
+            complain("README.md: its map does not name " word[1])
         for (i = 2; i <= n; i++) {
             if (word[i] == "") continue
             if (!known[word[i]] || word[i] == word[1])
@@ -19,6 +22,9 @@ BEGIN {
             allowed[word[1] " -> " word[i]] = 1
         }
     }
+    n = split(map, word, "\n")
+    for (i = 1; i <= n; i++)
+        if (!known[word[i]] && word[i] != "server/web") complain("README.md: its map names " word[i] ", which is no room")
 }
 {
     split($0, part, /:#include "|"/)
