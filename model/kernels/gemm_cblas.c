@@ -24,7 +24,7 @@
 
 enum {
     TALLEST = 48,
-    DEPTH = 256, /* a panel's share of k that stays in the first-level cache, 32 kB */
+    DEPTH = 64, /* of k at a time: as in gemm.c, long sums are sums of short ones, whose rounding is less */
 };
 
 /* From tall to low; the last is followed by 0.  Written by gemm_cblas_start() alone. */
