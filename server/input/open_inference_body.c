@@ -34,11 +34,18 @@ static unsigned bad(struct request *r, const char *sentence)
     return request_refuse(r, REFUSED_INVALID_JSON, "%s", sentence);
 }
 
+/* A member of an object; NULL when it is absent, or null, as clients write that do not
+ * leave out what they have nothing to say about. */
+static const cJSON *member(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
 /* A parameter of an object that may have parameters; NULL when it has none. */
 static const cJSON *parameter(const cJSON *object, const char *name)
 {
-    return cJSON_GetObjectItemCaseSensitive(
-        cJSON_GetObjectItemCaseSensitive(object, "parameters"), name);
+    return member(member(object, "parameters"), name);
 }
 
 /* ---- The tensor's values --------------------------------------------------------- */
@@ -206,7 +213,7 @@ static unsigned find_values(struct request *r, struct input *input, const cJSON 
 {
     const cJSON *size = parameter(item, "binary_data_size");
     size_t rest = r->body.n - json_nbytes, nbytes = 0;
-    input->data = cJSON_GetObjectItemCaseSensitive(item, "data");
+    input->data = member(item, "data");
     if (parameter(item, "shared_memory_region"))
         return bad(r, "inputs[0].parameters: shared memory is not supported");
     if (!size == !input->data)
@@ -302,7 +309,7 @@ static unsigned take_output(struct request *r, const cJSON *item, int is_binary)
 static unsigned take_outputs(struct request *r, const cJSON *root)
 {
     struct oip_infer *oip = r->oip;
-    const cJSON *outputs = cJSON_GetObjectItemCaseSensitive(root, "outputs"), *item;
+    const cJSON *outputs = member(root, "outputs"), *item;
     int is_binary = 0;
     unsigned status = take_flag(r, &is_binary, root, "binary_data_output");
     if (!status && outputs && !cJSON_IsArray(outputs))
@@ -343,7 +350,7 @@ static int is_utf8(const char *string)
 static unsigned take_root(struct request *r, const cJSON *root, const char *numbers,
                           size_t json_nbytes)
 {
-    const cJSON *id = cJSON_GetObjectItemCaseSensitive(root, "id");
+    const cJSON *id = member(root, "id");
     if (!cJSON_IsObject(root))
         return bad(r, "the JSON must be an object");
     if (id && (!cJSON_IsString(id) || !is_utf8(id->valuestring)))

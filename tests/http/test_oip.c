@@ -352,6 +352,33 @@ static void outputs_are_chosen(void **state)
     free(answer);
 }
 
+/* A client that writes null for what it has nothing to say about asks as one that
+ * leaves it out. */
+static void null_counts_as_absent(void **state)
+{
+    (void)state;
+    static const char *const JSONS[] = {
+        "{\"id\":null,\"parameters\":null,\"outputs\":null,\"inputs\":[{\"name\":\"image\","
+        "\"shape\":[1,28,28],\"datatype\":\"FP32\",\"data\":null,\"parameters\":"
+        "{\"binary_data_size\":3136,\"shared_memory_region\":null}}]}",
+        "{\"parameters\":{\"normalize\":null,\"binary_data_output\":null},\"outputs\":[{\"name\":"
+        "\"class\",\"parameters\":null},{\"name\":\"poses\",\"parameters\":{\"binary_data\":null,"
+        "\"classification\":null}}],\"inputs\":[{\"name\":\"image\",\"shape\":[1,28,28],"
+        "\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":3136}}]}"};
+    static const unsigned GIVEN[] = {15, 1 << 1 | 1 << 3};
+    uint8_t pixels[PIXELS];
+    float floats[PIXELS];
+    draw(pixels, floats, 1, 4);
+    struct answer *answer = malloc(sizeof *answer);
+    assert_non_null(answer);
+    for (size_t i = 0; i < 2; i++) {
+        read_answer(answer, infer(MODEL "/infer", JSONS[i], floats, sizeof floats), 1);
+        assert_string_equal(answer->id, ""); /* it had none */
+        assert_int_equal(answer->given, GIVEN[i]);
+    }
+    free(answer);
+}
+
 /* ---- Every form of the image ---------------------------------------------- */
 
 /* "[[[0.1,...],...],...]", or flat; numbers that read back as themselves. */
@@ -692,6 +719,7 @@ int main(void)
         cmocka_unit_test(what_is_not_there_is_404),
         cmocka_unit_test(a_stock_clients_bytes_are_understood),
         cmocka_unit_test(outputs_are_chosen),
+        cmocka_unit_test(null_counts_as_absent),
         cmocka_unit_test(every_form_gives_the_same_answer),
         cmocka_unit_test(pngs_give_the_same_answer),
         cmocka_unit_test(answers_agree_with_the_other_routes),
