@@ -76,7 +76,7 @@ static int fits(const char *pattern, const char *path, struct segment segments[R
 const struct route *route_find(const char *path, const char *method, const char **allow,
                                struct segment segments[ROUTE_SEGMENTS])
 {
-    *allow = NULL;
+    *allow = strcmp(method, "OPTIONS") == 0 && strcmp(path, "*") == 0 ? "GET, HEAD, POST" : NULL;
     for (size_t i = 0; i < N_ROUTES; i++) {
         if (!fits(ROUTES[i].path, path, segments))
             continue;

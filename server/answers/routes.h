@@ -7,7 +7,8 @@
 #include "server/request/route.h"
 
 /* The route of a path and a method.  NULL when there is none: then *allow is
- * NULL for an unknown path, or the methods that the path has, for "Allow".
+ * NULL for an unknown path, or the methods that the path has, for "Allow"; of
+ * OPTIONS and the path "*", the methods that any path has.
  * segments: what stood in the place of each {name}; they point into path. */
 const struct route *route_find(const char *path, const char *method, const char **allow,
                                struct segment segments[ROUTE_SEGMENTS]);

@@ -127,32 +127,46 @@ static size_t header_nbytes(struct MHD_Connection *connection)
     return info ? info->header_size : 0;
 }
 
-/* What the Content-Lengths of a request say. */
-struct framing {
-    const char *length;
-    int differ;
+/* What the headers say that must not be given twice. */
+struct singular {
+    const char *length; /* Content-Length */
+    int lengths_differ;
+    size_t hosts;
 };
 
-static enum MHD_Result take_length(void *context, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
+static enum MHD_Result take_singular(void *context, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
 {
     (void)kind;
-    struct framing *framing = context;
+    struct singular *singular = context;
+    singular->hosts += strcasecmp(name, "Host") == 0;
     if (strcasecmp(name, "Content-Length") != 0 || !value)
         return MHD_YES;
-    framing->differ |= framing->length && strcmp(framing->length, value) != 0;
-    framing->length = value;
+    singular->lengths_differ |= singular->length && strcmp(singular->length, value) != 0;
+    singular->length = value;
     return MHD_YES;
 }
 
 /* Another program before this one may see another end of the body, and take what
  * follows for a request of its own or not (RFC 9112, sections 6.3 and 11.2). */
-static int is_misframed(const struct request *r)
+static int is_misframed(const struct request *r, const struct singular *singular)
 {
-    struct framing framing = {0};
     const char *coding = header(r, "Transfer-Encoding");
-    MHD_get_connection_values(r->resumable.connection, MHD_HEADER_KIND, take_length, &framing);
-    return framing.differ || (coding && (framing.length || strcasecmp(coding, "chunked") != 0));
+    return singular->lengths_differ ||
+           (coding && (singular->length || strcasecmp(coding, "chunked") != 0));
+}
+
+/* A target without the scheme and the host that a client puts before it who takes this
+ * server for a proxy (RFC 9112, section 3.2.2). */
+static const char *without_host(const char *target)
+{
+    size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
+                    : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                              : 0;
+    if (!scheme)
+        return target;
+    target += scheme + strcspn(target + scheme, "/?");
+    return *target ? target : "/";
 }
 
 struct query {
@@ -171,11 +185,16 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
 
 /* Finds the route, and has the head judged.  Returns the status of the refusal, 0 to go
  * on. */
-static unsigned take_head(struct request *r, const char *path, uint64_t body_nbytes)
+static unsigned take_head(struct request *r, const char *path, const char *version,
+                          uint64_t body_nbytes)
 {
     struct MHD_Connection *connection = r->resumable.connection;
+    struct singular singular = {0};
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_singular, &singular);
     struct request_head head = {
         .path = path,
+        .hosts = singular.hosts,
+        .needs_host = strcmp(version, MHD_HTTP_VERSION_1_0) != 0,
         .nbytes = header_nbytes(connection),
         .body_nbytes = body_nbytes,
         .authorization = header(r, "Authorization"),
@@ -183,7 +202,7 @@ static unsigned take_head(struct request *r, const char *path, uint64_t body_nby
     };
     if (!r->path_is_cut)
         r->route = route_find(path, r->method, &head.allow, r->segments);
-    r->is_misframed = is_misframed(r);
+    r->is_misframed = is_misframed(r, &singular);
     unsigned status = judge_head(r, &head);
     if (status)
         return status;
@@ -193,7 +212,7 @@ static unsigned take_head(struct request *r, const char *path, uint64_t body_nby
 }
 
 static enum MHD_Result on_headers(struct http *http, struct request *r, const char *path,
-                                  const char *method)
+                                  const char *method, const char *version)
 {
     snprintf(r->method, sizeof r->method, "%s", method);
     const char *id = header(r, "X-Request-Id");
@@ -209,7 +228,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     if (deadlines_receive(&http->deadlines, client_of(r->resumable.connection), r->id) != 0)
         return MHD_NO;
 
-    r->stage = take_head(r, path, body_nbytes) ? REQUEST_REFUSED : REQUEST_ARRIVING;
+    r->stage = take_head(r, path, version, body_nbytes) ? REQUEST_REFUSED : REQUEST_ARRIVING;
     atomic_fetch_add(&http->active, 1); /* until on_request_over() */
     /* libmicrohttpd closes the connection after so early an answer only for
      * these two methods; for others the rest of the body would be taken for
@@ -283,11 +302,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct http *http = context;
     struct request *r = *slot;
     (void)connection;
-    (void)version;
     if (!r)
         return MHD_NO; /* no memory for it */
     if (r->stage == REQUEST_BEGUN)
-        return on_headers(http, r, path, method);
+        return on_headers(http, r, without_host(path), method, version);
     if (r->stage == REQUEST_ANSWERED)
         return answer(http, r);
     if (*n == 0)
@@ -316,7 +334,8 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     const char *zero = strstr(target, "%00");
     r->path_is_cut = zero && zero < target + strcspn(target, "?");
     make_id(http, r->id);
-    r->is_oip = strncmp(target, "/v2", 3) == 0 && (!target[3] || strchr("/?", target[3]));
+    const char *path = without_host(target);
+    r->is_oip = strncmp(path, "/v2", 3) == 0 && (!path[3] || strchr("/?", path[3]));
     deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_receive(&http->deadlines, client, r->id);
     return r;

@@ -55,8 +55,12 @@ unsigned judge_head(struct request *r, const struct request_head *head)
         return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
                               "the request line and headers have more than %zu bytes",
                               options->max_header_bytes);
+    if (head->hosts > 1 || (head->needs_host && head->hosts == 0))
+        return request_refuse(r, REFUSED_INVALID_REQUEST,
+                              "the request must have one Host header, and it has %s",
+                              head->hosts ? "several" : "none");
     if (r->is_misframed)
-        return request_refuse(r, REFUSED_INVALID_PARAMETER,
+        return request_refuse(r, REFUSED_INVALID_REQUEST,
                               "the body must have one Content-Length or Transfer-Encoding: "
                               "chunked");
     if (strcmp(r->method, "OPTIONS") == 0 && !r->path_is_cut && head->allow) {

@@ -15,8 +15,10 @@
 
 /* What the request line and the headers say, beside what the request has of them. */
 struct request_head {
-    const char *path;       /* decoded */
+    const char *path;       /* decoded; "*" of an OPTIONS that asks about the whole server */
     const char *allow;      /* the path's methods when its route takes another; else NULL */
+    size_t hosts;           /* how many Host headers there are */
+    int needs_host;         /* its version of HTTP is one that demands a Host */
     size_t nbytes;          /* of the request line and the headers */
     uint64_t body_nbytes;   /* as Content-Length says; 0 when it says nothing */
     const char *authorization, *content_encoding; /* NULL when absent */

@@ -5,6 +5,7 @@ static const struct {
     unsigned status;
     const char *code;
 } REFUSALS[] = {
+    [REFUSED_INVALID_REQUEST] = {400, "invalid_request"},
     [REFUSED_INVALID_PNG] = {400, "invalid_png"},
     [REFUSED_INVALID_JSON] = {400, "invalid_json"},
     [REFUSED_INVALID_PARAMETER] = {400, "invalid_parameter"},

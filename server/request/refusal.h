@@ -10,6 +10,7 @@
 /* refusal.c maps each to its status and code. */
 enum refusal {
     REFUSED_NOT = 0,
+    REFUSED_INVALID_REQUEST,
     REFUSED_INVALID_PNG,
     REFUSED_INVALID_JSON,
     REFUSED_INVALID_PARAMETER,

@@ -57,14 +57,19 @@ static void each_reason_is_told_in_its_turn(void **state)
                               packed = {.content_encoding = "gzip"},
                               plain = {.content_encoding = "Identity", .nbytes = 100,
                                        .body_nbytes = 1000},
-                              other = {.allow = "GET, HEAD"};
+                              other = {.allow = "GET, HEAD"}, modern = {.needs_host = 1},
+                              hosted = {.needs_host = 1, .hosts = 1}, doubled = {.hosts = 2};
     const struct route always = {.always = 1}, open = {.is_open = 1};
     const struct scene SCENES[] = {
         {SERVICE_READY, .head = plain},
         {SERVICE_READY, .head = long_head, .is_misframed = 1, .status = 431,
          .refusal = REFUSED_HEADERS_TOO_LARGE},
         {SERVICE_READY, .is_misframed = 1, .has_keys = 1, .status = 400,
-         .refusal = REFUSED_INVALID_PARAMETER},
+         .refusal = REFUSED_INVALID_REQUEST},
+        {SERVICE_READY, .head = modern, .has_keys = 1, .status = 400,
+         .refusal = REFUSED_INVALID_REQUEST},
+        {SERVICE_READY, .head = doubled, .status = 400, .refusal = REFUSED_INVALID_REQUEST},
+        {SERVICE_READY, .head = hosted},
         {SERVICE_READY, .method = "OPTIONS", .head = other, .no_route = 1, .has_keys = 1,
          .status = 204},
         {SERVICE_READY, .method = "OPTIONS", .no_route = 1, .has_keys = 1, .status = 401,
