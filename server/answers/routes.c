@@ -10,13 +10,16 @@
 
 enum { READY, READINESS, ALWAYS };
 enum { KEYED = 0, OPEN = 1 };
+enum { STRICT = 0, LENIENT = 1 };
 
-/* Path, method and parameters; when it answers, and to whom; with what. */
-#define GET(path, when, whom, answer) \
-    {path, "GET", 0, when == ALWAYS, when == READINESS, whom, answer, NULL, NULL}
-#define WEB(path, file) {path, "GET", 0, 1, 0, OPEN, web_answer, NULL, file}
+/* Path, method and parameters; when it answers, to whom, and whether it minds
+ * parameters that it does not know; with what. */
+#define GET_ANY(path, when, whom, query, answer) \
+    {path, "GET", 0, when == ALWAYS, when == READINESS, whom, query, answer, NULL, NULL}
+#define GET(path, when, whom, answer) GET_ANY(path, when, whom, STRICT, answer)
+#define WEB(path, query, file) {path, "GET", 0, 1, 0, OPEN, query, web_answer, NULL, file}
 #define POST(path, params, steps) \
-    {path, "POST", params, 0, 0, KEYED, steps##_begin, steps##_finish, NULL}
+    {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
 
 static const struct route ROUTES[] = {
     POST("/classify", PARAM_NORMALIZE | PARAM_POSES, classify),
@@ -24,17 +27,17 @@ static const struct route ROUTES[] = {
     POST("/reconstruct",
          PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG, reconstruct),
     GET("/model", READY, KEYED, model_answer),
-    GET("/healthz", ALWAYS, OPEN, healthz_answer),
-    GET("/readyz", READINESS, OPEN, readyz_answer),
-    GET("/metrics", ALWAYS, KEYED, metrics_answer),
-    WEB("/", &web_index),
-    WEB("/openapi.json", &web_openapi),
-    WEB("/web/style.css", &web_style),
-    WEB("/web/page.js", &web_page),
-    WEB("/web/pad.js", &web_pad),
-    WEB("/web/client.js", &web_client),
-    WEB("/web/plot.js", &web_plot),
-    WEB("/web/samples.js", &web_samples),
+    GET_ANY("/healthz", ALWAYS, OPEN, LENIENT, healthz_answer),
+    GET_ANY("/readyz", READINESS, OPEN, LENIENT, readyz_answer),
+    GET_ANY("/metrics", ALWAYS, KEYED, LENIENT, metrics_answer),
+    WEB("/", LENIENT, &web_index),
+    WEB("/openapi.json", STRICT, &web_openapi),
+    WEB("/web/style.css", LENIENT, &web_style),
+    WEB("/web/page.js", LENIENT, &web_page),
+    WEB("/web/pad.js", LENIENT, &web_pad),
+    WEB("/web/client.js", LENIENT, &web_client),
+    WEB("/web/plot.js", LENIENT, &web_plot),
+    WEB("/web/samples.js", LENIENT, &web_samples),
     GET("/v2", ALWAYS, KEYED, oip_server_answer),
     GET("/v2/health/live", ALWAYS, OPEN, oip_live_answer),
     GET("/v2/health/ready", READINESS, OPEN, oip_ready_answer),

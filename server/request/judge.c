@@ -81,6 +81,8 @@ unsigned judge_head(struct request *r, const struct request_head *head)
 unsigned judge_parameter(struct request *r, unsigned *seen, const char *name, size_t name_n,
                          const char *value, size_t value_n)
 {
+    if (r->route->ignores_query)
+        return 0;
     char message[256];
     size_t classes = r->engine ? request_shape(r)->classes : 0;
     /* A 0 byte within must not pass for the end. */

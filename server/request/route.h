@@ -21,6 +21,7 @@ struct route {
     int always;                /* answers while loading and draining too */
     int tells_readiness;       /* refused while leaving, too: whoever asks shall go elsewhere */
     int is_open;               /* needs no API key */
+    int ignores_query;         /* whatever it holds: links collect the parameters of others */
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
                           else on a network thread, and quick */
     route_step finish; /* on a worker; NULL when begin answers */

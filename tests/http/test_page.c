@@ -127,12 +127,42 @@ static void the_page_opens_without_a_key(void **state)
     server_stop(locked);
 }
 
+/* Mail programs, social networks and advertising add parameters to the links that
+ * they show; probes and caches add some to be sure of a fresh answer. */
+static void parameters_that_links_collect_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/",        "/web/page.js", "/web/style.css",
+                                        "/healthz", "/readyz",      "/metrics"};
+    static const char *const queries[] = {"?fbclid=abc", "?utm_source=x&utm_source=x", "?%00",
+                                          "?x", "?"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct reply *plain = get(paths[i], NULL);
+        for (size_t k = 0; k < sizeof queries / sizeof *queries; k++) {
+            char path[80];
+            snprintf(path, sizeof path, "%s%s", paths[i], queries[k]);
+            struct reply *reply = get(path, NULL);
+            if (reply->status != 200)
+                fail_msg("%s: %ld %s", path, reply->status, (const char *)reply->body);
+            if (strcmp(paths[i], "/metrics") != 0) /* whose numbers change */
+                assert_string_equal((const char *)reply->body, (const char *)plain->body);
+            reply_free(reply);
+        }
+        reply_free(plain);
+    }
+    expect_refused(server, &(struct request){.path = "/model?fbclid=abc"}, 400,
+                   "invalid_parameter", "fbclid");
+    expect_refused(server, &(struct request){.path = "/openapi.json?fbclid=abc"}, 400,
+                   "invalid_parameter", "fbclid");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_and_its_files_are_served),
         cmocka_unit_test(the_page_is_only_read),
         cmocka_unit_test(the_page_opens_without_a_key),
+        cmocka_unit_test(parameters_that_links_collect_are_passed_over),
     };
     int failed = cmocka_run_group_tests_name("the page", tests, start, stop);
     server_kill_leftovers(NULL);

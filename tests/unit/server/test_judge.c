@@ -114,11 +114,27 @@ static void parameters_end_where_they_say(void **state)
     request_free(request);
 }
 
+static void a_route_may_ignore_its_query(void **state)
+{
+    (void)state;
+    static const struct route route = {.ignores_query = 1};
+    struct request *request = calloc(1, sizeof *request);
+    unsigned seen = 0;
+    assert_non_null(request);
+    request->service = &service;
+    request->route = &route;
+    assert_int_equal(judge_parameter(request, &seen, "utm_source", 10, "x", 1), 0);
+    assert_int_equal(judge_parameter(request, &seen, "utm_source", 10, NULL, 0), 0);
+    assert_int_equal(judge_parameter(request, &seen, "\0", 1, "\0", 1), 0);
+    request_free(request);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_reason_is_told_in_its_turn),
         cmocka_unit_test(parameters_end_where_they_say),
+        cmocka_unit_test(a_route_may_ignore_its_query),
     };
     engines_init(&service.engines);
     keys_init(&service.keys);
