@@ -36,6 +36,8 @@ int base64_decode(uint8_t *dst, size_t *dst_nbytes, const char *text, size_t tex
     memset(kind, BAD, sizeof kind);
     for (size_t i = 0; i < 64; i++)
         kind[(uint8_t)alphabet[i]] = (uint8_t)i;
+    kind['-'] = 62;
+    kind['_'] = 63;
     kind[' '] = kind['\t'] = kind['\r'] = kind['\n'] = SPACE;
     kind['='] = PAD;
 
@@ -53,9 +55,20 @@ int base64_decode(uint8_t *dst, size_t *dst_nbytes, const char *text, size_t tex
             dst[nbytes++] = (uint8_t)bits;
         }
     }
+    /* All of the padding may be left out, but not a part of it. */
+    if (characters % 4 != 0) {
+        const size_t missing = 4 - characters % 4;
+        if (missing == 3 || padding > 0)
+            return -1;
+        bits <<= 6 * missing;
+        dst[nbytes++] = (uint8_t)(bits >> 16);
+        dst[nbytes++] = (uint8_t)(bits >> 8);
+        dst[nbytes++] = (uint8_t)bits;
+        padding = missing;
+    }
     /* What padding cuts off must be 0 (RFC 4648 section 3.5), else the text was
      * damaged.  It lies in the last group, which is there as padding is. */
-    if (characters % 4 != 0 || padding > 2)
+    if (padding > 2)
         return -1;
     for (size_t i = 1; i <= padding; i++)
         if (dst[nbytes - i] != 0)

@@ -16,13 +16,20 @@
  * far from infinity for any sane weights. */
 #define MAX_POSE 1e6f
 
-enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON };
+enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON, FORM_DATA_URL };
 
 static int is_media_type(const char *content_type, const char *type)
 {
     size_t n = strlen(type);
     return content_type && strncasecmp(content_type, type, n) == 0 &&
            strchr("; \t", content_type[n]);
+}
+
+/* Does the text begin as a data URL (RFC 2397) does? */
+static int is_data_url(const char *text, size_t n)
+{
+    static const char scheme[] = "data:";
+    return n >= sizeof scheme - 1 && strncasecmp(text, scheme, sizeof scheme - 1) == 0;
 }
 
 static enum body_form body_form(const struct request *r)
@@ -33,6 +40,8 @@ static enum body_form body_form(const struct request *r)
         return FORM_MULTIPART;
     if (is_media_type(r->content_type, "application/json"))
         return FORM_JSON;
+    if (is_media_type(r->content_type, "text/plain") && is_data_url(r->body.bytes, r->body.n))
+        return FORM_DATA_URL;
     /* What calls itself a PNG is told why it is none. */
     return is_media_type(r->content_type, "image/png") ? FORM_PNG : FORM_UNKNOWN;
 }
@@ -91,6 +100,39 @@ unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t
     return request_refuse_no_memory(r);
 }
 
+/* Image i from the base64 of a PNG, or from a data URL of one.  refusal: the reason where
+ * the text is neither. */
+static unsigned take_encoded(struct request *r, size_t i, const char *text, size_t n,
+                             enum refusal refusal)
+{
+    static const char mark[] = ";base64,";
+    const size_t mark_n = sizeof mark - 1;
+    if (is_data_url(text, n)) {
+        const char *comma = memchr(text, ',', n);
+        const size_t head = comma ? (size_t)(comma - text) + 1 : 0;
+        if (head < mark_n || strncasecmp(text + head - mark_n, mark, mark_n) != 0)
+            return request_refuse(r, refusal,
+                                  "images[%zu]: the data URL has no \";base64,\" before its data", i);
+        text += head;
+        n -= head;
+    }
+    size_t nbytes;
+    uint8_t *bytes = malloc(n * 3 / 4 + 3);
+    if (!bytes)
+        return request_refuse_no_memory(r);
+    unsigned status =
+        base64_decode(bytes, &nbytes, text, n) == 0
+            ? body_take_png(r, i, bytes, nbytes)
+            : request_refuse(r, refusal, "images[%zu]: the string is not base64", i);
+    free(bytes);
+    return status;
+}
+
+unsigned body_take_base64(struct request *r, size_t i, const char *text)
+{
+    return take_encoded(r, i, text, strlen(text), REFUSED_INVALID_JSON);
+}
+
 static unsigned take_multipart(struct request *r, struct limit limit)
 {
     char boundary[MULTIPART_BOUNDARY_SIZE];
@@ -117,20 +159,6 @@ static unsigned take_multipart(struct request *r, struct limit limit)
             status = body_take_png(r, i, parts[i].bytes, parts[i].n);
     }
     free(parts);
-    return status;
-}
-
-unsigned body_take_base64(struct request *r, size_t i, const char *text)
-{
-    size_t length = strlen(text), nbytes;
-    uint8_t *bytes = malloc(length * 3 / 4 + 3);
-    if (!bytes)
-        return request_refuse_no_memory(r);
-    unsigned status = base64_decode(bytes, &nbytes, text, length) == 0
-                          ? body_take_png(r, i, bytes, nbytes)
-                          : request_refuse(r, REFUSED_INVALID_JSON,
-                                           "images[%zu]: the string is not base64", i);
-    free(bytes);
     return status;
 }
 
@@ -255,6 +283,10 @@ static unsigned take(struct request *r, struct limit limit)
         return take_multipart(r, limit);
     case FORM_JSON:
         return take_json(r, limit);
+    case FORM_DATA_URL:
+        status = body_make_digits(r, 1);
+        return status ? status
+                      : take_encoded(r, 0, r->body.bytes, r->body.n, REFUSED_INVALID_PNG);
     case FORM_UNKNOWN:
         break;
     }
@@ -262,7 +294,8 @@ static unsigned take(struct request *r, struct limit limit)
     return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE, "%s",
                           foreign ? foreign
                                   : "the body is neither a PNG, nor does its Content-Type say "
-                                    "multipart/form-data or application/json");
+                                    "multipart/form-data or application/json, or text/plain of "
+                                    "a data URL");
 }
 
 unsigned body_take_images(struct request *request, size_t max_images)

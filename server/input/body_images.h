@@ -4,8 +4,8 @@
 
 #include "server/request/request.h"
 
-/* Decodes the body's images (a PNG, multipart/form-data or JSON, as
- * server/web/openapi.json has them) into request->digits,
+/* Decodes the body's images (a PNG, multipart/form-data, JSON or the text of a data URL,
+ * as server/web/openapi.json has them) into request->digits,
  * [job.n_images][height][width][channels].
  *
  * max_images  the most that the route takes
@@ -19,7 +19,7 @@ unsigned body_take_images(struct request *request, size_t max_images);
 unsigned body_take_image_or_pose(struct request *request);
 
 /* The same piece by piece: room for n images' digits, and image i from a PNG
- * or from the base64 of one.  Each returns 0, or the status of the refusal. */
+ * or from the base64 of one, which may be a data URL.  Each returns 0, or the status of the refusal. */
 unsigned body_make_digits(struct request *request, size_t n);
 unsigned body_take_png(struct request *request, size_t i, const uint8_t *bytes, size_t nbytes);
 unsigned body_take_base64(struct request *request, size_t i, const char *text);

@@ -86,9 +86,9 @@ static void test_white_space(void **state)
 static void test_not_base64(void **state)
 {
     static const char *const bad[] = {
-        "Z", "Zg", "Zg=", "Zm8", "Zg===", "=", "==", "====", "Z===", "=Zg=", "Zg==Zg==", "Zg=g",
-        "Zm9v=", "Zm9v====", "Zm9-", "Zm9_", "Zm9\xc3", "Zm,9", "Zm9v!",
-        "Zh==", "Zm9=" /* bits that padding cuts off, not 0 */};
+        "Z", "Zg=", "Zm9vY", "Zg===", "=", "==", "====", "Z===", "=Zg=", "Zg==Zg==", "Zg=g",
+        "Zm9v=", "Zm9v====", "Zm9\xc3", "Zm,9", "Zm9v!",
+        "Zh==", "Zm9=", "Zh", "Zm9" /* bits that padding cuts off, not 0 */};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         size_t nbytes = 12345;
@@ -100,8 +100,24 @@ static void test_not_base64(void **state)
     assert_null(decode(&nbytes, "Zm\0v", 4)); /* the length counts, not a 0 */
 }
 
-/* Every single character in every place of a group: accepted exactly when it
- * is of the alphabet, white space excepted. */
+/* What URLs and tokens carry: the other alphabet, no padding (RFC 4648 sections 5, 3.2). */
+static void test_url_safe_and_unpadded(void **state)
+{
+    static const char *const CASES[][2] = {
+        {"-_-_", "\xfb\xff\xbf"}, {"+/-_", "\xfb\xff\xbf"}, {"Zg", "f"}, {"Zm8", "fo"},
+        {"Zm9vYg", "foob"}, {" Zm9v\nYmE ", "fooba"}, {"__8=", "\xff\xff"}, {"_w", "\xff"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        size_t nbytes;
+        uint8_t *bytes = decode(&nbytes, CASES[i][0], strlen(CASES[i][0]));
+        if (!bytes || nbytes != strlen(CASES[i][1]) || memcmp(bytes, CASES[i][1], nbytes) != 0)
+            fail_msg("\"%s\"", CASES[i][0]);
+        free(bytes);
+    }
+}
+
+/* Every single character in every place of a group: accepted exactly when it is of one
+ * of the alphabets.  White space leaves three characters, which are a whole group too. */
 static void test_every_character(void **state)
 {
     static const char alphabet[] =
@@ -113,8 +129,8 @@ static void test_every_character(void **state)
             size_t nbytes;
             text[at] = (char)c;
             uint8_t *bytes = decode(&nbytes, text, 4);
-            const char *found = strchr(alphabet, c);
-            if (c == '=' && at == 3) {
+            const char *found = strchr(alphabet, c == '-' ? '+' : c == '_' ? '/' : c);
+            if ((c == '=' && at == 3) || strchr(" \t\r\n", c)) {
                 assert_non_null(bytes);
                 assert_int_equal(nbytes, 2);
             } else if (!found) {
@@ -134,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),      cmocka_unit_test(test_every_byte_and_length),
         cmocka_unit_test(test_white_space),  cmocka_unit_test(test_not_base64),
+        cmocka_unit_test(test_url_safe_and_unpadded),
         cmocka_unit_test(test_every_character),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
