@@ -1,6 +1,7 @@
 /* body_images.c - see body_images.h. */
 #include "server/input/body_images.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +16,9 @@
 /* No pose of a trained capsule is longer than 1.  The bound keeps the decoder
  * far from infinity for any sane weights. */
 #define MAX_POSE 1e6f
+
+/* How many fields a form may have beside its pictures. */
+enum { MAX_OTHER_PARTS = 64 };
 
 enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON, FORM_DATA_URL };
 
@@ -133,30 +137,90 @@ unsigned body_take_base64(struct request *r, size_t i, const char *text)
     return take_encoded(r, i, text, strlen(text), REFUSED_INVALID_JSON);
 }
 
+/* Is the part meant as a picture?  A field of text beside the files is not, nor is a file
+ * input that was left empty. */
+static int is_picture(const struct multipart_part *part)
+{
+    if (part->filename)
+        return part->filename_n > 0 || part->n > 0;
+    return png_has_signature(part->bytes, part->n) ||
+           is_data_url((const char *)part->bytes, part->n) || foreign_format(part->bytes, part->n);
+}
+
+/* No part of the form is a picture: says what the parts were. */
+static unsigned refuse_form(struct request *r, const struct multipart_part *parts, size_t n)
+{
+    enum { NAMED = 5 };
+    struct text list = {0};
+    if (n == 0)
+        return request_refuse(r, REFUSED_NO_IMAGE, "the form is empty");
+    for (size_t i = 0; i < n && i < NAMED; i++) {
+        char name[48], quoted[48];
+        snprintf(name, sizeof name, "%.*s", (int)(parts[i].name_n < 47 ? parts[i].name_n : 47),
+                 parts[i].name ? parts[i].name : "");
+        text_addf(&list, "%s\"%s\" (%s)", i ? ", " : "", quote_client(quoted, name),
+                  parts[i].filename ? "a file input left empty" : "text");
+    }
+    if (n > NAMED)
+        text_addf(&list, " and %zu more", n - NAMED);
+    unsigned status = list.failed ? request_refuse_no_memory(r)
+                                  : request_refuse(r, REFUSED_NO_IMAGE,
+                                                   "the form holds no image; its parts are %s",
+                                                   list.bytes);
+    text_free(&list);
+    return status;
+}
+
+/* Takes the pictures among the parts. */
+static unsigned take_parts(struct request *r, struct limit limit, struct multipart_part *parts,
+                           size_t n_parts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        n += is_picture(&parts[i]) ? 1 : 0;
+    if (n == 0)
+        return refuse_form(r, parts, n_parts);
+    if (n > limit.max_images)
+        return too_many_images(r, limit);
+    unsigned status = body_make_digits(r, n);
+    n = 0;
+    for (size_t i = 0; i < n_parts && status == 0; i++) {
+        const char *text = (const char *)parts[i].bytes;
+        if (!is_picture(&parts[i]))
+            continue;
+        status = is_data_url(text, parts[i].n)
+                     ? take_encoded(r, n, text, parts[i].n, REFUSED_INVALID_PNG)
+                     : body_take_png(r, n, parts[i].bytes, parts[i].n);
+        n++;
+    }
+    return status;
+}
+
 static unsigned take_multipart(struct request *r, struct limit limit)
 {
     char boundary[MULTIPART_BOUNDARY_SIZE];
     if (multipart_boundary(boundary, r->content_type) != 0)
         return request_refuse(r, REFUSED_INVALID_MULTIPART,
                               "the Content-Type states no valid boundary");
-    struct multipart_part *parts = calloc(limit.max_images, sizeof *parts);
+    const size_t max_parts = limit.max_images + MAX_OTHER_PARTS;
+    struct multipart_part *parts = calloc(max_parts, sizeof *parts);
     if (!parts)
         return request_refuse_no_memory(r);
     size_t n;
     const char *message;
-    unsigned status;
-    switch (multipart_parse(parts, limit.max_images, &n, (const uint8_t *)r->body.bytes, r->body.n,
+    unsigned status = 0;
+    switch (multipart_parse(parts, max_parts, &n, (const uint8_t *)r->body.bytes, r->body.n,
                             boundary, &message)) {
     case MULTIPART_INVALID:
         status = request_refuse(r, REFUSED_INVALID_MULTIPART, "%s", message);
         break;
     case MULTIPART_TOO_MANY:
-        status = too_many_images(r, limit);
+        status = request_refuse(r, REFUSED_TOO_LARGE, "the form has more than %zu parts",
+                                max_parts);
         break;
-    default:
-        status = body_make_digits(r, n);
-        for (size_t i = 0; i < n && status == 0; i++)
-            status = body_take_png(r, i, parts[i].bytes, parts[i].n);
+    case MULTIPART_OK:
+        status = take_parts(r, limit, parts, n);
+        break;
     }
     free(parts);
     return status;

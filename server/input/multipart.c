@@ -71,6 +71,55 @@ static int after_delimiter(const uint8_t **at, const uint8_t *end)
     return 0;
 }
 
+/* Does a text begin with a word, in any case? */
+static int begins(const char *text, const char *end, const char *word)
+{
+    const size_t n = strlen(word);
+    return (size_t)(end - text) >= n && strncasecmp(text, word, n) == 0;
+}
+
+/* One parameter, name=value or name="value", which ends at `end` at the latest: notes it
+ * if it is one of the part's names.  Returns where it ends. */
+static const char *take_parameter(struct multipart_part *part, const char *at, const char *end)
+{
+    at += strspn(at, " \t"); /* which ends at a CR at the latest */
+    const char *value = at;
+    while (value < end && *value != '=' && *value != ';')
+        value++;
+    if (value == end || *value == ';')
+        return value;
+    const char *stop = ++value;
+    if (stop < end && *stop == '"') {
+        for (stop = ++value; stop < end && *stop != '"'; stop++)
+            stop += *stop == '\\' && end - stop > 1;
+    } else {
+        while (stop < end && *stop != ';' && *stop != ' ' && *stop != '\t')
+            stop++;
+    }
+    if (begins(at, end, "name=")) {
+        part->name = value;
+        part->name_n = (size_t)(stop - value);
+    } else if (begins(at, end, "filename=") || begins(at, end, "filename*=")) {
+        part->filename = value;
+        part->filename_n = (size_t)(stop - value);
+    }
+    return stop;
+}
+
+/* Reads the names from a part's header lines, which end in CRLF. */
+static void take_headers(struct multipart_part *part, const char *at, const char *end)
+{
+    while (at < end) {
+        const char *line_end = memmem(at, (size_t)(end - at), "\r\n", 2);
+        if (!line_end)
+            return;
+        if (begins(at, line_end, "Content-Disposition:"))
+            while ((at = memchr(at, ';', (size_t)(line_end - at))))
+                at = take_parameter(part, at + 1, line_end);
+        at = line_end + 2;
+    }
+}
+
 enum multipart_status multipart_parse(struct multipart_part *parts, size_t max_parts,
                                       size_t *n_parts, const uint8_t *body, size_t nbytes,
                                       const char *boundary, const char **message)
@@ -117,10 +166,10 @@ enum multipart_status multipart_parse(struct multipart_part *parts, size_t max_p
             }
             content += 2;
         }
-        content += 2;
         if (n == max_parts)
             return MULTIPART_TOO_MANY;
-        parts[n++] = (struct multipart_part){content, (size_t)(stop - content)};
+        parts[n] = (struct multipart_part){.bytes = content + 2, .n = (size_t)(stop - content) - 2};
+        take_headers(&parts[n++], (const char *)at, (const char *)content);
         at = stop + length;
     }
 }

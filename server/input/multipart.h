@@ -10,10 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One part's content; points into the body. */
+/* One part; all point into the body.  The names are as the Content-Disposition has them
+ * between their quotes, its backslashes left; NULL when it states none. */
 struct multipart_part {
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* the content */
     size_t n;
+    const char *name, *filename;
+    size_t name_n, filename_n;
 };
 
 enum multipart_status {

@@ -7,6 +7,12 @@
 
 enum { MAX_PARTS = 4 };
 
+/* A part's names stand before its content. */
+static int is_before(const char *name, size_t n, const uint8_t *content)
+{
+    return (const uint8_t *)name + n <= content;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
 {
     char *content_type = fuzz_line(&bytes, &nbytes);
@@ -26,6 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
             for (size_t i = 0; i < n; i++) {
                 MUST(parts[i].bytes >= (i ? parts[i - 1].bytes + parts[i - 1].n : body));
                 MUST(parts[i].bytes + parts[i].n <= body + nbytes);
+                MUST(!parts[i].name || is_before(parts[i].name, parts[i].name_n, parts[i].bytes));
+                MUST(!parts[i].filename ||
+                     is_before(parts[i].filename, parts[i].filename_n, parts[i].bytes));
             }
             break;
         case MULTIPART_INVALID:

@@ -258,11 +258,11 @@ static void bad_multipart_is_refused(void **state)
                      TYPE_OF_PARTS, "invalid_multipart");
     refuse_multipart("--frontier\r\nno header end", TYPE_OF_PARTS, "invalid_multipart");
     refuse_multipart("--frontier--\r\n", TYPE_OF_PARTS, "no_image");
-    refuse_multipart("--frontier\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n"
-                     "hello\r\n--frontier--\r\n",
+    refuse_multipart("--frontier\r\nContent-Disposition: form-data; name=\"image\"; "
+                     "filename=\"a.png\"\r\n\r\nhello\r\n--frontier--\r\n",
                      TYPE_OF_PARTS, "invalid_png");
-    refuse_multipart("--frontier\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n"
-                     "\r\n--frontier--\r\n",
+    refuse_multipart("--frontier\r\nContent-Disposition: form-data; name=\"image\"; "
+                     "filename=\"a.png\"\r\n\r\n\r\n--frontier--\r\n",
                      TYPE_OF_PARTS, "invalid_png");
 }
 

@@ -140,12 +140,112 @@ static void bad_data_urls_are_refused(void **state)
                    415, "unsupported_media_type", "data URL");
 }
 
+/* ---- Forms ------------------------------------------------------------ */
+
+#define TYPE_OF_PARTS "Content-Type: multipart/form-data; boundary=frontier"
+#define FIELD "--frontier\r\nContent-Disposition: form-data; name="
+
+static void what_is_no_picture_is_passed_over(void **state)
+{
+    (void)state;
+    struct bytes one = draw_png(1), two = draw_png(2);
+    cJSON *expected = plain_answer(&one);
+    struct part parts[70] = {{"comment", NULL, "BM, a seven", 11},
+                             {"image", "digit.png", one.data, one.nbytes},
+                             {"csrf", NULL, "", 0},
+                             {"empty", "", "", 0}};
+    struct request request = {.path = "/classify", .parts = parts, .n_parts = 3};
+    expect_answer(&request, expected);
+    /* What browsers send for a second file input in which no file was chosen. */
+    static const char head[] = FIELD "\"a\"; filename=\"\"\r\nContent-Type: "
+                               "application/octet-stream\r\n\r\n\r\n" FIELD
+                               "\"b\"; filename=\"b.png\"\r\nContent-Type: image/png\r\n\r\n";
+    static const char tail[] = "\r\n--frontier--\r\n";
+    size_t n = sizeof head - 1 + one.nbytes + sizeof tail - 1;
+    char *body = malloc(n);
+    assert_non_null(body);
+    memcpy(body, head, sizeof head - 1);
+    memcpy(body + sizeof head - 1, one.data, one.nbytes);
+    memcpy(body + n - (sizeof tail - 1), tail, sizeof tail - 1);
+    expect_answer(&(struct request){.path = "/classify", .body = body, .nbytes = n,
+                                    .headers = {TYPE_OF_PARTS}}, expected);
+    free(body);
+    /* --max-images counts pictures only, and /reconstruct takes one. */
+    for (size_t i = 2; i < 66; i++)
+        parts[i] = (struct part){"field", NULL, "text", 4};
+    request.n_parts = 65;
+    expect_answer(&request, expected);
+    request.path = "/reconstruct";
+    struct reply *reply = http_send(server, &request);
+    assert_int_equal(reply->status, 200);
+    reply_free(reply);
+    parts[0] = parts[2] = (struct part){"image", NULL, two.data, two.nbytes};
+    expect_refused(server, &request, 400, "invalid_parameter", "exactly one image");
+    request.path = "/classify";
+    expect_refused(server, &request, 413, "too_large", "more than 2 images");
+    parts[0] = parts[2] = parts[3];
+    request.n_parts = 66;
+    expect_answer(&request, expected);
+    parts[66] = parts[3];
+    request.n_parts = 67;
+    expect_refused(server, &request, 413, "too_large", "more than 66 parts");
+    cJSON_Delete(expected);
+    free(one.data);
+    free(two.data);
+}
+
+static void a_field_may_hold_a_data_url(void **state)
+{
+    (void)state;
+    struct bytes png = draw_png(4);
+    cJSON *expected = plain_answer(&png);
+    char *text = malloc(base64_encoded_size(png.nbytes) + 40);
+    assert_non_null(text);
+    base64_encode(stpcpy(text, "data:image/png;base64,"), png.data, png.nbytes);
+    struct part parts[] = {{"name", NULL, "x", 1}, {"drawing", NULL, text, strlen(text)}};
+    struct request request = {.path = "/classify", .parts = parts, .n_parts = 2};
+    expect_answer(&request, expected);
+    parts[1].nbytes = 30;
+    expect_refused(server, &request, 400, "invalid_png", "images[0]");
+    free(text);
+    cJSON_Delete(expected);
+    free(png.data);
+}
+
+static void a_form_without_a_picture_is_told_its_parts(void **state)
+{
+    (void)state;
+    static const char *const BODIES[][2] = {
+        {"--frontier--\r\n", "the form is empty"},
+        {FIELD "\"image\"\r\n\r\n7\r\n--frontier--\r\n", "parts are \"image\" (text)"},
+        {FIELD "\"a\"\r\n\r\n7\r\n" FIELD "\"f\"; filename=\"\"\r\n\r\n\r\n--frontier--\r\n",
+         "parts are \"a\" (text), \"f\" (a file input left empty)"},
+        {"--frontier\r\n\r\n7\r\n" FIELD "\"\x01\xff\"\r\n\r\n\r\n--frontier--\r\n",
+         "parts are \"\" (text), \"??\" (text)"},
+        {FIELD "1\r\n\r\n7\r\n" FIELD "2\r\n\r\n7\r\n" FIELD "3\r\n\r\n7\r\n" FIELD
+         "4\r\n\r\n7\r\n" FIELD "5\r\n\r\n7\r\n" FIELD "6\r\n\r\n7\r\n--frontier--\r\n",
+         "\"5\" (text) and 1 more"},
+    };
+    for (size_t i = 0; i < sizeof BODIES / sizeof *BODIES; i++)
+        expect_refused(server,
+                       &(struct request){.path = "/classify", .body = BODIES[i][0],
+                                         .nbytes = strlen(BODIES[i][0]),
+                                         .headers = {TYPE_OF_PARTS}},
+                       400, "no_image", BODIES[i][1]);
+    struct part jpeg = {"image", NULL, "\xff\xd8\xff\xe0\0\20JFIF", 10};
+    expect_refused(server, &(struct request){.path = "/classify", .parts = &jpeg, .n_parts = 1},
+                   400, "invalid_png", "a JPEG");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_base64_is_taken),
         cmocka_unit_test(a_data_url_is_a_body),
         cmocka_unit_test(bad_data_urls_are_refused),
+        cmocka_unit_test(what_is_no_picture_is_passed_over),
+        cmocka_unit_test(a_field_may_hold_a_data_url),
+        cmocka_unit_test(a_form_without_a_picture_is_told_its_parts),
     };
     int failed = cmocka_run_group_tests_name("uploads", tests, start, stop);
     server_kill_leftovers(NULL);

@@ -17,7 +17,8 @@
 
 /* ---- multipart ------------------------------------------------------------ */
 
-static const char GOOD[] = "preamble\r\n--b b\r\nContent-Disposition: form-data\r\n\r\none\0\r\n--b"
+static const char GOOD[] = "preamble\r\n--b b\r\nContent-Disposition: form-data; name=\"n\"; "
+                           "filename=f\r\n\r\none\0\r\n--b"
                            "\r\n--b b \t\r\n\r\n\r\n--b b\r\nX: y\r\n\r\n\r\n\r\n--b b--epilogue";
 
 static enum multipart_status cut(const void *body, size_t n, const char *boundary,
@@ -48,6 +49,44 @@ static void parts_are_cut_out(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(cut("--x--", 5, "x", parts, &n), MULTIPART_OK);
     assert_int_equal(n, 0);
+}
+
+/* Checks a part's name and file name; NULL: it has none. */
+static void check_names(const char *header, const char *name, const char *filename)
+{
+    char body[300];
+    struct multipart_part parts[4];
+    size_t n = 0;
+    int length = snprintf(body, sizeof body, "--x\r\nA: b\r\n%s\r\n\r\n1\r\n--x--", header);
+    assert_int_equal(cut(body, (size_t)length, "x", parts, &n), MULTIPART_OK);
+    assert_int_equal(n, 1);
+    if (!parts[0].name != !name || !parts[0].filename != !filename ||
+        (name && (parts[0].name_n != strlen(name) ||
+                  memcmp(parts[0].name, name, strlen(name)) != 0)) ||
+        (filename && (parts[0].filename_n != strlen(filename) ||
+                      memcmp(parts[0].filename, filename, strlen(filename)) != 0)))
+        fail_msg("%s: \"%.*s\", \"%.*s\"", header, (int)parts[0].name_n, parts[0].name,
+                 (int)parts[0].filename_n, parts[0].filename);
+}
+
+static void parts_have_names(void **state)
+{
+    (void)state;
+#define FORM "Content-Disposition: form-data"
+    check_names(FORM "; name=\"a\"; filename=\"b.png\"", "a", "b.png");
+    check_names(FORM "; filename=\"\"; name=\"\"", "", "");
+    check_names(FORM ";name=a;filename=b.png ; x=y", "a", "b.png");
+    check_names("content-disposition: form-data; NAME=\"a; filename=no\"", "a; filename=no", NULL);
+    check_names(FORM "; name=\"a\\\"b\"; filename=\"c\\\\\"", "a\\\"b", "c\\\\");
+    check_names(FORM "; name=a; filename*=UTF-8''b%20c.png", "a", "UTF-8''b%20c.png");
+    check_names(FORM "; name=\"a", "a", NULL);
+    check_names(FORM "; name=\"a\\", "a\\", NULL);
+    check_names(FORM "; name=", "", NULL);
+    check_names(FORM "; name; filename", NULL, NULL);
+    check_names(FORM ";", NULL, NULL);
+    check_names(FORM, NULL, NULL);
+    check_names("X-Content-Disposition: form-data; name=a", NULL, NULL);
+    check_names("Content-Type: image/png; name=a", NULL, NULL);
 }
 
 static void damaged_multipart_is_refused(void **state)
@@ -192,9 +231,14 @@ static void try_both(const char *bytes, size_t n)
     struct multipart_part parts[4];
     size_t n_parts;
     if (cut(copy, n, "b b", parts, &n_parts) == MULTIPART_OK)
-        for (size_t i = 0; i < n_parts; i++) /* parts lie within */
+        for (size_t i = 0; i < n_parts; i++) { /* parts lie within */
             assert_true((const char *)parts[i].bytes >= copy &&
                         (const char *)parts[i].bytes + parts[i].n <= copy + n);
+            assert_true(!parts[i].name || (parts[i].name >= copy &&
+                        parts[i].name + parts[i].name_n <= copy + n));
+            assert_true(!parts[i].filename || (parts[i].filename >= copy &&
+                        parts[i].filename + parts[i].filename_n <= copy + n));
+        }
     cJSON *root;
     if (parse(copy, n, 40, &root) == JSON_OK)
         cJSON_Delete(root);
@@ -214,7 +258,7 @@ static void damage_is_survived(void **state)
         for (size_t n = 0; n <= SIZES[g]; n++)
             try_both(GOODS[g], n);
         for (int i = 0; i < 20000; i++) {
-            char damaged[200];
+            char damaged[240];
             memcpy(damaged, GOODS[g], SIZES[g]);
             for (int k = 0; k <= i % 4; k++) {
                 x = x * 1664525u + 1013904223u;
@@ -230,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_cut_out),
+        cmocka_unit_test(parts_have_names),
         cmocka_unit_test(damaged_multipart_is_refused),
         cmocka_unit_test(boundaries_are_found),
         cmocka_unit_test(only_one_whole_json_value_is_taken),
