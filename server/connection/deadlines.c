@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "server/basics/clock.h"
+#include "server/connection/direct_answer.h"
 #include "server/request/refusal.h"
 
 /* How often it is looked who has hung up, or begun. */
@@ -118,26 +119,14 @@ void deadlines_set_form(struct deadlines *deadlines, struct client *client, int 
     pthread_mutex_unlock(&deadlines->lock);
 }
 
-/* libmicrohttpd takes no answer in the middle of an upload, so this one goes
- * to the socket directly: nothing else is being sent while a request arrives.
- * It fits into any socket's buffer; a client that it does not reach is lost. */
 static void send_timeout(const struct client *client)
 {
-    struct text body = {0}, answer = {0};
+    struct text body = {0};
     refusal_document(&body, REFUSED_TIMEOUT, "the request did not arrive in time", client->is_oip);
-    text_addf(&answer,
-              "HTTP/1.1 408 Request Timeout\r\n"
-              "Connection: close\r\n"
-              "Content-Type: application/json\r\n"
-              "X-Request-Id: %s\r\n"
-              "Server-Timing: decode;dur=0, queue;dur=0, infer;dur=0, encode;dur=0\r\n"
-              "Content-Length: %zu\r\n\r\n",
-              client->request_id, body.n);
-    text_add_bytes(&answer, body.bytes, body.n);
-    if (!body.failed && !answer.failed)
-        (void)!send(client->fd, answer.bytes, answer.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!body.failed)
+        direct_answer_send(client->fd, "408 Request Timeout", client->request_id, body.bytes,
+                           body.n);
     text_free(&body);
-    text_free(&answer);
 }
 
 /* libmicrohttpd's edge-triggered epoll misses the end of a client that hangs up

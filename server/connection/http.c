@@ -17,11 +17,13 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -30,8 +32,11 @@
 #include "server/basics/clock.h"
 #include "server/basics/log.h"
 #include "server/connection/access_log.h"
+#include "server/connection/bad_lengths.h"
 #include "server/connection/deadlines.h"
+#include "server/connection/direct_answer.h"
 #include "server/connection/lingering_close.h"
+#include "server/connection/message_head.h"
 #include "server/connection/send_answer.h"
 #include "server/connection/tls_certificates.h"
 #include "server/request/judge.h"
@@ -106,6 +111,14 @@ static int is_sane_id(const char *id)
     return n > 0 && n < REQUEST_ID_SIZE && id[n] == 0;
 }
 
+/* The client's id, when it is sane, in place of ours. */
+static void take_id(struct request *r)
+{
+    const char *id = header(r, "X-Request-Id");
+    if (id && is_sane_id(id))
+        strcpy(r->id, id);
+}
+
 /* ---- The answer (net) ------------------------------------------------------ */
 
 static enum MHD_Result answer(struct http *http, struct request *r)
@@ -125,48 +138,6 @@ static size_t header_nbytes(struct MHD_Connection *connection)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     return info ? info->header_size : 0;
-}
-
-/* What the headers say that must not be given twice. */
-struct singular {
-    const char *length; /* Content-Length */
-    int lengths_differ;
-    size_t hosts;
-};
-
-static enum MHD_Result take_singular(void *context, enum MHD_ValueKind kind, const char *name,
-                                     const char *value)
-{
-    (void)kind;
-    struct singular *singular = context;
-    singular->hosts += strcasecmp(name, "Host") == 0;
-    if (strcasecmp(name, "Content-Length") != 0 || !value)
-        return MHD_YES;
-    singular->lengths_differ |= singular->length && strcmp(singular->length, value) != 0;
-    singular->length = value;
-    return MHD_YES;
-}
-
-/* Another program before this one may see another end of the body, and take what
- * follows for a request of its own or not (RFC 9112, sections 6.3 and 11.2). */
-static int is_misframed(const struct request *r, const struct singular *singular)
-{
-    const char *coding = header(r, "Transfer-Encoding");
-    return singular->lengths_differ ||
-           (coding && (singular->length || strcasecmp(coding, "chunked") != 0));
-}
-
-/* A target without the scheme and the host that a client puts before it who takes this
- * server for a proxy (RFC 9112, section 3.2.2). */
-static const char *without_host(const char *target)
-{
-    size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
-                    : strncasecmp(target, "https://", 8) == 0 ? 8
-                                                              : 0;
-    if (!scheme)
-        return target;
-    target += scheme + strcspn(target + scheme, "/?");
-    return *target ? target : "/";
 }
 
 struct query {
@@ -189,11 +160,10 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
                           uint64_t body_nbytes)
 {
     struct MHD_Connection *connection = r->resumable.connection;
-    struct singular singular = {0};
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_singular, &singular);
+    const struct framing framing = message_framing(connection);
     struct request_head head = {
         .path = path,
-        .hosts = singular.hosts,
+        .hosts = framing.hosts,
         .needs_host = strcmp(version, MHD_HTTP_VERSION_1_0) != 0,
         .nbytes = header_nbytes(connection),
         .body_nbytes = body_nbytes,
@@ -202,7 +172,7 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
     };
     if (!r->path_is_cut)
         r->route = route_find(path, r->method, &head.allow, r->segments);
-    r->is_misframed = is_misframed(r, &singular);
+    r->is_misframed = framing.is_doubtful;
     unsigned status = judge_head(r, &head);
     if (status)
         return status;
@@ -214,10 +184,9 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
 static enum MHD_Result on_headers(struct http *http, struct request *r, const char *path,
                                   const char *method, const char *version)
 {
+    bad_lengths_forget(r);
     snprintf(r->method, sizeof r->method, "%s", method);
-    const char *id = header(r, "X-Request-Id");
-    if (id && is_sane_id(id))
-        strcpy(r->id, id);
+    take_id(r);
     r->content_type = header(r, "Content-Type");
     r->accept = header(r, "Accept");
     r->if_none_match = header(r, "If-None-Match");
@@ -305,7 +274,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (!r)
         return MHD_NO; /* no memory for it */
     if (r->stage == REQUEST_BEGUN)
-        return on_headers(http, r, without_host(path), method, version);
+        return on_headers(http, r, target_without_host(path), method, version);
     if (r->stage == REQUEST_ANSWERED)
         return answer(http, r);
     if (*n == 0)
@@ -334,11 +303,33 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     const char *zero = strstr(target, "%00");
     r->path_is_cut = zero && zero < target + strcspn(target, "?");
     make_id(http, r->id);
-    const char *path = without_host(target);
+    const char *path = target_without_host(target);
     r->is_oip = strncmp(path, "/v2", 3) == 0 && (!path[3] || strchr("/?", path[3]));
     deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_receive(&http->deadlines, client, r->id);
+    bad_lengths_watch(r);
     return r;
+}
+
+/* libmicrohttpd writes to its log. */
+static void on_library_log(void *context, const char *format, va_list arguments)
+{
+    struct http *http = context;
+    (void)arguments;
+    struct request *r = http->deadlines.is_tls ? NULL : bad_lengths_find(format);
+    struct client *client = r ? client_of(r->resumable.connection) : NULL;
+    const struct options *o = http->service->options;
+    if (!client || deadlines_enter(&http->deadlines, client, CLIENT_ANSWERING,
+                                   seconds_from_now(o->timeout_s), NULL) != 0)
+        return;
+    bad_lengths_forget(r);
+    take_id(r);
+    request_refuse(r, REFUSED_INVALID_REQUEST, "the Content-Length must be a whole number");
+    lingering_add(&http->lingering, client->fd, seconds_from_now(LINGER_S));
+    direct_answer_send(client->fd, r->answer.status == 400 ? "400 Bad Request"
+                                                           : "503 Service Unavailable",
+                       r->id, r->answer.body, r->answer.nbytes);
+    shutdown(client->fd, SHUT_WR);
 }
 
 _Static_assert((int)N_REFUSALS <= METRICS_REASONS, "every refusal is counted");
@@ -364,6 +355,7 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     const struct options *o = http->service->options;
     if (!r)
         return;
+    bad_lengths_forget(r);
     struct client *client = client_of(connection);
     int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
@@ -442,8 +434,10 @@ struct http *http_start(struct service *service, int listen_fd)
     /* epoll: what a wake-up costs must not grow with the connections, and unlike
      * poll() it needs no memory, for want of which answers would lie about. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (o->tls_cert ? MHD_USE_TLS : 0),
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+            (o->tls_cert ? MHD_USE_TLS : 0),
         0, NULL, NULL, on_request, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)NETWORK_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,

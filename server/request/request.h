@@ -56,6 +56,7 @@ struct request {
     struct engine *engine; /* from its headers to its end; NULL while loading, or when refused */
     const struct route *route;
     struct resumable resumable; /* its connection */
+    struct request *previous_head, *next_head; /* of bad_lengths.c, while its head arrives */
 
     /* What its request line and headers say.  Pointers are the connection's, NULL
      * when absent. */

@@ -1,0 +1,25 @@
+/*
+ * message_head.h - what HTTP/1.1 (RFC 9112) says about a request's line and headers.
+ */
+#ifndef CAPSNETD_MESSAGE_HEAD_H
+#define CAPSNETD_MESSAGE_HEAD_H
+
+#include <stddef.h>
+
+#include <microhttpd.h>
+
+/* What the headers say about the message itself. */
+struct framing {
+    size_t hosts;    /* how many Host headers there are */
+    int is_doubtful; /* where the body ends is not known for sure: another program before
+                        this one may see another end, and take what follows for a request of
+                        its own or not (sections 6.3 and 11.2) */
+};
+
+struct framing message_framing(struct MHD_Connection *connection);
+
+/* A target, or the path of one, without the scheme and the host that a client puts before
+ * it who takes this server for a proxy (section 3.2.2).  Points into target, or is "/". */
+const char *target_without_host(const char *target);
+
+#endif
