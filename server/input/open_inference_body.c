@@ -1,33 +1,16 @@
 /* open_inference_body.c - from an inference request to digits; see open_inference.h. */
 #include "server/input/open_inference.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/input/body_images.h"
 #include "server/input/json_numbers.h"
 #include "server/input/json_parse.h"
+#include "server/input/open_inference_tensor.h"
 #include "server/request/query_params.h"
 
-/* Pixels lie between 0 and 1.  Rounding and the ringing of resampling filters
- * leave that range by a little; what leaves it by more was scaled otherwise (0
- * to 255, -1 to 1, or by mean and deviation) and would get a wrong answer. */
-#define PIXEL_SLACK 0.25f
-
 enum { REQUEST_VALUES = 256 }; /* room in the JSON for all but the images */
-
-enum datatype { TYPE_FP32, TYPE_UINT8, TYPE_BYTES };
-
-/* The image tensor as it is in the request. */
-struct input {
-    enum datatype datatype;
-    size_t n;
-    const cJSON *data;    /* NULL when it is binary */
-    const char *numbers;  /* the text of data's numbers; NULL: it has none */
-    const uint8_t *bytes; /* of a binary tensor */
-    size_t nbytes;
-};
 
 static unsigned bad(struct request *r, const char *sentence)
 {
@@ -48,154 +31,72 @@ static const cJSON *parameter(const cJSON *object, const char *name)
     return member(member(object, "parameters"), name);
 }
 
-/* ---- The tensor's values --------------------------------------------------------- */
-
-/* Checks the values [count] of digits, which are 0 to 1 or, for UINT8, 0 to
- * 255; these are brought to 0 to 1. */
-static unsigned check_values(struct request *r, enum datatype datatype, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = r->digits[i];
-        int is_good = datatype == TYPE_FP32
-                          ? value >= -PIXEL_SLACK && value <= 1 + PIXEL_SLACK
-                          : value >= 0 && value <= 255 && value == floorf(value);
-        if (!is_good)
-            return request_refuse(r, REFUSED_INVALID_JSON, "image: value %zu is %g, not %s", i,
-                                  (double)value,
-                                  datatype == TYPE_FP32 ? "a pixel between 0 and 1"
-                                                        : "a whole number from 0 to 255");
-        if (datatype == TYPE_UINT8)
-            r->digits[i] = value / 255;
-    }
-    return 0;
-}
-
-static unsigned take_numbers(struct request *r, const struct input *input, const size_t *dims,
-                             size_t rank, size_t count)
-{
-    size_t n;
-    /* The numbers were blanked, so that an array that holds some is another. */
-    if (!input->numbers || !cJSON_IsArray(input->data) || input->data->child)
-        return bad(r, "inputs[0].data: must be an array of numbers");
-    switch (numbers_read(r->digits, dims, rank, input->numbers, &n)) {
-    case NUMBERS_SHAPE:
-        return request_refuse(r, REFUSED_INVALID_JSON,
-                              "inputs[0].data: must be %zu numbers, flat or nested as the shape "
-                              "says", count);
-    case NUMBERS_MALFORMED:
-        return request_refuse(r, REFUSED_INVALID_JSON,
-                              "inputs[0].data: value %zu is not a number", n);
-    case NUMBERS_OK:
-        break;
-    }
-    return 0;
-}
-
-static unsigned take_pixels(struct request *r, const struct input *input)
-{
-    size_t dims[OIP_MAX_RANK];
-    size_t rank = oip_shape(dims, OIP_RECONSTRUCTION, request_shape(r), input->n);
-    size_t count = 1, size = input->datatype == TYPE_FP32 ? sizeof(float) : 1;
-    for (size_t i = 0; i < rank; i++)
-        count *= dims[i];
-    unsigned status = 0;
-    if (input->data)
-        status = take_numbers(r, input, dims, rank, count);
-    else if (input->nbytes != count * size)
-        status = request_refuse(r, REFUSED_INVALID_JSON,
-                                "inputs[0]: the shape asks for %zu bytes of binary data, and there "
-                                "are %zu", count * size, input->nbytes);
-    else if (input->datatype == TYPE_FP32)
-        memcpy(r->digits, input->bytes, input->nbytes);
-    else
-        for (size_t i = 0; i < count; i++)
-            r->digits[i] = input->bytes[i];
-    return status ? status : check_values(r, input->datatype, count);
-}
-
-/* Binary BYTES: each element is its length in 4 bytes, and then itself. */
-static unsigned take_binary_pngs(struct request *r, const struct input *input)
-{
-    const uint8_t *at = input->bytes;
-    size_t left = input->nbytes;
-    for (size_t i = 0; i < input->n; i++) {
-        uint32_t length = 0;
-        if (left >= sizeof length) {
-            memcpy(&length, at, sizeof length);
-            at += sizeof length;
-            left -= sizeof length;
-        } else {
-            left = 0;
-        }
-        if (length == 0 || length > left)
-            return request_refuse(r, REFUSED_INVALID_JSON,
-                                  "images[%zu]: its binary data is empty or cut short", i);
-        unsigned status = body_take_png(r, i, at, length);
-        if (status)
-            return status;
-        at += length;
-        left -= length;
-    }
-    return left ? bad(r, "inputs[0]: the binary data goes on behind the last image") : 0;
-}
-
-static unsigned take_pngs(struct request *r, const struct input *input)
-{
-    if (!input->data)
-        return take_binary_pngs(r, input);
-    if (!cJSON_IsArray(input->data) || (size_t)cJSON_GetArraySize(input->data) != input->n)
-        return request_refuse(r, REFUSED_INVALID_JSON,
-                              "inputs[0].data: must be an array of %zu base64 strings", input->n);
-    size_t i = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, input->data)
-    {
-        if (!cJSON_IsString(item))
-            return request_refuse(r, REFUSED_INVALID_JSON,
-                                  "inputs[0].data[%zu]: must be a base64 string", i);
-        unsigned status = body_take_base64(r, i++, item->valuestring);
-        if (status)
-            return status;
-    }
-    return 0;
-}
-
 /* ---- The request's JSON ---------------------------------------------------------- */
 
-static unsigned take_datatype(struct request *r, struct input *input, const cJSON *item)
+static unsigned take_datatype(struct request *r, struct oip_input *input, const cJSON *item)
 {
-    static const char *const NAMES[] = {
-        [TYPE_FP32] = "FP32", [TYPE_UINT8] = "UINT8", [TYPE_BYTES] = "BYTES"};
+    static const char *const NAMES[OIP_DATATYPES] = {[OIP_FP16] = "FP16",
+                                                     [OIP_FP32] = "FP32",
+                                                     [OIP_FP64] = "FP64",
+                                                     [OIP_UINT8] = "UINT8",
+                                                     [OIP_BYTES] = "BYTES"};
     const char *name = cJSON_GetStringValue(item);
-    for (size_t i = 0; name && i < sizeof NAMES / sizeof *NAMES; i++) {
+    for (size_t i = 0; name && i < OIP_DATATYPES; i++) {
         if (strcmp(name, NAMES[i]) == 0) {
-            input->datatype = (enum datatype)i;
+            input->datatype = (enum oip_datatype)i;
             return 0;
         }
     }
-    return bad(r, "inputs[0].datatype: must be \"FP32\", \"UINT8\" or \"BYTES\"");
+    return bad(r, "inputs[0].datatype: must be \"FP32\", \"FP16\", \"FP64\", \"UINT8\" or "
+                  "\"BYTES\"");
 }
 
-/* [n,height,width], with the channels behind unless there is one; of BYTES [n]. */
-static unsigned take_shape(struct request *r, struct input *input, const cJSON *item)
+/* Reads an array of 1 to OIP_MAX_RANK whole numbers: 1, or 0. */
+static int read_dims(struct oip_input *input, const cJSON *item)
+{
+    const cJSON *dim;
+    if (!cJSON_IsArray(item))
+        return 0;
+    input->rank = 0;
+    cJSON_ArrayForEach(dim, item)
+    {
+        if (input->rank == OIP_MAX_RANK ||
+            !json_get_index(&input->dims[input->rank++], dim, (size_t)1 << 32))
+            return 0;
+    }
+    return input->rank > 0;
+}
+
+/* [n,height,width], with the channels behind unless there is one: that one may be
+ * written too, in front or behind.  Of BYTES [n]. */
+static int is_image_shape(const struct request *r, const struct oip_input *input)
+{
+    const struct capsnet_shape *shape = request_shape(r);
+    const size_t n = input->dims[0], nbytes = input->rank * sizeof *input->dims;
+    const size_t plain[] = {n, shape->height, shape->width},
+                 behind[] = {n, shape->height, shape->width, shape->channels},
+                 front[] = {n, 1, shape->height, shape->width};
+    if (input->datatype == OIP_BYTES)
+        return input->rank == 1;
+    if (input->rank == 4)
+        return memcmp(input->dims, behind, nbytes) == 0 ||
+               (shape->channels == 1 && memcmp(input->dims, front, nbytes) == 0);
+    return input->rank == 3 && shape->channels == 1 && memcmp(input->dims, plain, nbytes) == 0;
+}
+
+static unsigned take_shape(struct request *r, struct oip_input *input, const cJSON *item)
 {
     const size_t max_images = r->service->options->max_images;
     size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, OIP_RECONSTRUCTION, request_shape(r), 0);
     struct text expected = {0};
-    if (input->datatype == TYPE_BYTES)
-        rank = 1;
-    int is_good = cJSON_IsArray(item) && (size_t)cJSON_GetArraySize(item) == rank &&
-                  json_get_index(&input->n, item->child, (size_t)1 << 32);
-    const cJSON *dim = is_good ? item->child->next : NULL;
-    for (size_t i = 1; is_good && i < rank; i++, dim = dim->next) {
-        size_t value;
-        is_good = json_get_index(&value, dim, (size_t)1 << 32) && value == dims[i];
-    }
-    if (is_good && input->n <= max_images)
-        return body_make_digits(r, input->n);
+    int is_good = read_dims(input, item) && is_image_shape(r, input);
+    if (is_good && input->dims[0] <= max_images)
+        return body_make_digits(r, input->dims[0]);
     if (is_good)
         return request_refuse(r, REFUSED_TOO_LARGE, "the request holds more than %zu images",
                               max_images);
+    if (input->datatype == OIP_BYTES)
+        rank = 1;
     text_add(&expected, "[n");
     for (size_t i = 1; i < rank; i++)
         text_addf(&expected, ",%zu", dims[i]);
@@ -208,7 +109,7 @@ static unsigned take_shape(struct request *r, struct input *input, const cJSON *
 }
 
 /* Where the tensor's values are.  rest: what follows the JSON in the body. */
-static unsigned find_values(struct request *r, struct input *input, const cJSON *item,
+static unsigned find_values(struct request *r, struct oip_input *input, const cJSON *item,
                             size_t json_nbytes)
 {
     const cJSON *size = parameter(item, "binary_data_size");
@@ -230,7 +131,7 @@ static unsigned find_values(struct request *r, struct input *input, const cJSON 
     return 0;
 }
 
-static unsigned take_normalize(struct request *r, const struct input *input, const cJSON *item)
+static unsigned take_normalize(struct request *r, const struct oip_input *input, const cJSON *item)
 {
     const char *value = cJSON_GetStringValue(item);
     char message[256];
@@ -240,7 +141,7 @@ static unsigned take_normalize(struct request *r, const struct input *input, con
     if (!value || params_set(&r->params, PARAM_NORMALIZE, &seen, "normalize", value, 1, message,
                              sizeof message) != 0)
         return bad(r, "parameters.normalize: must be \"auto\", \"fit\" or \"none\"");
-    if (input->datatype != TYPE_BYTES && r->params.normalize != NORMALIZE_NONE)
+    if (input->datatype != OIP_BYTES && r->params.normalize != NORMALIZE_NONE)
         return bad(r, "parameters.normalize: is for BYTES; pixels are taken as they are");
     return 0;
 }
@@ -255,7 +156,7 @@ static unsigned take_input(struct request *r, const cJSON *root, const char *num
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name"));
     if (!name || strcmp(name, "image") != 0)
         return bad(r, "inputs[0].name: must be \"image\"");
-    struct input input = {.numbers = numbers};
+    struct oip_input input = {.numbers = numbers};
     unsigned status = take_datatype(r, &input, cJSON_GetObjectItemCaseSensitive(item, "datatype"));
     if (!status)
         status = take_normalize(r, &input, parameter(root, "normalize"));
@@ -264,7 +165,7 @@ static unsigned take_input(struct request *r, const cJSON *root, const char *num
     if (!status)
         status = take_shape(r, &input, cJSON_GetObjectItemCaseSensitive(item, "shape"));
     if (!status)
-        status = input.datatype == TYPE_BYTES ? take_pngs(r, &input) : take_pixels(r, &input);
+        status = oip_take_values(r, &input);
     return status;
 }
 

@@ -571,7 +571,7 @@ static void bad_json_is_refused(void **state)
         {"{\"inputs\":[1]}", "inputs[0].name", 400},
         {"{\"inputs\":[{\"name\":\"picture\"}]}", "inputs[0].name", 400},
         {"{\"inputs\":[{\"name\":\"image\"}]}", "inputs[0].datatype", 400},
-        {TENSOR("FP64", "[1,28,28]") ",\"data\":[1]}]}", "inputs[0].datatype", 400},
+        {TENSOR("BF16", "[1,28,28]") ",\"data\":[1]}]}", "inputs[0].datatype", 400},
         {TENSOR("FP32", "[1,28,28]") "}]}", "binary_data_size", 400},
         {TENSOR("FP32", "[28,28]") ",\"data\":[1]}]}", "inputs[0].shape: must be [n,28,28]", 400},
         {TENSOR("FP32", "[1,28,29]") ",\"data\":[1]}]}", "inputs[0].shape", 400},

@@ -1,0 +1,229 @@
+/*
+ * test_oip_extensions.c - what stock clients of the Open Inference Protocol send
+ * beyond test_oip.c: tensors of other datatypes and shapes.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/http/fixtures.h"
+#include "tests/http/harness.h"
+
+#define MODEL "/v2/models/capsnet-test"
+enum { SIDE = 28, PIXELS = SIDE * SIDE };
+
+static struct server *server;
+
+static int start(void **state)
+{
+    (void)state;
+    server = server_start(NO_ARGS, NO_ARGS);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    server_stop(server);
+    return 0;
+}
+
+/* ---- Requests ---------------------------------------------------------- */
+
+/* POSTs an inference request: JSON, and binary data when there is some. */
+static struct reply *infer(const char *json, const void *binary, size_t nbytes)
+{
+    size_t n = strlen(json);
+    uint8_t *body = malloc(n + nbytes + 1);
+    char header[60];
+    assert_non_null(body);
+    memcpy(body, json, n);
+    if (nbytes)
+        memcpy(body + n, binary, nbytes);
+    snprintf(header, sizeof header, "Inference-Header-Content-Length: %zu", n);
+    struct reply *reply = http_send(
+        server, &(struct request){.path = MODEL "/infer", .headers = {nbytes ? header : NULL},
+                                  .body = body, .nbytes = n + nbytes});
+    free(body);
+    return reply;
+}
+
+static void assert_refused(struct reply *reply, long status, const char *fragment)
+{
+    if (reply->status != status)
+        fail_msg("status %ld instead of %ld: %.300s", reply->status, status,
+                 (const char *)reply->body);
+    cJSON *json = reply_json(reply);
+    assert_int_equal(cJSON_GetArraySize(json), 1);
+    if (!strstr(json_string(json, "error"), fragment))
+        fail_msg("\"%s\" does not say \"%s\"", json_string(json, "error"), fragment);
+    cJSON_Delete(json);
+    reply_free(reply);
+}
+
+/* A good answer as JSON; cJSON_Delete() it. */
+static cJSON *answer_of(struct reply *reply)
+{
+    if (reply->status != 200)
+        fail_msg("status %ld: %.300s", reply->status, (const char *)reply->body);
+    cJSON *json = reply_json(reply);
+    reply_free(reply);
+    return json;
+}
+
+/* ---- Datatypes and shapes ------------------------------------------------ */
+
+enum form { FP16, FP32, FP64, UINT8, N_FORMS };
+static const char *const DATATYPES[] = {"FP16", "FP32", "FP64", "UINT8"};
+static const size_t SIZES[] = {2, 4, 8, 1};
+
+/* binary16 of k / 16 for a k from 0 to 16: all its bits are known by the highest. */
+static uint16_t half_of_sixteenths(unsigned k)
+{
+    unsigned high = 0;
+    if (k == 0)
+        return 0;
+    while (k >> (high + 1))
+        high++;
+    return (uint16_t)((high + 15 - 4) << 10 | (k << (10 - high) & 1023));
+}
+
+/* The drawing's pixels as sixteenths, which every form but UINT8 says exactly. */
+static void draw_sixteenths(unsigned k[PIXELS])
+{
+    uint8_t pixels[PIXELS];
+    draw_pixels(pixels, 3);
+    for (size_t i = 0; i < PIXELS; i++)
+        k[i] = pixels[i] >> 4;
+}
+
+static void write_tensor(uint8_t *to, enum form form, const unsigned k[PIXELS])
+{
+    for (size_t i = 0; i < PIXELS; i++) {
+        const uint16_t half = half_of_sixteenths(k[i]);
+        const float single = (float)k[i] / 16;
+        const double wide = (double)k[i] / 16;
+        const uint8_t byte = (uint8_t)(k[i] * 255 / 16);
+        const void *const from[] = {&half, &single, &wide, &byte};
+        memcpy(to + i * SIZES[form], from[form], SIZES[form]);
+    }
+}
+
+/* The tensor as JSON, flat, or nested as one of the shapes says. */
+static void write_json(char *to, const unsigned k[PIXELS], enum form form, const char *shape,
+                       int is_nested)
+{
+    const int is_behind = strcmp(shape, "[1,28,28,1]") == 0,
+              is_front = strcmp(shape, "[1,1,28,28]") == 0;
+    to += sprintf(to, "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"%s\",\"shape\":%s,\"data\":",
+                  DATATYPES[form], shape);
+    to = stpcpy(to, !is_nested ? "[" : is_front ? "[[[[" : "[[[");
+    for (size_t i = 0; i < PIXELS; i++) {
+        if (i)
+            to = stpcpy(to, is_nested && i % SIDE == 0 ? "],[" : ",");
+        to += sprintf(to, is_nested && is_behind ? "[%.9g]" : "%.9g",
+                      form == UINT8 ? k[i] * 255 / 16 : k[i] / 16.0);
+    }
+    to = stpcpy(to, !is_nested ? "]" : is_front ? "]]]]" : "]]]");
+    strcpy(to, "}]}");
+}
+
+static void every_datatype_and_shape_gives_the_same_answer(void **state)
+{
+    (void)state;
+    static const char *const SHAPES[] = {"[1,28,28]", "[1,28,28,1]", "[1,1,28,28]"};
+    unsigned k[PIXELS];
+    uint8_t *tensor = malloc(PIXELS * 8);
+    char *json = malloc(1 << 16);
+    cJSON *first = NULL;
+    assert_true(tensor && json);
+    draw_sixteenths(k);
+    for (enum form form = FP16; form < UINT8; form++)
+        for (size_t s = 0; s < 3; s++)
+            for (int way = 0; way < 3; way++) {
+                size_t nbytes = way == 2 ? PIXELS * SIZES[form] : 0;
+                if (nbytes) {
+                    write_tensor(tensor, form, k);
+                    sprintf(json, "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"%s\",\"shape\":%s,"
+                                  "\"parameters\":{\"binary_data_size\":%zu}}]}",
+                            DATATYPES[form], SHAPES[s], nbytes);
+                } else {
+                    write_json(json, k, form, SHAPES[s], way);
+                }
+                cJSON *answer = answer_of(infer(json, tensor, nbytes));
+                if (first)
+                    assert_same_answer(first, answer);
+                else
+                    first = cJSON_Duplicate(answer, 1);
+                cJSON_Delete(answer);
+            }
+    /* UINT8 in the longer shapes is what it is in the short one. */
+    write_tensor(tensor, UINT8, k);
+    cJSON *bytes = NULL;
+    for (size_t s = 0; s < 3; s++) {
+        sprintf(json, "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"UINT8\",\"shape\":%s,"
+                      "\"parameters\":{\"binary_data_size\":784}}]}", SHAPES[s]);
+        cJSON *answer = answer_of(infer(json, tensor, PIXELS));
+        if (bytes)
+            assert_same_answer(bytes, answer);
+        else
+            bytes = cJSON_Duplicate(answer, 1);
+        cJSON_Delete(answer);
+    }
+    cJSON_Delete(first), cJSON_Delete(bytes);
+    free(tensor), free(json);
+}
+
+#define TENSOR(type, shape) \
+    "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"" type "\",\"shape\":" shape
+#define BINARY(size) ",\"parameters\":{\"binary_data_size\":" size "}}]}"
+
+static void what_is_no_pixel_is_refused_in_every_datatype(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t half;
+        double wide;
+        const char *says; /* NULL: taken */
+    } VALUES[] = {
+        {0x7e00, NAN, "nan"},       {0x7c00, INFINITY, "inf"}, {0xfc00, -INFINITY, "-inf"},
+        {0x7bff, 1e300, "value 5"}, {0xb800, -0.5, "-0.5"},    {0x0001, 0x1p-24, NULL},
+        {0x3d00, 1.25, NULL},       {0xb400, -0.25, NULL},     {0x8000, -0.0, NULL},
+    };
+    uint16_t halves[PIXELS] = {0};
+    double wides[PIXELS] = {0};
+    for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++) {
+        halves[5] = VALUES[i].half;
+        wides[5] = VALUES[i].wide;
+        struct reply *replies[] = {
+            infer(TENSOR("FP16", "[1,28,28]") BINARY("1568"), halves, sizeof halves),
+            infer(TENSOR("FP64", "[1,28,28]") BINARY("6272"), wides, sizeof wides)};
+        for (size_t which = 0; which < 2; which++) {
+            if (VALUES[i].says)
+                assert_refused(replies[which], 400, VALUES[i].says);
+            else
+                cJSON_Delete(answer_of(replies[which]));
+        }
+    }
+    assert_refused(infer(TENSOR("FP16", "[1,28,28]") BINARY("1567"), halves, 1567), 400,
+                   "1568 bytes");
+    static const char *const SHAPES[] = {"[1,28,28,2]", "[1,2,28,28]", "[1,1,1,28,28]",
+                                         "[1,28,1,28]", "[1,784]", "[]", "[1]"};
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        char json[200];
+        snprintf(json, sizeof json, TENSOR("FP32", "%s") ",\"data\":[1]}]}", SHAPES[i]);
+        assert_refused(infer(json, NULL, 0), 400, "inputs[0].shape: must be [n,28,28]");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_datatype_and_shape_gives_the_same_answer),
+        cmocka_unit_test(what_is_no_pixel_is_refused_in_every_datatype),
+    };
+    int failed = cmocka_run_group_tests_name("oip_extensions", tests, start, stop);
+    server_kill_leftovers(NULL);
+    return failed;
+}
