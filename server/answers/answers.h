@@ -18,6 +18,10 @@ unsigned pose_finish(struct request *request);
 /* A job's choose step: each image's picture is that of its winning capsule. */
 void choose_winners(struct job *job);
 
+/* Capsules in the order of their lengths [classes], longest first, the lowest index
+ * first in a tie: the one behind `last` (classes to begin); classes at the end. */
+size_t next_longest(const float *lengths, size_t classes, size_t last);
+
 /* reconstruct.c */
 unsigned reconstruct_begin(struct request *request);
 unsigned reconstruct_finish(struct request *request);

@@ -39,26 +39,26 @@ unsigned classify_begin(struct request *request)
     return status ? status : steps_submit(request);
 }
 
+size_t next_longest(const float *lengths, size_t classes, size_t last)
+{
+    size_t next = classes;
+    for (size_t j = 0; j < classes; j++) {
+        const int is_listed = last < classes && (lengths[j] > lengths[last] ||
+                                                 (lengths[j] >= lengths[last] && j <= last));
+        if (!is_listed && (next == classes || lengths[j] > lengths[next]))
+            next = j;
+    }
+    return next;
+}
+
 /* The classes whose capsule is longer than 0.5, longest first: of overlapping
  * digits there are several, of nothing known none. */
 static void add_detected(struct text *text, const float *lengths, size_t classes)
 {
-    float below = INFINITY; /* the shortest that is listed */
-    size_t last = 0;
+    size_t j = classes;
     text_add(text, ", \"detected\": [");
-    for (size_t listed = 0;; listed++) {
-        size_t next = classes;
-        for (size_t j = 0; j < classes; j++) {
-            const int is_listed = lengths[j] > below || (lengths[j] >= below && j <= last);
-            if (lengths[j] > 0.5f && !is_listed && (next == classes || lengths[j] > lengths[next]))
-                next = j;
-        }
-        if (next == classes)
-            break;
-        text_addf(text, "%s%zu", listed ? "," : "", next);
-        below = lengths[next];
-        last = next;
-    }
+    for (size_t n = 0; (j = next_longest(lengths, classes, j)) < classes && lengths[j] > 0.5f; n++)
+        text_addf(text, n ? ",%zu" : "%zu", j);
     text_add(text, "]");
 }
 

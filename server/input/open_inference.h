@@ -29,6 +29,7 @@ struct oip_infer {
     struct {
         enum oip_tensor tensor;
         int is_binary;
+        size_t n_top; /* of probabilities: so many labels in place of numbers; 0: numbers */
     } outputs[OIP_TENSORS];
     size_t n_outputs;
     int has_id;

@@ -181,6 +181,25 @@ static unsigned take_flag(struct request *r, int *flag, const cJSON *object, con
     return 0;
 }
 
+/* The classification extension: as many labels as asked for, or as there are. */
+static unsigned take_n_top(struct request *r, enum oip_tensor tensor, const cJSON *output)
+{
+    const cJSON *item = parameter(output, "classification");
+    const size_t classes = request_shape(r)->classes, i = r->oip->n_outputs;
+    size_t n_top;
+    if (!item)
+        return 0;
+    if (tensor != OIP_PROBABILITIES)
+        return request_refuse(r, REFUSED_INVALID_JSON,
+                              "outputs[%zu].parameters.classification: is for \"probabilities\"",
+                              i);
+    if (!json_get_index(&n_top, item, (size_t)1 << 32))
+        return request_refuse(r, REFUSED_INVALID_JSON,
+                              "outputs[%zu].parameters.classification: must be a whole number", i);
+    r->oip->outputs[i].n_top = n_top < classes ? n_top : classes;
+    return 0;
+}
+
 static unsigned take_output(struct request *r, const cJSON *item, int is_binary)
 {
     struct oip_infer *oip = r->oip;
@@ -196,11 +215,13 @@ static unsigned take_output(struct request *r, const cJSON *item, int is_binary)
         if (oip->outputs[i].tensor == (enum oip_tensor)tensor)
             return request_refuse(r, REFUSED_INVALID_JSON,
                                   "outputs[%zu]: \"%s\" is asked for twice", oip->n_outputs, name);
-    if (parameter(item, "classification") || parameter(item, "shared_memory_region"))
+    if (parameter(item, "shared_memory_region"))
         return request_refuse(r, REFUSED_INVALID_JSON,
-                              "outputs[%zu].parameters: neither classification nor shared memory "
-                              "is supported", oip->n_outputs);
+                              "outputs[%zu].parameters: shared memory is not supported",
+                              oip->n_outputs);
     unsigned status = take_flag(r, &is_binary, item, "binary_data");
+    if (!status)
+        status = take_n_top(r, (enum oip_tensor)tensor, item);
     oip->outputs[oip->n_outputs].tensor = (enum oip_tensor)tensor;
     oip->outputs[oip->n_outputs++].is_binary = is_binary;
     return status;

@@ -220,8 +220,11 @@ static void metadata_is_told(void **state)
     (void)state;
     cJSON *json = get("/v2");
     assert_string_equal(json_string(json, "name"), "capsnetd");
-    assert_string_equal(cJSON_GetArrayItem(json_array(json, "extensions", 1), 0)->valuestring,
-                        "binary_tensor_data");
+    static const char *const EXTENSIONS[] = {"binary_tensor_data", "classification"};
+    const int n_extensions = sizeof EXTENSIONS / sizeof *EXTENSIONS;
+    const cJSON *extensions = json_array(json, "extensions", n_extensions);
+    for (int i = 0; i < n_extensions; i++)
+        assert_string_equal(cJSON_GetArrayItem(extensions, i)->valuestring, EXTENSIONS[i]);
     cJSON_Delete(json);
     static const char EXPECTED[] =
         "{\"name\":\"capsnet-test\",\"versions\":[\"1\"],\"platform\":\"capsnetd\","

@@ -1,6 +1,7 @@
 /*
  * test_oip_extensions.c - what stock clients of the Open Inference Protocol send
- * beyond test_oip.c: tensors of other datatypes and shapes.
+ * beyond test_oip.c: tensors of other datatypes and shapes, labels
+ * in place of numbers.
  */
 #include <math.h>
 #include <stdio.h>
@@ -217,11 +218,139 @@ static void what_is_no_pixel_is_refused_in_every_datatype(void **state)
     }
 }
 
+/* ---- The classification extension ----------------------------------------- */
+
+/* Is it "length:index:label" of the capsule of that place in the order? */
+static void assert_label(const char *label, const float lengths[TEST_CLASSES], int place)
+{
+    /* The test weights' labels. */
+    static const char *const LABELS[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "nine"};
+    float length;
+    int class_index, end = 0, longer = 0;
+    char expected[40];
+    assert_int_equal(sscanf(label, "%f:%d:%n", &length, &class_index, &end), 2);
+    assert_in_range(class_index, 0, TEST_CLASSES - 1);
+    snprintf(expected, sizeof expected, "%f:%d:%s", (double)length, class_index,
+             LABELS[class_index]);
+    assert_string_equal(label, expected);
+    assert_true(fabsf(length - lengths[class_index]) < 1e-4f);
+    for (int j = 0; j < TEST_CLASSES; j++)
+        longer += lengths[j] > lengths[class_index];
+    assert_int_equal(longer, place);
+}
+
+/* outputs: of a request for two drawings. */
+static struct reply *classify_two(const char *outputs)
+{
+    uint8_t pixels[2 * PIXELS];
+    char json[500];
+    draw_pixels(pixels, 7);
+    draw_pixels(pixels + PIXELS, 8);
+    snprintf(json, sizeof json,
+             TENSOR("UINT8", "[2,28,28]") ",\"parameters\":{\"binary_data_size\":1568}}],"
+             "\"outputs\":[%s]}", outputs);
+    return infer(json, pixels, sizeof pixels);
+}
+
+static void read_lengths(float lengths[2 * TEST_CLASSES])
+{
+    cJSON *answer = answer_of(classify_two("{\"name\":\"probabilities\"}"));
+    const cJSON *output = cJSON_GetArrayItem(json_array(answer, "outputs", 1), 0);
+    const cJSON *item = json_array(output, "data", 2 * TEST_CLASSES)->child;
+    for (size_t i = 0; i < 2 * TEST_CLASSES; i++, item = item->next)
+        lengths[i] = (float)item->valuedouble;
+    cJSON_Delete(answer);
+}
+
+static void labels_are_told_longest_first(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parameter;
+        int n;
+    } CASES[] = {{"1", 1}, {"3", 3}, {"10", 10}, {"11", 10}, {"4000000", 10}};
+    float lengths[2 * TEST_CLASSES];
+    read_lengths(lengths);
+    for (size_t c = 0; c < sizeof CASES / sizeof *CASES; c++) {
+        char outputs[200];
+        snprintf(outputs, sizeof outputs,
+                 "{\"name\":\"class\"},{\"name\":\"probabilities\",\"parameters\":"
+                 "{\"classification\":%s}}", CASES[c].parameter);
+        cJSON *answer = answer_of(classify_two(outputs));
+        const cJSON *output = cJSON_GetArrayItem(json_array(answer, "outputs", 2), 1);
+        assert_string_equal(json_string(output, "datatype"), "BYTES");
+        const cJSON *shape = json_array(output, "shape", 2);
+        assert_int_equal(shape->child->valueint, 2);
+        assert_int_equal(shape->child->next->valueint, CASES[c].n);
+        const cJSON *item = json_array(output, "data", 2 * CASES[c].n)->child;
+        for (int i = 0; i < 2 * CASES[c].n; i++, item = item->next)
+            assert_label(cJSON_GetStringValue(item), lengths + i / CASES[c].n * TEST_CLASSES,
+                         i % CASES[c].n);
+        cJSON_Delete(answer);
+    }
+}
+
+static void binary_labels_follow_their_lengths(void **state)
+{
+    (void)state;
+    float lengths[2 * TEST_CLASSES];
+    char length[40];
+    read_lengths(lengths);
+    struct reply *reply = classify_two("{\"name\":\"probabilities\",\"parameters\":{"
+                                       "\"classification\":2,\"binary_data\":true}}");
+    assert_int_equal(reply->status, 200);
+    assert_true(reply_header(reply, "Inference-Header-Content-Length", length, sizeof length));
+    size_t at = strtoul(length, NULL, 10);
+    cJSON *json = cJSON_ParseWithLength((const char *)reply->body, at);
+    const cJSON *output = cJSON_GetArrayItem(json_array(json, "outputs", 1), 0);
+    assert_string_equal(json_string(output, "datatype"), "BYTES");
+    assert_int_equal(json_number(json_object(output, "parameters"), "binary_data_size"),
+                     reply->nbytes - at);
+    for (int i = 0; i < 4; i++) {
+        uint32_t n;
+        char label[40] = "";
+        assert_in_range(at + sizeof n, 1, reply->nbytes);
+        memcpy(&n, reply->body + at, sizeof n);
+        at += sizeof n;
+        assert_in_range(n, 1, sizeof label - 1);
+        assert_in_range(at + n, 1, reply->nbytes);
+        memcpy(label, reply->body + at, n);
+        at += n;
+        assert_label(label, lengths + i / 2 * TEST_CLASSES, i % 2);
+    }
+    assert_int_equal(at, reply->nbytes);
+    cJSON_Delete(json);
+    reply_free(reply);
+}
+
+static void what_is_no_count_of_labels_is_refused(void **state)
+{
+    (void)state;
+    static const char *const COUNTS[] = {"-1", "1.5", "\"3\"", "true", "1e30", "[1]"};
+    char outputs[200];
+    for (size_t i = 0; i < sizeof COUNTS / sizeof *COUNTS; i++) {
+        snprintf(outputs, sizeof outputs, "{\"name\":\"probabilities\",\"parameters\":"
+                                          "{\"classification\":%s}}", COUNTS[i]);
+        assert_refused(classify_two(outputs), 400, "classification: must be a whole number");
+    }
+    assert_refused(classify_two("{\"name\":\"poses\",\"parameters\":{\"classification\":3}}"), 400,
+                   "outputs[0].parameters.classification: is for \"probabilities\"");
+    /* 0 asks for the numbers, as if it was not there. */
+    cJSON *answer = answer_of(classify_two(
+        "{\"name\":\"probabilities\",\"parameters\":{\"classification\":0}}"));
+    assert_string_equal(json_string(cJSON_GetArrayItem(json_array(answer, "outputs", 1), 0),
+                                    "datatype"), "FP32");
+    cJSON_Delete(answer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_datatype_and_shape_gives_the_same_answer),
         cmocka_unit_test(what_is_no_pixel_is_refused_in_every_datatype),
+        cmocka_unit_test(labels_are_told_longest_first),
+        cmocka_unit_test(binary_labels_follow_their_lengths),
+        cmocka_unit_test(what_is_no_count_of_labels_is_refused),
     };
     int failed = cmocka_run_group_tests_name("oip_extensions", tests, start, stop);
     server_kill_leftovers(NULL);
