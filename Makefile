@@ -52,7 +52,7 @@ LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SA
 LIBS_OPENBLAS = $(or $(wildcard $(addsuffix /libopenblas.a,$(shell $(PKG_CONFIG) --variable=libdir openblas))),$(shell $(PKG_CONFIG) --libs openblas))
 LIBS_MODEL  = $(shell $(PKG_CONFIG) --libs libcjson) $(LIBS_OPENBLAS) -lm
 LIBS_TRAIN  = $(shell $(PKG_CONFIG) --libs libpng zlib $(if $(MPI),ompi-c))
-LIBS_SERVER = $(shell $(PKG_CONFIG) --libs libmicrohttpd gnutls libpng)
+LIBS_SERVER = $(shell $(PKG_CONFIG) --libs libmicrohttpd gnutls libpng zlib)
 
 # A kernel source is compiled once per CPU level; its own flags apply to that
 # object alone.  The rest of the program is baseline x86-64 (or any other
@@ -504,12 +504,11 @@ $(BUILD)/tests/faults/%.so: tests/faults/%.c $(FLAGS_STAMP)
 FUZZ_LIBS := $(BUILD)/libserver.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) $(shell $(PKG_CONFIG) --libs zlib)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
 
 $(BUILD)/%.fuzzer: $(BUILD)/%.o $(FUZZ_COMMON) $(FUZZ_LIBS)
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL) \
-	    $(shell $(PKG_CONFIG) --libs zlib)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
 
 # The yardstick of speed, and the same in double precision, that of answers.
 # Its plain loops may use all that the products beside them use.

@@ -2,8 +2,8 @@
 #include "server/request/judge.h"
 
 #include <string.h>
-#include <strings.h>
 
+#include "server/request/inflate_body.h"
 #include "server/request/steps.h"
 
 /* What probes ask carries no key, and the page is open, since it asks for the key. */
@@ -41,9 +41,9 @@ static unsigned judge_body(struct request *r, const struct request_head *head)
         return request_refuse(r, REFUSED_TOO_LARGE, "the body has %llu bytes, more than %zu",
                               (unsigned long long)head->body_nbytes,
                               service->options->max_body_bytes);
-    if (encoding && strcasecmp(encoding, "identity") != 0)
+    if (!content_coding(&r->coding, encoding))
         return request_refuse(r, REFUSED_UNSUPPORTED_MEDIA_TYPE,
-                              "Content-Encoding: \"%s\" is not supported",
+                              "Content-Encoding: \"%s\" is not supported, only gzip and deflate",
                               quote_client(quoted, encoding));
     return 0;
 }

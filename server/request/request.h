@@ -37,6 +37,9 @@ enum request_stage {
     REQUEST_ANSWERED,  /* it has its answer, which the network thread sends */
 };
 
+/* What the body is compressed by (inflate_body.h). */
+enum content_coding { CODING_IDENTITY = 0, CODING_GZIP, CODING_DEFLATE };
+
 /* What is answered. */
 struct answer {
     unsigned status; /* 0 until there is one */
@@ -72,6 +75,7 @@ struct request {
     struct params params;
 
     struct text body;
+    enum content_coding coding; /* of the body */
     uint64_t received_bytes; /* of the body, kept or dropped */
     size_t body_counted;     /* what of service->body_bytes is this body's */
 

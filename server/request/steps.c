@@ -3,6 +3,7 @@
 
 #include "server/basics/clock.h"
 #include "server/basics/container_of.h"
+#include "server/request/inflate_body.h"
 
 static unsigned refuse_full(struct request *r)
 {
@@ -58,7 +59,7 @@ static void run_begin(struct task *task)
     r->queue_us = r->begun_us - r->complete_us;
     if (r->begun_us >= r->job.expires_us)
         refuse_expired(r);
-    else if (r->route->begin(r) == 0)
+    else if (inflate_body(r) == 0 && r->route->begin(r) == 0)
         return; /* the batcher's now, or further still */
     r->decode_us = clock_us() - r->begun_us;
     batcher_withdraw(r->engine->batcher);

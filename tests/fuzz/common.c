@@ -31,9 +31,11 @@ void fuzz_check_message(const char *message)
 
 /* ---- Requests ---------------------------------------------------------- */
 
-enum { MAX_IMAGES = 4, MAX_SIDE = 64 };
+enum { MAX_IMAGES = 4, MAX_SIDE = 64, MAX_BODY = 65536 };
 
-static struct options options = {.max_images = MAX_IMAGES, .max_side = MAX_SIDE};
+static struct options options = {.max_images = MAX_IMAGES,
+                                 .max_side = MAX_SIDE,
+                                 .max_body_bytes = MAX_BODY};
 static struct service service = {.options = &options};
 static struct engine engine;
 

@@ -54,7 +54,10 @@ static void each_reason_is_told_in_its_turn(void **state)
 {
     (void)state;
     const struct request_head long_head = {.nbytes = 101}, large = {.body_nbytes = 1001},
-                              packed = {.content_encoding = "gzip"},
+                              packed = {.content_encoding = "br"},
+                              twice = {.content_encoding = "gzip, gzip"},
+                              gzip = {.content_encoding = "GZIP"},
+                              deflate = {.content_encoding = "deflate"},
                               plain = {.content_encoding = "Identity", .nbytes = 100,
                                        .body_nbytes = 1000},
                               other = {.allow = "GET, HEAD"}, modern = {.needs_host = 1},
@@ -88,6 +91,9 @@ static void each_reason_is_told_in_its_turn(void **state)
         {SERVICE_LOADING, .route = always},
         {SERVICE_DRAINING, .route = always, .head = large, .status = 413,
          .refusal = REFUSED_TOO_LARGE},
+        {SERVICE_READY, .head = gzip},
+        {SERVICE_READY, .head = deflate},
+        {SERVICE_READY, .head = twice, .status = 415, .refusal = REFUSED_UNSUPPORTED_MEDIA_TYPE},
         {SERVICE_READY, .head = packed, .status = 415, .refusal = REFUSED_UNSUPPORTED_MEDIA_TYPE},
     };
     for (size_t i = 0; i < sizeof SCENES / sizeof *SCENES; i++)
