@@ -37,12 +37,19 @@ unsigned metrics_answer(struct request *request);
 /* web_page.c: the route's file. */
 unsigned web_answer(struct request *request);
 
-/* open_inference.c: the Open Inference Protocol */
+/* open_inference_model.c: the Open Inference Protocol, of the model.  oip_find_model()
+ * refuses a model or a version, of the path, that is not there. */
+unsigned oip_find_model(struct request *request);
+unsigned oip_model_answer(struct request *request);
+unsigned oip_model_ready_answer(struct request *request);
+unsigned oip_config_answer(struct request *request);
+unsigned oip_statistics_answer(struct request *request);
+unsigned oip_index_answer(struct request *request);
+
+/* open_inference.c: of the server, and inference */
 unsigned oip_server_answer(struct request *request);
 unsigned oip_live_answer(struct request *request);
 unsigned oip_ready_answer(struct request *request);
-unsigned oip_model_answer(struct request *request);
-unsigned oip_model_ready_answer(struct request *request);
 unsigned oip_infer_begin(struct request *request);
 unsigned oip_infer_finish(struct request *request);
 

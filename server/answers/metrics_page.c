@@ -12,11 +12,6 @@
 
 #include "server/answers/routes.h"
 
-static unsigned long long read_count(atomic_ullong *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
 static void add_head(struct text *text, const char *name, const char *type, const char *help)
 {
     text_addf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -49,13 +44,13 @@ static void add_histogram(struct text *text, const char *name, const char *help,
     unsigned long long below = 0;
     add_head(text, name, "histogram", help);
     for (size_t i = 0; i < histogram->n_bounds; i++) {
-        below += read_count(&histogram->buckets[i]);
+        below += metrics_read(&histogram->buckets[i]);
         text_addf(text, "%s_bucket{le=\"%g\"} %llu\n", name, histogram->bounds[i], below);
     }
-    below += read_count(&histogram->buckets[histogram->n_bounds]);
+    below += metrics_read(&histogram->buckets[histogram->n_bounds]);
     text_addf(text, "%s_bucket{le=\"+Inf\"} %llu\n", name, below);
     text_addf(text, "%s_sum %.15g\n%s_count %llu\n", name,
-              (double)read_count(&histogram->sum) / histogram->unit, name, below);
+              (double)metrics_read(&histogram->sum) / histogram->unit, name, below);
 }
 
 static void add_requests(struct text *text, struct metrics *metrics)
@@ -65,7 +60,7 @@ static void add_requests(struct text *text, struct metrics *metrics)
     for (size_t row = 0; row < METRICS_ROUTES; row++) {
         const struct route *route = route_at(row);
         for (size_t s = 0; s < METRICS_STATUSES; s++) {
-            unsigned long long n = read_count(&metrics->requests[row][s]);
+            unsigned long long n = metrics_read(&metrics->requests[row][s]);
             if (n == 0)
                 continue;
             text_add(text, "capsnetd_requests_total{");
@@ -83,20 +78,18 @@ static void add_requests(struct text *text, struct metrics *metrics)
     add_head(text, "capsnetd_rejected_total", "counter", "Requests refused, by reason.");
     for (size_t i = REFUSED_NOT + 1; i < N_REFUSALS; i++)
         text_addf(text, "capsnetd_rejected_total{reason=\"%s\"} %llu\n",
-                  refusal_code((enum refusal)i), read_count(&metrics->rejected[i]));
+                  refusal_code((enum refusal)i), metrics_read(&metrics->rejected[i]));
 }
 
 static void add_work(struct text *text, struct metrics *metrics)
 {
-    unsigned long long batches = 0;
-    for (size_t i = 0; i <= metrics->batch_images.n_bounds; i++)
-        batches += read_count(&metrics->batch_images.buckets[i]);
     add_number(text, "capsnetd_images_total", "counter", "Images computed.",
-               (double)read_count(&metrics->batch_images.sum));
-    add_number(text, "capsnetd_batches_total", "counter", "Forward passes.", (double)batches);
+               (double)metrics_read(&metrics->batch_images.sum));
+    add_number(text, "capsnetd_batches_total", "counter", "Forward passes.",
+               (double)histogram_count(&metrics->batch_images));
     add_number(text, "capsnetd_out_of_distribution_images_total", "counter",
                "Images of /classify that were answered with in_distribution false.",
-               (double)read_count(&metrics->out_of_distribution));
+               (double)metrics_read(&metrics->out_of_distribution));
     add_histogram(text, "capsnetd_batch_images", "Images of a forward pass.",
                   &metrics->batch_images);
     add_histogram(text, "capsnetd_request_duration_seconds",
@@ -190,18 +183,18 @@ unsigned metrics_answer(struct request *request)
     struct service *service = request->service;
     struct metrics *metrics = &service->metrics;
     struct text text = {0};
-    unsigned long long accepted = read_count(&metrics->connections_accepted);
+    unsigned long long accepted = metrics_read(&metrics->connections_accepted);
     add_requests(&text, metrics);
     add_work(&text, metrics);
     add_number(&text, "capsnetd_connections_total", "counter", "Connections accepted.",
                (double)accepted);
     add_number(&text, "capsnetd_connections", "gauge", "Connections open.",
-               (double)(accepted - read_count(&metrics->connections_closed)));
+               (double)(accepted - metrics_read(&metrics->connections_closed)));
     add_head(&text, "capsnetd_reloads_total", "counter", "Reloads of the weights (SIGHUP).");
     text_addf(&text,
               "capsnetd_reloads_total{result=\"ok\"} %llu\n"
               "capsnetd_reloads_total{result=\"failed\"} %llu\n",
-              read_count(&metrics->reloads), read_count(&metrics->failed_reloads));
+              metrics_read(&metrics->reloads), metrics_read(&metrics->failed_reloads));
     add_model(&text, service, request->engine);
     add_process(&text, metrics);
     return request_answer(request, "text/plain; version=0.0.4; charset=utf-8", &text);

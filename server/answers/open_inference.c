@@ -1,6 +1,6 @@
 /*
- * open_inference.c - the Open Inference Protocol, version 2: health, metadata and
- * the answer to an inference request.
+ * open_inference.c - the Open Inference Protocol, version 2: health and the
+ * answer to an inference request.
  */
 #include "server/answers/answers.h"
 
@@ -9,50 +9,21 @@
 #include "server/input/open_inference.h"
 #include "server/request/steps.h"
 
-static unsigned answer_json(struct request *request, struct text *text)
-{
-    return request_answer(request, "application/json", text);
-}
-
 static unsigned answer_constant(struct request *request, const char *json)
 {
     struct text text = {0};
     text_add(&text, json);
-    return answer_json(request, &text);
+    return request_answer(request, "application/json", &text);
 }
 
-/* ---- Model and version -------------------------------------------------------- */
-
-static int is(struct segment segment, const char *string)
-{
-    return segment.n == strlen(string) && memcmp(segment.at, string, segment.n) == 0;
-}
-
-/* Refuses a model or a version that is not there. */
-static unsigned find_model(struct request *r)
-{
-    const char *name = capsnet_model_name(r->engine->model);
-    char wanted[48], quoted[48];
-    for (size_t i = 0; i < ROUTE_SEGMENTS && r->segments[i].at; i++) {
-        struct segment segment = r->segments[i];
-        if (is(segment, i ? OIP_VERSION : name))
-            continue;
-        size_t n = segment.n < sizeof wanted - 1 ? segment.n : sizeof wanted - 1;
-        memcpy(wanted, segment.at, n);
-        wanted[n] = 0;
-        return request_refuse(r, REFUSED_NOT_FOUND, "there is no %s \"%s\" here, only \"%s\"",
-                              i ? "version" : "model", quote_client(quoted, wanted),
-                              i ? OIP_VERSION : name);
-    }
-    return 0;
-}
-
-/* ---- Health and metadata -------------------------------------------------------- */
+/* ---- Health -------------------------------------------------------- */
 
 unsigned oip_server_answer(struct request *request)
 {
     return answer_constant(request, "{\"name\": \"capsnetd\", \"version\": \"" CAPSNET_VERSION
-                                    "\", \"extensions\": [\"binary_tensor_data\", \"classification\"]}\n");
+                                    "\", \"extensions\": [\"binary_tensor_data\", "
+                                    "\"classification\", \"model_configuration\", "
+                                    "\"statistics\"]}\n");
 }
 
 unsigned oip_live_answer(struct request *request)
@@ -66,62 +37,11 @@ unsigned oip_ready_answer(struct request *request)
     return answer_constant(request, "{\"live\": true, \"ready\": true}\n");
 }
 
-unsigned oip_model_ready_answer(struct request *request)
-{
-    unsigned status = find_model(request);
-    if (status)
-        return status;
-    struct text text = {0};
-    text_add(&text, "{\"name\": ");
-    json_add_string(&text, capsnet_model_name(request->engine->model));
-    text_add(&text, ", \"ready\": true}\n");
-    return answer_json(request, &text);
-}
-
-static const char *datatype(enum oip_tensor tensor)
-{
-    return tensor == OIP_CLASS ? "INT64" : "FP32";
-}
-
-/* A tensor's name, datatype and shape; its first dimension is any. */
-static void add_metadata(struct text *text, const char *name, enum oip_tensor tensor,
-                         const struct capsnet_shape *shape)
-{
-    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, tensor, shape, 0);
-    text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [-1", name,
-              datatype(tensor));
-    for (size_t i = 1; i < rank; i++)
-        text_addf(text, ",%zu", dims[i]);
-    text_add(text, "]}");
-}
-
-unsigned oip_model_answer(struct request *request)
-{
-    unsigned status = find_model(request);
-    if (status)
-        return status;
-    const struct capsnet_model *model = request->engine->model;
-    const struct capsnet_shape *shape = capsnet_model_shape(model);
-    struct text text = {0};
-    text_add(&text, "{\"name\": ");
-    json_add_string(&text, capsnet_model_name(model));
-    text_add(&text, ", \"versions\": [\"" OIP_VERSION "\"], \"platform\": \"capsnetd\",\n"
-                    " \"inputs\": [");
-    add_metadata(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
-    text_add(&text, "],\n \"outputs\": [");
-    for (size_t i = 0; i < OIP_TENSORS; i++) {
-        text_add(&text, i ? ",\n  " : "\n  ");
-        add_metadata(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
-    }
-    text_add(&text, "]}\n");
-    return answer_json(request, &text);
-}
-
 /* ---- Inference ------------------------------------------------------------------ */
 
 unsigned oip_infer_begin(struct request *request)
 {
-    unsigned status = find_model(request);
+    unsigned status = oip_find_model(request);
     if (!status)
         status = oip_take(request);
     if (status)
@@ -232,7 +152,7 @@ static void add_output(struct text *text, struct text *binary, const struct requ
     if (n_top)
         dims[1] = n_top;
     text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [", oip_name(tensor),
-              n_top ? "BYTES" : datatype(tensor));
+              n_top ? "BYTES" : oip_datatype(tensor));
     for (size_t d = 0; d < rank; d++) {
         text_addf(text, d ? ",%zu" : "%zu", dims[d]);
         n *= dims[d];

@@ -17,6 +17,7 @@ enum { STRICT = 0, LENIENT = 1 };
 #define GET_ANY(path, when, whom, query, answer) \
     {path, "GET", 0, when == ALWAYS, when == READINESS, whom, query, answer, NULL, NULL}
 #define GET(path, when, whom, answer) GET_ANY(path, when, whom, STRICT, answer)
+#define ASK(path, answer) {path, "POST", 0, 0, 0, KEYED, STRICT, answer, NULL, NULL}
 #define WEB(path, query, file) {path, "GET", 0, 1, 0, OPEN, query, web_answer, NULL, file}
 #define POST(path, params, steps) \
     {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
@@ -41,10 +42,16 @@ static const struct route ROUTES[] = {
     GET("/v2", ALWAYS, KEYED, oip_server_answer),
     GET("/v2/health/live", ALWAYS, OPEN, oip_live_answer),
     GET("/v2/health/ready", READINESS, OPEN, oip_ready_answer),
+    GET("/v2/models/stats", READY, KEYED, oip_statistics_answer),
     GET("/v2/models/{name}", READY, KEYED, oip_model_answer),
     GET("/v2/models/{name}/ready", READINESS, KEYED, oip_model_ready_answer),
     GET("/v2/models/{name}/versions/{version}", READY, KEYED, oip_model_answer),
     GET("/v2/models/{name}/versions/{version}/ready", READINESS, KEYED, oip_model_ready_answer),
+    GET("/v2/models/{name}/config", READY, KEYED, oip_config_answer),
+    GET("/v2/models/{name}/versions/{version}/config", READY, KEYED, oip_config_answer),
+    GET("/v2/models/{name}/stats", READY, KEYED, oip_statistics_answer),
+    GET("/v2/models/{name}/versions/{version}/stats", READY, KEYED, oip_statistics_answer),
+    ASK("/v2/repository/index", oip_index_answer),
     POST("/v2/models/{name}/infer", 0, oip_infer),
     POST("/v2/models/{name}/versions/{version}/infer", 0, oip_infer),
 };

@@ -60,16 +60,42 @@ void metrics_count_answer(struct metrics *metrics, size_t route, unsigned status
         count(&metrics->rejected[reason], 1);
 }
 
-void metrics_count_times(struct metrics *metrics, int64_t request_us, int64_t queue_us,
-                         int64_t infer_us)
+void metrics_count_times(struct metrics *metrics, const struct request_times *times)
 {
-    observe(&metrics->request_us, request_us);
-    observe(&metrics->queue_us, queue_us);
-    observe(&metrics->infer_us, infer_us);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    observe(&metrics->request_us, times->request_us);
+    observe(&metrics->queue_us, times->queue_us);
+    observe(&metrics->infer_us, times->infer_us);
+    count(&metrics->decode_us, (unsigned long long)times->decode_us);
+    count(&metrics->encode_us, (unsigned long long)times->encode_us);
+    atomic_store_explicit(&metrics->last_inference_ms,
+                          (unsigned long long)now.tv_sec * 1000 +
+                              (unsigned long long)now.tv_nsec / 1000000,
+                          memory_order_relaxed);
+}
+
+void metrics_count_failure(struct metrics *metrics, int64_t request_us)
+{
+    count(&metrics->failures, 1);
+    count(&metrics->failures_us, (unsigned long long)request_us);
 }
 
 void metrics_count_batch(struct metrics *metrics, size_t n)
 {
     if (metrics)
         observe(&metrics->batch_images, (int64_t)n);
+}
+
+unsigned long long metrics_read(atomic_ullong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+unsigned long long histogram_count(struct histogram *histogram)
+{
+    unsigned long long n = 0;
+    for (size_t i = 0; i <= histogram->n_bounds; i++)
+        n += metrics_read(&histogram->buckets[i]);
+    return n;
 }

@@ -39,6 +39,9 @@ struct metrics {
     atomic_ullong connections_accepted, connections_closed;
     atomic_ullong out_of_distribution; /* images */
     atomic_ullong reloads, failed_reloads;
+    atomic_ullong decode_us, encode_us;      /* of what request_us counts */
+    atomic_ullong failures, failures_us;     /* requests to compute that were not answered so */
+    atomic_ullong last_inference_ms;         /* Unix time; 0: none yet */
     struct histogram request_us, queue_us, infer_us, batch_images;
 };
 
@@ -52,12 +55,22 @@ void metrics_init(struct metrics *metrics);
  * reason  below METRICS_REASONS: why it was refused, 0 when it was not */
 void metrics_count_answer(struct metrics *metrics, size_t route, unsigned status, size_t reason);
 
-/* Counts how long an answered inference request took in all, of that how long it
- * waited, and how long it was computed. */
-void metrics_count_times(struct metrics *metrics, int64_t request_us, int64_t queue_us,
-                         int64_t infer_us);
+/* How long an answered inference request took in all, and of that how long it waited,
+ * was read, was computed, and was written. */
+struct request_times {
+    int64_t request_us, queue_us, decode_us, infer_us, encode_us;
+};
+
+void metrics_count_times(struct metrics *metrics, const struct request_times *times);
+
+/* Counts an inference request that was refused, or whose client left. */
+void metrics_count_failure(struct metrics *metrics, int64_t request_us);
 
 /* Counts a batch of n images; metrics may be NULL. */
 void metrics_count_batch(struct metrics *metrics, size_t n);
+
+/* A count as it is now, and how many values a histogram holds. */
+unsigned long long metrics_read(atomic_ullong *counter);
+unsigned long long histogram_count(struct histogram *histogram);
 
 #endif

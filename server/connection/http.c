@@ -342,9 +342,17 @@ static void count_request(const struct request *r, unsigned status)
                                  : status == 408  ? REFUSED_TIMEOUT
                                                   : REFUSED_NOT;
     metrics_count_answer(metrics, route_number(r->route), status, refusal);
-    if (status == 200 && r->route && r->route->finish)
-        metrics_count_times(metrics, clock_us() - r->received_us, r->queue_us,
-                            r->job.done_us - r->job.started_us);
+    if (!r->route || !r->route->finish)
+        return;
+    const struct request_times times = {.request_us = clock_us() - r->received_us,
+                                        .queue_us = r->queue_us,
+                                        .decode_us = r->decode_us,
+                                        .infer_us = r->job.done_us - r->job.started_us,
+                                        .encode_us = r->encode_us};
+    if (status == 200)
+        metrics_count_times(metrics, &times);
+    else
+        metrics_count_failure(metrics, times.request_us);
 }
 
 static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,

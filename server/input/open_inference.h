@@ -19,6 +19,9 @@ enum { OIP_TENSORS = 4 };
 /* The name of an output, e.g. "poses". */
 const char *oip_name(enum oip_tensor tensor);
 
+/* Its datatype, e.g. "FP32". */
+const char *oip_datatype(enum oip_tensor tensor);
+
 /* The shape of an output for n images; returns its rank. */
 enum { OIP_MAX_RANK = 4 };
 size_t oip_shape(size_t dims[OIP_MAX_RANK], enum oip_tensor tensor,

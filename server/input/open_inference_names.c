@@ -1,4 +1,4 @@
-/* open_inference_names.c - the output tensors' names and shapes; see open_inference.h. */
+/* open_inference_names.c - the output tensors' names, datatypes and shapes; see open_inference.h. */
 #include "server/input/open_inference.h"
 
 const char *oip_name(enum oip_tensor tensor)
@@ -8,6 +8,11 @@ const char *oip_name(enum oip_tensor tensor)
                                         [OIP_RECONSTRUCTION] = "reconstruction",
                                         [OIP_CLASS] = "class"};
     return NAMES[tensor];
+}
+
+const char *oip_datatype(enum oip_tensor tensor)
+{
+    return tensor == OIP_CLASS ? "INT64" : "FP32";
 }
 
 size_t oip_shape(size_t dims[OIP_MAX_RANK], enum oip_tensor tensor,

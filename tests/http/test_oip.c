@@ -220,7 +220,8 @@ static void metadata_is_told(void **state)
     (void)state;
     cJSON *json = get("/v2");
     assert_string_equal(json_string(json, "name"), "capsnetd");
-    static const char *const EXTENSIONS[] = {"binary_tensor_data", "classification"};
+    static const char *const EXTENSIONS[] = {"binary_tensor_data", "classification",
+                                             "model_configuration", "statistics"};
     const int n_extensions = sizeof EXTENSIONS / sizeof *EXTENSIONS;
     const cJSON *extensions = json_array(json, "extensions", n_extensions);
     for (int i = 0; i < n_extensions; i++)
@@ -260,7 +261,7 @@ static void what_is_not_there_is_404(void **state)
         {"POST", MODEL "/versions/0/infer", 404, "version \"0\""},
         {"GET", MODEL "/versions", 404, "nothing"},
         {"GET", MODEL "/versions/", 404, "nothing"},
-        {"GET", MODEL "/config", 404, "nothing"},
+        {"GET", MODEL "/configs", 404, "nothing"},
         {"GET", "/v2/models/", 404, "nothing"},
         {"GET", "/v2/models//ready", 404, "nothing"},
         {"GET", "/v2/", 404, "nothing"},

@@ -1,7 +1,7 @@
 /*
  * test_oip_extensions.c - what stock clients of the Open Inference Protocol send
  * beyond test_oip.c: tensors of other datatypes and shapes, labels
- * in place of numbers.
+ * in place of numbers, configuration, statistics and the repository's index.
  */
 #include <math.h>
 #include <stdio.h>
@@ -343,6 +343,116 @@ static void what_is_no_count_of_labels_is_refused(void **state)
     cJSON_Delete(answer);
 }
 
+/* ---- Configuration, statistics, repository --------------------------------- */
+
+static cJSON *get(const char *path)
+{
+    return answer_of(http_send(server, &(struct request){.path = path}));
+}
+
+static void the_configuration_has_tritons_names(void **state)
+{
+    (void)state;
+    static const char EXPECTED[] =
+        "{\"name\":\"capsnet-test\",\"platform\":\"capsnetd\",\"backend\":\"capsnetd\","
+        "\"version_policy\":{\"latest\":{\"num_versions\":1}},\"max_batch_size\":64,"
+        "\"input\":[{\"name\":\"image\",\"data_type\":\"TYPE_FP32\",\"dims\":[28,28]}],"
+        "\"output\":[{\"name\":\"probabilities\",\"data_type\":\"TYPE_FP32\",\"dims\":[10]},"
+        "{\"name\":\"poses\",\"data_type\":\"TYPE_FP32\",\"dims\":[10,16]},"
+        "{\"name\":\"reconstruction\",\"data_type\":\"TYPE_FP32\",\"dims\":[28,28]},"
+        "{\"name\":\"class\",\"data_type\":\"TYPE_INT64\",\"dims\":[1],"
+        "\"reshape\":{\"shape\":[]}}],\"dynamic_batching\":{\"preferred_batch_size\":[7],"
+        "\"max_queue_delay_microseconds\":11}}";
+    struct server *mine = server;
+    server = server_start(ARGS("--max-batch", "7", "--batch-delay-us", "11"), NO_ARGS);
+    static const char *const PATHS[] = {MODEL "/config", MODEL "/versions/1/config"};
+    for (size_t i = 0; i < 2; i++) {
+        cJSON *json = get(PATHS[i]);
+        char *text = cJSON_PrintUnformatted(json);
+        assert_string_equal(text, EXPECTED);
+        free(text);
+        cJSON_Delete(json);
+    }
+    server_stop(server);
+    server = mine;
+}
+
+struct statistics {
+    double inferences, executions, last, successes, failures, ns[4];
+};
+
+static void read_statistics(struct statistics *statistics, const char *path)
+{
+    static const char *const STEPS[] = {"queue", "compute_input", "compute_infer",
+                                        "compute_output"};
+    cJSON *json = get(path);
+    const cJSON *model = cJSON_GetArrayItem(json_array(json, "model_stats", 1), 0);
+    const cJSON *stats = json_object(model, "inference_stats");
+    assert_string_equal(json_string(model, "name"), "capsnet-test");
+    assert_string_equal(json_string(model, "version"), "1");
+    *statistics = (struct statistics){
+        .inferences = json_number(model, "inference_count"),
+        .executions = json_number(model, "execution_count"),
+        .last = json_number(model, "last_inference"),
+        .successes = json_number(json_object(stats, "success"), "count"),
+        .failures = json_number(json_object(stats, "fail"), "count"),
+    };
+    double sum = 0;
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(json_number(json_object(stats, STEPS[i]), "count") == statistics->successes);
+        sum += statistics->ns[i] = json_number(json_object(stats, STEPS[i]), "ns");
+    }
+    assert_true(sum <= json_number(json_object(stats, "success"), "ns"));
+    cJSON_Delete(json);
+}
+
+static void statistics_count_what_was_computed(void **state)
+{
+    (void)state;
+    static const char *const PATHS[] = {MODEL "/stats", MODEL "/versions/1/stats",
+                                        "/v2/models/stats"};
+    struct server *mine = server;
+    struct statistics before, after;
+    server = server_start(NO_ARGS, NO_ARGS);
+    read_statistics(&before, PATHS[0]);
+    assert_true(before.successes == 0 && before.failures == 0 && before.last == 0);
+    cJSON_Delete(answer_of(classify_two("{\"name\":\"class\"}")));
+    expect_well(server); /* one image, by another route */
+    assert_refused(infer("{}", NULL, 0), 400, "inputs");
+    for (size_t i = 0; i < 3; i++) {
+        read_statistics(&after, PATHS[i]);
+        assert_true(after.successes == 2 && after.failures == 1);
+        assert_true(after.inferences == before.inferences + 3);
+        assert_true(after.executions == before.executions + 2);
+        assert_true(after.last > 1e12);
+        assert_true(after.ns[2] > 0);
+    }
+    server_stop(server);
+    server = mine;
+}
+
+static void the_repository_has_the_one_model(void **state)
+{
+    (void)state;
+    static const char *const BODIES[] = {"", "{}", "{\"ready\":true}"};
+    for (size_t i = 0; i < 3; i++) {
+        cJSON *json = answer_of(http_send(
+            server, &(struct request){.method = "POST", .path = "/v2/repository/index",
+                                      .body = BODIES[i], .nbytes = strlen(BODIES[i])}));
+        char *text = cJSON_PrintUnformatted(json);
+        assert_string_equal(text, "[{\"name\":\"capsnet-test\",\"version\":\"1\","
+                                  "\"state\":\"READY\",\"reason\":\"\"}]");
+        free(text);
+        cJSON_Delete(json);
+    }
+    assert_refused(http_send(server, &(struct request){.path = "/v2/repository/index"}), 405,
+                   "takes POST");
+    static const char *const OTHERS[] = {"/v2/models/other/stats", "/v2/models/other/config",
+                                         MODEL "/versions/2/stats", MODEL "/versions/2/config"};
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
+        assert_refused(http_send(server, &(struct request){.path = OTHERS[i]}), 404, "there is no");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +461,9 @@ int main(void)
         cmocka_unit_test(labels_are_told_longest_first),
         cmocka_unit_test(binary_labels_follow_their_lengths),
         cmocka_unit_test(what_is_no_count_of_labels_is_refused),
+        cmocka_unit_test(the_configuration_has_tritons_names),
+        cmocka_unit_test(statistics_count_what_was_computed),
+        cmocka_unit_test(the_repository_has_the_one_model),
     };
     int failed = cmocka_run_group_tests_name("oip_extensions", tests, start, stop);
     server_kill_leftovers(NULL);

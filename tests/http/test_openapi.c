@@ -306,6 +306,12 @@ static const struct {
     {"GET", "/v2/health/ready"},
     {"GET", OIP},
     {"GET", OIP "/ready"},
+    {"GET", "/v2/models/stats"},
+    {"GET", OIP "/stats"},
+    {"GET", OIP "/versions/1/stats"},
+    {"GET", OIP "/config"},
+    {"GET", OIP "/versions/1/config"},
+    {"POST", "/v2/repository/index"},
     {"POST", OIP "/infer"},
     {"GET", OIP "/versions/1"},
     {"GET", OIP "/versions/1/ready"},
@@ -343,6 +349,8 @@ static void good_answers_are_as_declared(void **state)
         expect(&(struct request){.path = OIP "/versions/1/infer", .body = json,
                                  .nbytes = strlen(json)}, 200);
     }
+    expect(&(struct request){.path = "/v2/repository/index", .body = "{\"ready\": true}",
+                             .nbytes = 15}, 200);
     for (size_t i = 0; i < N_OPERATIONS; i++)
         if (strcmp(OPERATIONS[i].method, "GET") == 0)
             expect(&(struct request){.path = OPERATIONS[i].path}, 200);

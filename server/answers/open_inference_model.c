@@ -1,0 +1,184 @@
+/*
+ * open_inference_model.c - what the Open Inference Protocol tells of the model: that
+ * it is ready, its tensors, its configuration, its statistics, and that it is the one
+ * there is.
+ */
+#include "server/answers/answers.h"
+
+#include <string.h>
+
+#include "server/input/open_inference.h"
+
+static unsigned answer_json(struct request *request, struct text *text)
+{
+    return request_answer(request, "application/json", text);
+}
+
+static int is(struct segment segment, const char *string)
+{
+    return segment.n == strlen(string) && memcmp(segment.at, string, segment.n) == 0;
+}
+
+unsigned oip_find_model(struct request *r)
+{
+    const char *name = capsnet_model_name(r->engine->model);
+    char wanted[48], quoted[48];
+    for (size_t i = 0; i < ROUTE_SEGMENTS && r->segments[i].at; i++) {
+        struct segment segment = r->segments[i];
+        if (is(segment, i ? OIP_VERSION : name))
+            continue;
+        size_t n = segment.n < sizeof wanted - 1 ? segment.n : sizeof wanted - 1;
+        memcpy(wanted, segment.at, n);
+        wanted[n] = 0;
+        return request_refuse(r, REFUSED_NOT_FOUND, "there is no %s \"%s\" here, only \"%s\"",
+                              i ? "version" : "model", quote_client(quoted, wanted),
+                              i ? OIP_VERSION : name);
+    }
+    return 0;
+}
+
+/* ---- Metadata --------------------------------------------------------------------- */
+
+unsigned oip_model_ready_answer(struct request *request)
+{
+    unsigned status = oip_find_model(request);
+    if (status)
+        return status;
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(request->engine->model));
+    text_add(&text, ", \"ready\": true}\n");
+    return answer_json(request, &text);
+}
+
+/* A tensor's name, datatype and shape; its first dimension is any. */
+static void add_metadata(struct text *text, const char *name, enum oip_tensor tensor,
+                         const struct capsnet_shape *shape)
+{
+    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, tensor, shape, 0);
+    text_addf(text, "{\"name\": \"%s\", \"datatype\": \"%s\", \"shape\": [-1", name,
+              oip_datatype(tensor));
+    for (size_t i = 1; i < rank; i++)
+        text_addf(text, ",%zu", dims[i]);
+    text_add(text, "]}");
+}
+
+unsigned oip_model_answer(struct request *request)
+{
+    unsigned status = oip_find_model(request);
+    if (status)
+        return status;
+    const struct capsnet_model *model = request->engine->model;
+    const struct capsnet_shape *shape = capsnet_model_shape(model);
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(model));
+    text_add(&text, ", \"versions\": [\"" OIP_VERSION "\"], \"platform\": \"capsnetd\",\n"
+                    " \"inputs\": [");
+    add_metadata(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
+    text_add(&text, "],\n \"outputs\": [");
+    for (size_t i = 0; i < OIP_TENSORS; i++) {
+        text_add(&text, i ? ",\n  " : "\n  ");
+        add_metadata(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
+    }
+    text_add(&text, "]}\n");
+    return answer_json(request, &text);
+}
+
+/* ---- Configuration --------------------------------------------------------------- */
+
+/* A tensor as the configuration has it, without the dimension of the batch; at least
+ * one must be left. */
+static void add_configured(struct text *text, const char *name, enum oip_tensor tensor,
+                           const struct capsnet_shape *shape)
+{
+    size_t dims[OIP_MAX_RANK], rank = oip_shape(dims, tensor, shape, 0);
+    text_addf(text, "{\"name\": \"%s\", \"data_type\": \"TYPE_%s\", \"dims\": [", name,
+              oip_datatype(tensor));
+    for (size_t i = 1; i < rank; i++)
+        text_addf(text, i > 1 ? ",%zu" : "%zu", dims[i]);
+    text_add(text, rank > 1 ? "]}" : "1], \"reshape\": {\"shape\": []}}");
+}
+
+unsigned oip_config_answer(struct request *request)
+{
+    unsigned status = oip_find_model(request);
+    if (status)
+        return status;
+    const struct capsnet_model *model = request->engine->model;
+    const struct capsnet_shape *shape = capsnet_model_shape(model);
+    const struct options *options = request->service->options;
+    struct text text = {0};
+    text_add(&text, "{\"name\": ");
+    json_add_string(&text, capsnet_model_name(model));
+    text_addf(&text, ", \"platform\": \"capsnetd\", \"backend\": \"capsnetd\",\n"
+                     " \"version_policy\": {\"latest\": {\"num_versions\": 1}},\n"
+                     " \"max_batch_size\": %zu,\n \"input\": [", options->max_images);
+    add_configured(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
+    text_add(&text, "],\n \"output\": [");
+    for (size_t i = 0; i < OIP_TENSORS; i++) {
+        text_add(&text, i ? ",\n  " : "\n  ");
+        add_configured(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
+    }
+    text_addf(&text, "],\n \"dynamic_batching\": {\"preferred_batch_size\": [%zu], "
+                     "\"max_queue_delay_microseconds\": %zu}}\n", options->max_batch,
+              options->batch_delay_us);
+    return answer_json(request, &text);
+}
+
+/* ---- Statistics ------------------------------------------------------------------ */
+
+static void add_duration(struct text *text, const char *name, unsigned long long count,
+                         unsigned long long us)
+{
+    text_addf(text, "\"%s\": {\"count\": %llu, \"ns\": %llu}", name, count, us * 1000);
+}
+
+/* Of all routes that compute, since the process began.  Batches are not told by size. */
+unsigned oip_statistics_answer(struct request *request)
+{
+    unsigned status = oip_find_model(request);
+    if (status)
+        return status;
+    struct metrics *metrics = &request->service->metrics;
+    const unsigned long long n = histogram_count(&metrics->request_us);
+    const struct {
+        const char *name;
+        unsigned long long us;
+    } TIMES[] = {
+        {"success", metrics_read(&metrics->request_us.sum)},
+        {"queue", metrics_read(&metrics->queue_us.sum)},
+        {"compute_input", metrics_read(&metrics->decode_us)},
+        {"compute_infer", metrics_read(&metrics->infer_us.sum)},
+        {"compute_output", metrics_read(&metrics->encode_us)},
+    };
+    struct text text = {0};
+    text_add(&text, "{\"model_stats\": [{\"name\": ");
+    json_add_string(&text, capsnet_model_name(request->engine->model));
+    text_addf(&text, ", \"version\": \"" OIP_VERSION "\", \"last_inference\": %llu, "
+                     "\"inference_count\": %llu, \"execution_count\": %llu,\n"
+                     " \"inference_stats\": {",
+              metrics_read(&metrics->last_inference_ms), metrics_read(&metrics->batch_images.sum),
+              histogram_count(&metrics->batch_images));
+    for (size_t i = 0; i < sizeof TIMES / sizeof *TIMES; i++) {
+        add_duration(&text, TIMES[i].name, n, TIMES[i].us);
+        text_add(&text, ",\n  ");
+    }
+    add_duration(&text, "fail", metrics_read(&metrics->failures),
+                 metrics_read(&metrics->failures_us));
+    text_add(&text, "},\n \"batch_stats\": []}]}\n");
+    return answer_json(request, &text);
+}
+
+/* ---- Repository ------------------------------------------------------------------ */
+
+/* The body, which may ask for ready models only, is not looked at: this one is. */
+unsigned oip_index_answer(struct request *request)
+{
+    struct text text = {0};
+    text_add(&text, "[{\"name\": ");
+    json_add_string(&text, capsnet_model_name(request->engine->model));
+    text_add(&text, ", \"version\": \"" OIP_VERSION "\", \"state\": \"READY\", "
+                    "\"reason\": \"\"}]\n");
+    return answer_json(request, &text);
+}
