@@ -233,6 +233,16 @@ build/tools/schemathesis/bin/schemathesis: tests/openapi/requirements.txt
 	$(call install,python3-venv)
 	/usr/bin/python3 -m venv $(@D)/.. && $(@D)/pip install -q -r $< && touch $@
 
+.PHONY: test-clients
+test-clients: deps build/tools/tritonclient/installed ## stock clients from PyPI against the service: tritonclient
+	$(QUIET)$(MAKE) --no-print-directory all
+	@tests/clients/run.sh $(BUILD) $(WEIGHTS)
+
+# From PyPI, every package of it pinned.
+build/tools/tritonclient/installed: tests/clients/requirements.txt
+	$(call install,python3-venv)
+	/usr/bin/python3 -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check -r $< && touch $@
+
 test-threads: deps-test ## the server in all HTTP tests, load included, under ThreadSanitizer
 	$(QUIET)$(MAKE) --no-print-directory SANITIZE=thread check-http
 
