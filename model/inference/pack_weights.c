@@ -138,8 +138,6 @@ static void pack_panel(void *context, size_t panel, size_t thread)
         pack_primary_int8(model, panel);
     else
         pack_primary_bf16(model, panel);
-    if (model->packed.spectrum)
-        primary_pack_spectrum(model, panel);
 }
 
 /* ---- All of it ----------------------------------------------------------- */
@@ -175,8 +173,7 @@ static void carve(struct capsnet_model *model)
         for (size_t l = 0; l < 3; l++)
             p->decoder[l] = take(p, panels(at->out_row[l]) * at->in_row[l] / 2 * KERNEL_PANEL * word);
     }
-    /* 32 words keep the planes from lying whole pages apart. */
-    p->spectrum_plane = at->spectral_k / 2 * at->primary_row + KERNEL_PANEL;
+    p->spectrum_plane = packed_spectrum_plane(at);
     if (model->precision == PRECISION_BF16 && model->is_spectral)
         p->spectrum = take(p, model->winograd.x_planes * p->spectrum_plane * word);
 }
@@ -200,8 +197,8 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
     }
     if (model->precision != PRECISION_F32)
         pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_panel, model);
-    if (model->spectrum)
-        primary_prepare(model, model->spectrum, pool);
+    if (model->is_spectral)
+        primary_prepare(model, pool);
     pool_free(pool);
     return CAPSNET_OK;
 }

@@ -55,9 +55,10 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
         acc[i][0] = t->acc[i][0];
         acc[i][1] = t->acc[i][1];
     }
+    const size_t step = 4 + a->gap;
     size_t at = 0;
-    for (size_t run = 0; run < g->runs; run++, at += a->skip - 4 * g->words)
-        for (size_t w = 0; w < g->words; w++, at += 4, b += KERNEL_PANEL, ahead += VEC) {
+    for (size_t run = 0; run < g->runs; run++, at += a->skip - step * g->words)
+        for (size_t w = 0; w < g->words; w++, at += step, b += KERNEL_PANEL, ahead += VEC) {
             __builtin_prefetch(ahead, 0, 2);
             const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VEC);
 #pragma GCC unroll 12
@@ -221,6 +222,18 @@ void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n
     for (size_t i = 0; i < n; i += VEC) {
         const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(lo + i));
         const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(hi + i));
+        _mm512_storeu_si512(dst + i, _mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                                                     _mm512_slli_epi32(
+                                                         _mm512_cvtepu16_epi32(high), 16)));
+    }
+}
+
+void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n)
+{
+    for (size_t i = 0; i < n; i += VEC) {
+        const __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(lo + i));
+        const __m256i high = hi ? _mm256_loadu_si256((const __m256i *)(const void *)(hi + i))
+                                : _mm256_setzero_si256();
         _mm512_storeu_si512(dst + i, _mm512_or_si512(_mm512_cvtepu16_epi32(low),
                                                      _mm512_slli_epi32(
                                                          _mm512_cvtepu16_epi32(high), 16)));

@@ -71,11 +71,12 @@ struct gemm {
 
 /* Rows of a left operand: of a matrix, or the windows of a convolution.  All
  * strides are bytes.  Word w of row i lies at
- *   (i / width) * band + (i % width) * row + (w / words) * skip + (w % words) * 4
+ *   (i / width) * band + (i % width) * row + (w / words) * skip + (w % words) * (4 + gap)
  * with the product's words per run.  A plain matrix has width m and one run. */
 struct window {
     const void *data;
     size_t width, row, band, skip;
+    size_t gap; /* 0 where words lie side by side */
 };
 
 /* C = epilogue(A B): with t the sum over runs * words words,
@@ -298,8 +299,12 @@ struct kernels {
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
                             float *u_hat, float *s, float *sums);
 
-    /* As to_points for a left operand, rounded to bf16. */
-    void (*to_points_bf16)(uint16_t *dst, const struct planes *planes,
+    /* dst[i] = the word of lo[i] and hi[i]; hi NULL stands for zeros; n a multiple
+     * of KERNEL_PAD. */
+    void (*zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);
+
+    /* As to_points, rounded to bf16. */
+    void (*to_points_bf16)(uint16_t *dst, const struct planes *planes, enum operand_side side,
                            const struct point_matrix *m, const float *src,
                            const struct patch *patch);
 };

@@ -188,12 +188,12 @@ void KERNEL(to_points)(float *dst, const struct planes *planes, enum operand_sid
 }
 
 #if defined(__AVX512BF16__)
-void KERNEL(to_points_bf16)(uint16_t *dst, const struct planes *planes,
+void KERNEL(to_points_bf16)(uint16_t *dst, const struct planes *planes, enum operand_side side,
                             const struct point_matrix *m, const float *src,
                             const struct patch *patch)
 {
-    const struct sink sink = {dst, planes, OPERAND_LEFT, 1};
-    WITH_SPLIT(there, 10, m, &sink, src, patch)
+    const struct sink sink = {dst, planes, side, 1};
+    WITH_SHAPE(there, m, &sink, src, patch)
 }
 #endif
 

@@ -21,10 +21,9 @@ static inline size_t smaller(size_t a, size_t b)
 /* n images at images [n][height][width][channels].  Gradients go to grad, a
  * flat array in the model's layout, overwritten. */
 
-/* Brings the primary weights into the transform domain
- * (primary_spectral.c). */
-void primary_prepare(const struct capsnet_model *model, float *spectrum, struct pool *pool);
-void primary_pack_spectrum(const struct capsnet_model *model, size_t panel);
+/* Brings the primary weights into the transform domain, in f32 or bf16 as the model
+ * holds them there (primary_spectral.c). */
+void primary_prepare(struct capsnet_model *model, struct pool *pool);
 
 /* conv1.c */
 void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
@@ -37,10 +36,10 @@ void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images,
 /* Pixels to ws->primary, through conv1: primary_direct.c and primary_spectral.c. */
 void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images);
 void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images);
-/* From ws->primary (holding its gradient) to grad and ws->x_planes (holding
+/* From ws->primary (holding its gradient) to grad and ws->dx_planes (holding
  * the spectrum of conv1's gradient). */
 void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad);
-/* The gradient of conv1's output, one image, from ws->x_planes. */
+/* The gradient of conv1's output, one image, from ws->dx_planes. */
 void primary_input_gradient(const struct capsnet_workspace *ws, size_t n, size_t image,
                             float *dconv1);
 

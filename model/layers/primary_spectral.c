@@ -43,11 +43,6 @@ size_t kernel_offset(const struct capsnet_model *model, size_t panel, size_t pha
            (panel * kernel * kernel + phase / 2 * kernel + phase % 2) * tap;
 }
 
-void kernel_planes(struct planes *planes, const struct capsnet_model *model, size_t phase)
-{
-    winograd_operand(planes, &model->winograd, phase, model->spectrum_plane, KERNEL_PANEL);
-}
-
 struct patch input_patch(const struct layout *at, size_t tile, size_t phase)
 {
     const size_t y = 2 * TILE * (tile / at->tiles_x) + phase / 2;
@@ -89,60 +84,59 @@ void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t n)
 
 /* ---- Weights to their spectrum ------------------------------------------- */
 
-struct prepare {
-    const struct capsnet_model *model;
-    float *spectrum;
-};
-
-/* Item: one panel of 32 output channels, one phase. */
-static void prepare_item(void *context, size_t item, size_t thread)
+static void prepare_f32(const struct capsnet_model *model, size_t panel, size_t phase)
 {
-    (void)thread;
-    const struct prepare *prepare = context;
-    const struct capsnet_model *model = prepare->model;
     const struct layout *at = &model->at;
-    const size_t panel = item / KERNEL_PHASES, phase = item % KERNEL_PHASES;
     const struct patch patch = kernel_patch(model, phase);
     const float *w = model->parameters + kernel_offset(model, panel, phase);
-    float *dst = prepare->spectrum + panel * at->spectral_k * KERNEL_PANEL;
+    float *dst = model->spectrum + panel * at->spectral_k * KERNEL_PANEL;
     struct planes planes;
-    kernel_planes(&planes, model, phase);
+    winograd_operand(&planes, &model->winograd, phase, model->spectrum_plane, KERNEL_PANEL);
     for (size_t i = 0; i < at->conv1_row * KERNEL_PANEL; i += KERNEL_PAD)
         model->kernels->to_points(dst + i, &planes, OPERAND_RIGHT, &model->winograd.kernel, w + i,
                                   &patch);
 }
 
-void primary_prepare(const struct capsnet_model *model, float *spectrum, struct pool *pool)
-{
-    struct prepare prepare = {model, spectrum};
-    pool_run(pool, model->at.primary_row / KERNEL_PANEL * KERNEL_PHASES, prepare_item, &prepare);
-}
-
-/* The same in bf16 words, two input channels to a word, for one panel. */
-void primary_pack_spectrum(const struct capsnet_model *model, size_t panel)
+/* The same in bf16 words, two input channels to a word. */
+static void prepare_bf16(const struct capsnet_model *model, size_t panel, size_t phase)
 {
     const struct layout *at = &model->at;
     const struct packed *packed = &model->packed;
-    for (size_t phase = 0; phase < KERNEL_PHASES; phase++) {
-        const struct patch patch = kernel_patch(model, phase);
-        const float *w = model->parameters + kernel_offset(model, panel, phase);
-        struct planes to, near;
-        /* A word is half a channel's. */
-        winograd_operand(&to, &model->winograd, phase, packed->spectrum_plane, KERNEL_PANEL / 2);
-        for (size_t p = 0; p < POINT_PLANES; p++)
-            near.at[p] = p * 2 * KERNEL_PANEL;
-        for (size_t c = 0; c < at->conv1_row; c += 2, w += 2 * KERNEL_PANEL) {
-            float values[POINT_PLANES][2 * KERNEL_PANEL] __attribute__((aligned(64)));
-            for (size_t i = 0; i < 2 * KERNEL_PANEL; i += KERNEL_PAD)
-                model->kernels->to_points(values[0] + i, &near, OPERAND_RIGHT,
-                                          &model->winograd.kernel, w + i, &patch);
-            uint32_t *dst = packed->spectrum + (panel * at->spectral_k + c) / 2 * KERNEL_PANEL;
-            for (size_t p = 0; p < model->winograd.operand_planes; p++)
-                if (to.at[p] != NO_PLANE)
-                    model->kernels->pair_bf16(dst + to.at[p], values[p], values[p] + KERNEL_PANEL,
-                                              KERNEL_PANEL);
-        }
+    const struct patch patch = kernel_patch(model, phase);
+    const float *w = model->parameters + kernel_offset(model, panel, phase);
+    struct planes to, near;
+    /* A word is half a channel's. */
+    winograd_operand(&to, &model->winograd, phase, packed->spectrum_plane, KERNEL_PANEL / 2);
+    for (size_t p = 0; p < POINT_PLANES; p++)
+        near.at[p] = p * 2 * KERNEL_PANEL;
+    for (size_t c = 0; c < at->conv1_row; c += 2, w += 2 * KERNEL_PANEL) {
+        float values[POINT_PLANES][2 * KERNEL_PANEL] __attribute__((aligned(64)));
+        for (size_t i = 0; i < 2 * KERNEL_PANEL; i += KERNEL_PAD)
+            model->kernels->to_points(values[0] + i, &near, OPERAND_RIGHT,
+                                      &model->winograd.kernel, w + i, &patch);
+        uint32_t *dst = packed->spectrum + (panel * at->spectral_k + c) / 2 * KERNEL_PANEL;
+        for (size_t p = 0; p < model->winograd.operand_planes; p++)
+            if (to.at[p] != NO_PLANE)
+                model->kernels->pair_bf16(dst + to.at[p], values[p], values[p] + KERNEL_PANEL,
+                                          KERNEL_PANEL);
     }
+}
+
+/* Item: one panel of 32 output channels, one phase. */
+static void prepare_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct capsnet_model *model = context;
+    if (model->packed.spectrum)
+        prepare_bf16(model, item / KERNEL_PHASES, item % KERNEL_PHASES);
+    else
+        prepare_f32(model, item / KERNEL_PHASES, item % KERNEL_PHASES);
+}
+
+void primary_prepare(struct capsnet_model *model, struct pool *pool)
+{
+    pool_run(pool, model->at.primary_row / KERNEL_PANEL * KERNEL_PHASES, prepare_item,
+             model);
 }
 
 /* ---- Forward ------------------------------------------------------------- */
@@ -157,7 +151,7 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const struct point_matrix *m = &ws->model->winograd.data;
     const int is_bf16 = ws->model->packed.spectrum != NULL;
     float *a = ws->scratch[thread].conv1;
-    if (is_bf16)
+    if (ws->model->packed.has_bf16_layers)
         conv1_rows_bf16(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
     else
         conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h,
@@ -171,8 +165,8 @@ static void spectral_input(void *context, size_t image, size_t thread)
             const size_t to = (image * at->tiles + tile) * x_row(at);
             for (size_t c = 0; c < at->conv1_row; c += KERNEL_PAD)
                 if (is_bf16)
-                    kernels->to_points_bf16((uint16_t *)ws->x_planes + to + c, &pass->x[phase], m,
-                                            src + c, &patch);
+                    kernels->to_points_bf16((uint16_t *)ws->x_planes + to + c, &pass->x[phase],
+                                            OPERAND_LEFT, m, src + c, &patch);
                 else
                     kernels->to_points(ws->x_planes + to + c, &pass->x[phase], OPERAND_LEFT, m,
                                        src + c, &patch);

@@ -11,7 +11,6 @@ struct pass {
     struct capsnet_workspace *ws;
     size_t n;
     const float *images;
-    float *grad;
     struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes */
     struct planes y;                   /* where z^ lies in y_planes */
 };
@@ -33,10 +32,6 @@ static inline size_t y_row(const struct layout *at)
 struct patch kernel_patch(const struct capsnet_model *model, size_t phase);
 /* Where that phase starts in an array shaped like primary_weight. */
 size_t kernel_offset(const struct capsnet_model *model, size_t panel, size_t phase);
-/* Where its planes lie in an array shaped like the spectrum: planes of
- * [panel][spectral_k][KERNEL_PANEL]. */
-void kernel_planes(struct planes *planes, const struct capsnet_model *model, size_t phase);
-
 /* The part of conv1's output that a phase of a tile reads, and where it starts. */
 struct patch input_patch(const struct layout *at, size_t tile, size_t phase);
 size_t input_offset(const struct layout *at, size_t tile, size_t phase);

@@ -142,14 +142,21 @@ out:
     return status;
 }
 
+static void free_weights(struct capsnet_model *model)
+{
+    huge_free(model->packed.memory, model->packed.bytes);
+    if (model->spectrum)
+        huge_free(model->spectrum, spectrum_bytes(model));
+    memset(&model->packed, 0, sizeof model->packed);
+    model->spectrum = NULL;
+}
+
 void capsnet_model_free(struct capsnet_model *model)
 {
     if (!model)
         return;
     huge_free(model->parameters, model->at.total * sizeof(float));
-    huge_free(model->packed.memory, model->packed.bytes);
-    if (model->spectrum)
-        huge_free(model->spectrum, spectrum_bytes(model));
+    free_weights(model);
     for (size_t j = 0; model->labels && j < model->shape.classes; j++)
         free(model->labels[j]);
     free(model->labels);
@@ -160,6 +167,25 @@ void capsnet_model_free(struct capsnet_model *model)
     free(model->metadata);
     free(model->name);
     free(model);
+}
+
+enum capsnet_status model_set_products(struct capsnet_model *model, enum precision precision,
+                                       struct capsnet_error *error)
+{
+    const int is_bf16 = precision == PRECISION_BF16;
+    struct packed *packed = &model->packed;
+    free_weights(model);
+    winograd_init(&model->winograd, is_bf16 ? &points_imaginary : &points_real,
+                  model->shape.primary_kernel, model->at.conv1_row);
+    if (!is_bf16) {
+        model->spectrum = huge_alloc(spectrum_bytes(model));
+        return model->spectrum ? CAPSNET_OK : model_no_memory(error);
+    }
+    packed->spectrum_plane = packed_spectrum_plane(&model->at);
+    packed->bytes = model->winograd.x_planes * packed->spectrum_plane * sizeof(uint32_t);
+    packed->memory = huge_alloc(packed->bytes);
+    packed->spectrum = packed->memory;
+    return packed->memory ? CAPSNET_OK : model_no_memory(error);
 }
 
 /* ---- Telling of it ------------------------------------------------------- */

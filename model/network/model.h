@@ -62,6 +62,20 @@ CAPSNET_MUST_CHECK enum capsnet_status model_create(struct capsnet_model **model
                                                     const struct capsnet_options *options,
                                                     struct capsnet_error *error);
 
+/* In what an f32 model of full memory multiplies in PrimaryCaps' spectral plan, which a
+ * workspace is made for: PRECISION_F32, as it begins, or PRECISION_BF16 with fp32 sums,
+ * which the level must have.  primary_prepare() must follow. */
+CAPSNET_MUST_CHECK enum capsnet_status model_set_products(struct capsnet_model *model,
+                                                          enum precision precision,
+                                                          struct capsnet_error *error);
+
+/* Words from one plane of the bf16 spectrum to the next: 32 more than it holds keep
+ * planes from lying whole pages apart. */
+static inline size_t packed_spectrum_plane(const struct layout *at)
+{
+    return at->spectral_k / 2 * at->primary_row + KERNEL_PANEL;
+}
+
 /* Says that memory is short for a model; returns CAPSNET_ERR_MEMORY. */
 enum capsnet_status model_no_memory(struct capsnet_error *error);
 

@@ -158,6 +158,21 @@ static void make_matrices(struct winograd *w, const struct points *points)
     }
 }
 
+/* The kernel's matrix with its imaginary lines negated: the odd half of a pair that
+ * is one line's two parts, all of a pair of imaginary parts. */
+static void make_conjugate(struct winograd *w)
+{
+    struct point_matrix *m = &w->kernel_gradient;
+    *m = w->kernel;
+    for (size_t r = m->reals; r < POINTS; r += 2) {
+        const size_t i = m->imaginary[r];
+        for (size_t j = 0; i && j < POINTS / 2; j++) {
+            m->even[i / 2][j] *= i == r + 1 ? 1 : -1;
+            m->odd[i / 2][j] *= -1;
+        }
+    }
+}
+
 /* ---- Products ------------------------------------------------------------ */
 
 /* The phases that take part at these two lines.  Phase 2 p + q of the kernel has
@@ -194,8 +209,9 @@ static void add_product(struct winograd *w, struct half open[2], int is_complex,
     struct half *half = &open[is_complex];
     const int is_half = count(phases) == KERNEL_PHASES / 2;
     *p = (struct winograd_product){is_complex, phases, count(phases) * w->channels, w->x_planes, 0,
-                                   w->y_planes};
+                                   w->y_planes, w->dy_planes};
     w->y_planes += is_complex ? 2 : 1;
+    w->dy_planes += is_complex ? 5 : 1;
     w->operand_planes += is_complex ? 3 : 1;
     if (is_half && half->is_open) {
         p->x = half->x;
@@ -219,6 +235,7 @@ void winograd_init(struct winograd *w, const struct point_set *set, size_t kerne
     expand(&points, &w->data, set);
     w->output = w->kernel = w->data;
     make_matrices(w, &points);
+    make_conjugate(w);
     /* In the order of kernels.h. */
     const struct point_matrix *m = &w->data;
     for (size_t q = 0; q < m->reals; q++)
@@ -237,14 +254,14 @@ void winograd_init(struct winograd *w, const struct point_set *set, size_t kerne
     }
 }
 
-void winograd_operand(struct planes *to, const struct winograd *w, size_t phase, size_t plane,
-                      size_t channel)
+static void place(struct planes *to, const struct winograd *w, size_t phase, size_t plane,
+                  size_t channel, size_t complex_parts)
 {
     size_t next = 0;
     for (size_t i = 0; i < w->products; i++) {
         const struct winograd_product *p = &w->product[i];
         const size_t before = count(p->phases & ((1u << phase) - 1));
-        for (size_t part = 0; part < (p->is_complex ? 3 : 1); part++)
+        for (size_t part = 0; part < (p->is_complex ? complex_parts : 1); part++)
             to->at[next++] =
                 p->phases >> phase & 1
                     ? (p->x + part) * plane + (p->column + before * w->channels) * channel
@@ -252,8 +269,33 @@ void winograd_operand(struct planes *to, const struct winograd *w, size_t phase,
     }
 }
 
+void winograd_operand(struct planes *to, const struct winograd *w, size_t phase, size_t plane,
+                      size_t channel)
+{
+    place(to, w, phase, plane, channel, 3);
+}
+
+void winograd_operand_gradient(struct planes *from, const struct winograd *w, size_t phase,
+                               size_t plane, size_t channel)
+{
+    place(from, w, phase, plane, channel, 2);
+}
+
 void winograd_result(struct planes *to, const struct winograd *w, size_t plane)
 {
     for (size_t i = 0; i < w->y_planes; i++)
         to->at[i] = i * plane;
+}
+
+void winograd_result_gradient(struct planes *to, const struct winograd *w, enum operand_side side,
+                              size_t plane)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < w->products; i++) {
+        const struct winograd_product *p = &w->product[i];
+        for (size_t part = 0; part < (p->is_complex ? 3 : 1); part++)
+            to->at[next++] = side == OPERAND_LEFT ? (p->dy + part) * plane
+                             : part > 0           ? (p->dy + 2 + part) * plane
+                                                  : NO_PLANE;
+    }
 }

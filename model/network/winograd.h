@@ -51,13 +51,16 @@ struct winograd_product {
     size_t k;        /* their channels together */
     size_t x, column; /* first plane of the left and right operands, and where in its rows */
     size_t y;        /* first plane of the result */
+    size_t dy;       /* of the result's gradient, as an operand of both sides */
 };
 
 struct winograd {
     struct point_matrix data, output, kernel; /* B^T, A, G */
+    struct point_matrix kernel_gradient; /* G's conjugate, to bring back a conjugated dw^ */
     size_t channels; /* of a phase */
     size_t products;
     size_t x_planes, y_planes; /* of operands and results, as stored */
+    size_t dy_planes;          /* and of the results' gradients */
     size_t operand_planes;     /* of one transform */
     struct winograd_product product[POINT_VALUES];
 };
@@ -71,7 +74,17 @@ void winograd_init(struct winograd *w, const struct point_set *set, size_t kerne
  * hold rows of 4 * channels.  plane and channel: values from one to the next. */
 void winograd_operand(struct planes *to, const struct winograd *w, size_t phase, size_t plane,
                       size_t channel);
+/* Where one finds such an operand's gradient to bring it back: in the same planes,
+ * re and im in the first two of a complex product's. */
+void winograd_operand_gradient(struct planes *from, const struct winograd *w, size_t phase,
+                               size_t plane, size_t channel);
 /* The same for the products' results: y_planes planes. */
 void winograd_result(struct planes *to, const struct winograd *w, size_t plane);
+
+/* Where the result's gradient g goes, which the products of both gradients read:
+ * dy_planes planes.  A real product's is the same for either side; a complex one
+ * has the left side's three, then what the right side adds: im-re and -(re+im). */
+void winograd_result_gradient(struct planes *to, const struct winograd *w, enum operand_side side,
+                              size_t plane);
 
 #endif

@@ -80,13 +80,27 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->coef = carve(arena, g * at->capsules * 2 * (shape->routing_iterations - 1) *
                                 shape->classes * lanes);
     ws->uniform = carve(arena, shape->classes * lanes);
-    ws->dy_planes = carve(arena, ws->model->winograd.y_planes * rows *
-                                     (at->primary_row + KERNEL_PAD));
+    const struct winograd *w = &ws->model->winograd;
+    const size_t x = rows * (at->spectral_k + KERNEL_PAD), y = rows * (at->primary_row + KERNEL_PAD);
+    const int is_bf16 = ws->model->packed.spectrum != NULL;
+    ws->dx_planes = is_bf16 ? carve(arena, w->x_planes * x) : ws->x_planes;
+    ws->dy_planes = carve(arena, is_bf16 ? (w->dy_planes * y + 1) / 2 : w->y_planes * y);
     ws->dw_planes = carve(arena, ws->model->winograd.x_planes * ws->model->spectrum_plane);
     ws->ddecoder[0] = carve(arena, n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++)
         ws->ddecoder[l + 1] = carve(arena, n * at->out_row[l]);
     ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_row);
+}
+
+static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t pairs = (ws->max_batch * at->tiles + 1) / 2;
+    if (!ws->model->packed.spectrum)
+        return;
+    s->w_words = (uint32_t *)carve(arena, 3 * at->primary_row / 2 * KERNEL_PANEL);
+    s->dy_words = (uint32_t *)carve(arena, 3 * pairs * at->primary_row);
+    s->x_words = (uint32_t *)carve(arena, 3 * pairs * X_COLUMNS);
 }
 
 static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
@@ -104,6 +118,7 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     if (ws->training) {
         s->u_hat = carve(arena, 2 * at->outputs * KERNEL_LANES);
         s->transposed = carve(arena, longest * KERNEL_PANEL);
+        carve_words(ws, arena, s);
         s->du_hat =
             carve(arena, GRADIENT_CAPSULES * ws->max_groups * at->outputs * KERNEL_LANES);
         return;

@@ -30,6 +30,9 @@ enum phase {
 };
 extern const char *const phase_names[PHASES];
 
+/* Columns of x that one product of the weights' gradient takes. */
+enum { X_COLUMNS = 192 };
+
 /* Images that the direct plan has in work at a time. */
 enum { DIRECT_WAVE = 4 };
 
@@ -43,6 +46,10 @@ struct scratch {
     uint16_t *image;  /* [pixels and a word more] bf16 */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [longest row][KERNEL_PANEL] */
+    /* bf16 words of the products of PrimaryCaps' gradients, for each of three planes: */
+    uint32_t *w_words;  /* [primary_row / 2][KERNEL_PANEL] */
+    uint32_t *dy_words; /* [panel][(n*tiles + 1) / 2][KERNEL_PANEL] */
+    uint32_t *x_words;  /* [(n*tiles + 1) / 2][X_COLUMNS] */
     float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
     /* Of inference, for two images: */
     float *u;         /* [2][groups of capsules][dims][lanes] */
@@ -82,8 +89,9 @@ struct capsnet_workspace {
     float *ds, *dv;   /* [g][R][outputs][lanes] */
     float *coef;      /* [g][capsules][2 ][classes][lanes]: c, gb */
     float *uniform;   /* [classes][lanes] = 1 / classes */
-    float *dy_planes; /* as y_planes */
-    float *dw_planes; /* as the model's spectrum: [panel][spectral_k][KERNEL_PANEL] */
+    float *dx_planes; /* as x_planes; fp32, and where they are, too: x_planes */
+    float *dy_planes; /* as y_planes, or bf16: winograd_result_gradient() */
+    float *dw_planes; /* [panel][spectral_k][KERNEL_PANEL] */
     float *ddecoder[4]; /* gradients of decoder[] */
     float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
 };

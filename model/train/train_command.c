@@ -65,6 +65,18 @@ static char *command_line(int argc, char **argv)
     return text;
 }
 
+/* Which word of auto, f32 and bf16 a value is.  Ends the process when it is none. */
+static enum step_precision step_precision(const char *value)
+{
+    enum step_precision p = 0;
+    while (p < STEP_PRECISIONS && strcmp(value, step_precision_names[p]) != 0)
+        p++;
+    if (p < STEP_PRECISIONS)
+        return p;
+    fprintf(stderr, "capsnet-train: --step-precision is auto, f32 or bf16, not \"%s\"\n", value);
+    exit(2);
+}
+
 /* Which of two words an option's value is: 0 or 1.  Ends the process when it is
  * neither. */
 static int choice(const char *option, const char *value, const char *first, const char *second)
@@ -90,7 +102,7 @@ int train_command(int argc, char **argv)
                   .routing_iterations = 3, .decoder_hidden = {512, 1024}},
     };
     size_t seed = 1, shift = 2;
-    const char *dtype = "f16", *scheme = "glorot";
+    const char *dtype = "f16", *scheme = "glorot", *precision = "auto";
     const struct option_entry table[] = {
         {"data", "DIR", OPTION_TEXT, &o.data, 0, 0, "folder with train-images-idx3-ubyte[.gz], ... or with train/LABEL/*.png or LABEL/*.png"},
         {"out", "FILE", OPTION_TEXT, &o.out, 0, 0, "the weights file to write"},
@@ -111,6 +123,7 @@ int train_command(int argc, char **argv)
         {"repeats", "N", OPTION_SIZE, &o.repeats, 1, 1000, "each image stands N times in a row, changed each time anew; N epochs then show all images N times"},
         {"init-scheme", "TEXT", OPTION_TEXT, &scheme, 0, 0, "first weights: glorot, or authors (truncated normal, biases 0.1)"},
         {"primary-scale", "X", OPTION_FLOAT, &o.primary_scale, 1e-4, 1, "factor behind PrimaryCaps' convolution while it learns; the file holds the product (the authors: 1 / types, 0.03125)"},
+        {"step-precision", "TEXT", OPTION_TEXT, &precision, 0, 0, "of the products in PrimaryCaps while it learns: f32, bf16 (with fp32 sums and weights), or auto, the faster by a measurement; a resumed run keeps its own"},
         {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
         {"final-rate", "X", OPTION_FLOAT, &o.final_rate, 0, 1, "and at the end of the cosine"},
         {"warmup", "N", OPTION_SIZE, &o.warmup, 0, 1e9, "steps of linear warm-up"},
@@ -146,6 +159,7 @@ int train_command(int argc, char **argv)
                   argc, argv, NULL, 0);
     o.dtype = choice("dtype", dtype, "f16", "f32") ? SAFETENSORS_F32 : SAFETENSORS_F16;
     o.init_scheme = choice("init-scheme", scheme, "glorot", "authors") ? INIT_AUTHORS : INIT_GLOROT;
+    o.step_precision = step_precision(precision);
     o.seed = seed;
     o.augmentation.shift = (int)shift;
     if (o.holdout_writers && !o.holdout)

@@ -1,5 +1,6 @@
 /*
- * train.c - how fast a training step is, by phase; beside the same step with
+ * train.c - how fast a training step is, by phase, in f32 and with PrimaryCaps'
+ * products in bf16 where the CPU has it; beside the same step with
  * PrimaryCaps as im2col and OpenBLAS's SGEMM (im2col.h), and beside the same
  * network in PyTorch (peers/train_torch.py; the argument is how to run it).
  */
@@ -22,7 +23,7 @@ static void run_step(void *context)
     struct bench *b = context;
     if (!im2col_on) {
         uint64_t clock = phase_clock();
-        primary_prepare(b->model, b->model->spectrum, b->ws->pool);
+        primary_prepare(b->model, b->ws->pool);
         phase_end(b->ws, PHASE_PREPARE, &clock);
     }
     (void)bench_gradient(b);
@@ -45,7 +46,7 @@ static double difference(const float *a, const float *b, size_t n)
 /* The gradients of both ways from the same weights. */
 static void check_agreement(struct bench *b)
 {
-    const struct capsnet_model *model = b->model;
+    struct capsnet_model *model = b->model;
     const struct layout *at = &model->at;
     const size_t weights = at->primary_bias - at->primary_weight;
     float *w = model->parameters + at->primary_weight;
@@ -53,7 +54,7 @@ static void check_agreement(struct bench *b)
     if (!kept || !own)
         bench_die("not enough memory");
     im2col_on = 0;
-    primary_prepare(model, model->spectrum, b->ws->pool);
+    primary_prepare(model, b->ws->pool);
     double loss = bench_gradient(b);
     memcpy(own, b->grad, at->total * sizeof *own);
 
@@ -155,13 +156,15 @@ static void print_timing(const char *name, struct timing t, const struct timing 
     putchar('\n');
 }
 
-static void print_timings(struct turns *own, struct turns *theirs, const char *torch,
-                          size_t threads)
+static void print_timings(struct turns *own, struct turns *bf16, struct turns *theirs,
+                          const char *torch, size_t threads)
 {
     const struct timing t = median(own);
     printf("\na step, median of %d turns\n  %-36s %8s %8s %9s %8s %8s\n", ROUNDS, "", "wall ms",
            "CPU ms", "images/s", "ratio", "of CPU");
     print_timing("ours", t, NULL);
+    if (bf16)
+        print_timing("ours, products in bf16", median(bf16), &t);
     print_timing("PrimaryCaps by im2col and OpenBLAS", median(theirs), &t);
     if (torch) {
         char name[64];
@@ -171,10 +174,22 @@ static void print_timings(struct turns *own, struct turns *theirs, const char *t
     printf("60,000 images: %.0f s\n", 60000 * t.wall / BENCH_BATCH);
 }
 
+/* The same with the products in bf16, after a step to warm up. */
+static void open_narrow(struct bench *b, size_t threads)
+{
+    struct capsnet_error error;
+    bench_open(b);
+    if (model_set_products(b->model, PRECISION_BF16, &error) != CAPSNET_OK)
+        bench_die(error.text);
+    bench_workspace(b, threads, 1);
+    run_step(b);
+    memset(b->ws->phase_ns, 0, sizeof b->ws->phase_ns);
+}
+
 int main(int argc, char **argv)
 {
-    struct bench b;
-    struct turns own, theirs;
+    struct bench b, narrow;
+    struct turns own, bf16, theirs;
     const size_t threads = capsnet_cpu_count();
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_openblas(argv);
@@ -187,6 +202,9 @@ int main(int argc, char **argv)
     printf("training step, batch %d, %zu threads, %s; OpenBLAS: %s\n", BENCH_BATCH, threads,
            b.model->kernels->level, openblas_get_corename());
     check_agreement(&b);
+    const int has_bf16 = b.model->kernels->gemm3_bf16 != NULL;
+    if (has_bf16)
+        open_narrow(&narrow, threads);
 
     memset(b.ws->phase_ns, 0, sizeof b.ws->phase_ns);
     for (size_t i = 0; i < ROUNDS; i++) {
@@ -197,10 +215,18 @@ int main(int argc, char **argv)
         time_step(&b, &theirs, i);
         im2col_on = 0;
         memcpy(b.ws->phase_ns, phases, sizeof phases);
+        if (has_bf16)
+            time_step(&narrow, &bf16, i);
     }
     im2col_close();
     print_phases("ours", b.ws->phase_ns);
-    print_timings(&own, &theirs, argc > 1 ? argv[1] : NULL, threads);
+    if (has_bf16)
+        print_phases("products in bf16", narrow.ws->phase_ns);
+    print_timings(&own, has_bf16 ? &bf16 : NULL, &theirs, argc > 1 ? argv[1] : NULL, threads);
+    if (has_bf16) {
+        capsnet_workspace_free(narrow.ws);
+        bench_close(&narrow);
+    }
     capsnet_workspace_free(b.ws);
     bench_close(&b);
     return 0;

@@ -377,6 +377,40 @@ static void test_authors_recipe(void **state)
  * any number of threads, resumed or not, and knows its teacher again. */
 #define TAUGHT "--epochs 3 --out taught --teacher master --teacher-lengths 0.5 --teacher-poses 0.1 "
 
+/* Steps in bf16, where the CPU has it: another run than in f32, the same on any number of
+ * threads; and "auto" is one of the two, which goes on in its own. */
+static void test_step_precision(void **state)
+{
+    (void)state;
+    expect(0, "steps in f32", "train " NETWORK "--epochs 4 --out f32 --step-precision f32");
+    expect(0, "train.step_precision", "info f32");
+    expect(0, "wrote auto", "train " NETWORK "--epochs 4 --out auto");
+    const int is_f32 = same_run("f32", "auto");
+    const char *own = is_f32 ? "f32" : "bf16";
+    move("auto", "again");
+    expect(0, "wrote auto", "train " NETWORK "--epochs 4 --out auto --resume --step-precision %s",
+           own);
+    assert_true(same_run("auto", "again"));
+    expect(1, "other options: \"step precision", "train " NETWORK "--epochs 4 --out auto --resume "
+           "--step-precision %s", is_f32 ? "bf16" : "f32");
+    int got = run_trainer(output, sizeof output, "%s",
+                          "train " NETWORK "--epochs 4 --out bf16 --step-precision bf16");
+    if (got == 1) {
+        says("AVX-512 BF16");
+        return;
+    }
+    says("steps in bf16");
+    assert_false(same_run("f32", "bf16"));
+    expect(0, "wrote other",
+           "train " NETWORK "--epochs 4 --out other --step-precision bf16 --threads 3");
+    assert_true(same_run("bf16", "other"));
+    expect(0, "steps in bf16", "train " NETWORK "--epochs 4 --out bf16 --resume");
+    assert_true(same_run("bf16", "other"));
+    expect(0, "test error",
+           "train " NETWORK "--epochs 25 --out learnt --step-precision bf16 --test --ema 0.9");
+    assert_true(strtod(strstr(output, "test error ") + strlen("test error "), NULL) < 15);
+}
+
 static void test_teacher(void **state)
 {
     (void)state;
@@ -677,6 +711,7 @@ static void test_usage(void **state)
         {"train --routing 11", "--routing"},
         {"train --dtype f8", "f16 or f32"},
         {"train --init-scheme best", "glorot or authors"},
+        {"train --step-precision half", "auto, f32 or bf16"},
         {"train --primary-scale 0", "--primary-scale"},
         {"train --repeats 0", "--repeats"},
         {"train --resume=1", "--resume takes no value"},
@@ -864,7 +899,9 @@ int main(void)
         cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
         cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_authors_recipe), cmocka_unit_test(test_holdout_writers),
-        cmocka_unit_test(test_teacher),      cmocka_unit_test(test_checkpoint_minutes),
+        cmocka_unit_test(test_step_precision),
+        cmocka_unit_test(test_teacher),
+        cmocka_unit_test(test_checkpoint_minutes),
         cmocka_unit_test(test_leftovers),    cmocka_unit_test(test_links),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_other_options),

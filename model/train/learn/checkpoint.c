@@ -16,6 +16,8 @@
 
 /* Most of options_text(). */
 enum { OPTIONS_SIZE = 2048 };
+/* Its last item. */
+#define PRECISION_ITEM ", step precision "
 
 /* A text without the commas that options_text() puts between its items. */
 static const char *item_text(char *out, size_t size, const char *text)
@@ -46,7 +48,8 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
              "stroke %.9g, pairs %.9g, skip misread %d, teacher %08" PRIx32 ", "
              "its lengths %.9g, its poses %.9g, routing %zu, "
-             "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g",
+             "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g"
+             PRECISION_ITEM "%s",
              o->holdout, o->holdout_writers ? " by writer" : "", t->data.n, t->data_checksum,
              o->epochs, o->batch, o->seed, o->repeats, (int)o->init_scheme, (double)o->primary_scale,
              (double)o->rate, (double)o->final_rate, o->warmup, (double)o->hold, (double)o->decay,
@@ -56,7 +59,7 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              t->teacher.checksum, (double)o->teacher_lengths, (double)o->teacher_poses,
              o->shape.routing_iterations, item_text(init, sizeof init, o->init),
              item_text(name, sizeof name, o->name), (uint32_t)labels,
-             safetensors_dtype_name(o->dtype), (double)o->error_threshold);
+             safetensors_dtype_name(o->dtype), (double)o->error_threshold, trainer_precision_name(t));
 }
 
 /* Says of two such texts, theirs and ours, what differs first. */
@@ -189,6 +192,22 @@ enum capsnet_status checkpoint_load(struct trainer *t, struct capsnet_error *err
 out:
     safetensors_close(file);
     return status;
+}
+
+enum step_precision checkpoint_step_precision(const char *path)
+{
+    struct safetensors *file;
+    struct capsnet_error error;
+    if (safetensors_open(&file, path, &error) != CAPSNET_OK)
+        return STEP_AUTO;
+    const char *options = safetensors_get_metadata(file, "train.options");
+    const char *at = options ? strstr(options, PRECISION_ITEM) : NULL;
+    enum step_precision precision = STEP_AUTO;
+    for (enum step_precision p = STEP_F32; at && p < STEP_PRECISIONS; p++)
+        if (strcmp(at + strlen(PRECISION_ITEM), step_precision_names[p]) == 0)
+            precision = p;
+    safetensors_close(file);
+    return precision;
 }
 
 enum capsnet_status checkpoint_check_free(const char *path, struct capsnet_error *error)

@@ -31,6 +31,15 @@ static enum capsnet_status measure_known(struct trainer *t, struct capsnet_error
                      t->n_holdout ? t->n_holdout : t->data.n, error);
 }
 
+/* What is measured from here on is what the file gives in fp32. */
+static enum capsnet_status leave_bf16(struct trainer *t, struct capsnet_error *error)
+{
+    if (t->precision == PRECISION_F32)
+        return CAPSNET_OK;
+    enum capsnet_status status = model_set_products(t->model, PRECISION_F32, error);
+    return status == CAPSNET_OK ? trainer_make_workspace(t, error) : status;
+}
+
 /* Measures the test set, before and after rounding; wrong: after. */
 static enum capsnet_status measure_test(struct trainer *t, size_t *wrong, size_t *n,
                                         struct capsnet_error *error)
@@ -40,7 +49,7 @@ static enum capsnet_status measure_test(struct trainer *t, size_t *wrong, size_t
     if (status != CAPSNET_OK)
         goto out;
     round_parameters(t->model, t->options->dtype);
-    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    primary_prepare(t->model, t->ws->pool);
     status = evaluate(&rounded, t->ws, &t->test, NULL, 0, error);
     if (status != CAPSNET_OK)
         goto out;
@@ -62,16 +71,18 @@ enum capsnet_status trainer_finish(struct trainer *t, struct capsnet_error *erro
 {
     const struct train_options *o = t->options;
     char epochs[32], seed[32], images[160], test[64];
-    size_t wrong = 0, n = 0, extras = 5;
+    size_t wrong = 0, n = 0, extras = 6;
+    enum capsnet_status status = leave_bf16(t, error);
+    if (status != CAPSNET_OK)
+        return status;
     trainer_swap_average(t);
-    enum capsnet_status status = CAPSNET_OK;
     if (o->test)
         status = measure_test(t, &wrong, &n, error);
     else
         round_parameters(t->model, o->dtype);
     if (status != CAPSNET_OK)
         return status;
-    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    primary_prepare(t->model, t->ws->pool);
     status = measure_known(t, error);
     if (status != CAPSNET_OK)
         return status;
@@ -82,9 +93,10 @@ enum capsnet_status trainer_finish(struct trainer *t, struct capsnet_error *erro
                                           o->holdout_writers ? o->holdout : 0, o->seed});
     const char *source = isnan(o->error_threshold) ? calibrate_source(t->n_holdout) : "given";
     snprintf(test, sizeof test, "%zu of %zu", wrong, n);
-    struct safetensors_metadata extra[6] = {
+    struct safetensors_metadata extra[7] = {
         {"train.command", o->command}, {"train.images", images}, {"train.epochs", epochs},
         {"train.seed", seed},          {"error_threshold_from", source},
+        {"train.step_precision", trainer_precision_name(t)},
     };
     if (o->test)
         extra[extras++] = (struct safetensors_metadata){"test.wrong", test};

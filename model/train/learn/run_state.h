@@ -28,6 +28,7 @@ struct trainer {
     uint32_t *shuffled;       /* [n_train] what it is taken from */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;
+    enum precision precision; /* of the products in PrimaryCaps: f32 or bf16 */
     float *grad; /* [layout.total] */
     struct adam adam;
     struct teacher teacher;
@@ -50,6 +51,10 @@ CAPSNET_MUST_CHECK enum capsnet_status trainer_set_up(struct trainer *t,
                                                       struct capsnet_error *error);
 void trainer_tear_down(struct trainer *t);
 
+/* Makes the workspace for the model's precision in place of the one that stands. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_make_workspace(struct trainer *t,
+                                                              struct capsnet_error *error);
+
 /* ERR_MEMORY and its sentence. */
 CAPSNET_MUST_CHECK enum capsnet_status trainer_no_memory(struct capsnet_error *error);
 
@@ -59,6 +64,14 @@ CAPSNET_MUST_CHECK enum capsnet_status trainer_no_memory(struct capsnet_error *e
  * tell apart: what is wrong with any shows before the training. */
 CAPSNET_MUST_CHECK enum capsnet_status trainer_set_names(struct trainer *t,
                                                          struct capsnet_error *error);
+
+/* ---- step_precision.c ----------------------------------------------------- */
+
+/* Sets the precision that --step-precision asks for, of the model as well. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_choose_precision(struct trainer *t,
+                                                                struct capsnet_error *error);
+/* f32 or bf16 */
+const char *trainer_precision_name(const struct trainer *t);
 
 /* ---- initial_weights.c ---------------------------------------------------- */
 
@@ -104,6 +117,9 @@ CAPSNET_MUST_CHECK enum capsnet_status checkpoint_save(const struct trainer *t,
  * first. */
 CAPSNET_MUST_CHECK enum capsnet_status checkpoint_load(struct trainer *t,
                                                        struct capsnet_error *error);
+
+/* The precision of the run that a checkpoint is of, STEP_AUTO when it cannot be read. */
+enum step_precision checkpoint_step_precision(const char *path);
 
 /* Refuses a path that holds the checkpoint of a run which has not ended: hours
  * of work are not overwritten because --resume was forgotten. */

@@ -103,7 +103,7 @@ static enum capsnet_status skip_misread(struct trainer *t, struct capsnet_error 
 {
     struct evaluation e;
     uint32_t *misread = t->order; /* not in use yet */
-    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    primary_prepare(t->model, t->ws->pool);
     enum capsnet_status status = evaluate(&e, t->ws, &t->data, t->split, t->n_train, error);
     if (status != CAPSNET_OK)
         return status;
@@ -144,6 +144,20 @@ static enum capsnet_status check_classes(const struct trainer *t, struct capsnet
     return CAPSNET_OK;
 }
 
+/* The most images of a batch that are this rank's. */
+static size_t batch_share(const struct train_options *o)
+{
+    return (o->batch + ranks_count() - 1) / ranks_count();
+}
+
+enum capsnet_status trainer_make_workspace(struct trainer *t, struct capsnet_error *error)
+{
+    capsnet_workspace_free(t->ws);
+    t->ws = NULL;
+    return workspace_create(&t->ws, t->model, batch_share(t->options), t->options->threads, 1,
+                            error);
+}
+
 enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -162,10 +176,10 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
     if (status != CAPSNET_OK)
         return status;
     status = trainer_set_names(t, error);
-    if (status != CAPSNET_OK)
-        return status;
-    const size_t share = (o->batch + ranks_count() - 1) / ranks_count();
-    status = workspace_create(&t->ws, t->model, share, o->threads, 1, error);
+    if (status == CAPSNET_OK)
+        status = trainer_choose_precision(t, error);
+    if (status == CAPSNET_OK)
+        status = trainer_make_workspace(t, error);
     if (status != CAPSNET_OK)
         return status;
     const struct layout *at = &t->model->at;
@@ -188,7 +202,7 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         return trainer_no_memory(error);
     if (o->teacher)
         status = teacher_load(&t->teacher, o->teacher, o->cpu_level, &shape, o->teacher_poses > 0,
-                              share, o->threads, error);
+                              batch_share(o), o->threads, error);
     if (status == CAPSNET_OK && (!o->resume || o->skip_misread))
         status = trainer_init_weights(t, error);
     if (status == CAPSNET_OK && o->skip_misread)

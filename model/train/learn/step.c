@@ -142,7 +142,7 @@ enum capsnet_status trainer_step(struct trainer *t, int stop_asked, struct capsn
     t->share = first + begin;
     pool_run(t->ws->pool, own, fill_image, t);
     uint64_t clock = phase_clock();
-    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    primary_prepare(t->model, t->ws->pool);
     phase_end(t->ws, PHASE_PREPARE, &clock);
     share_gradient(t, own, n, sums);
     sums[SUM_STOP] = stop_asked; /* one rank's signal stops all at this step */
@@ -174,5 +174,5 @@ void trainer_swap_average(struct trainer *t)
         t->model->parameters = t->adam.ema;
         t->adam.ema = swap;
     }
-    primary_prepare(t->model, t->model->spectrum, t->ws->pool);
+    primary_prepare(t->model, t->ws->pool);
 }

@@ -213,7 +213,8 @@ static void print_start(const struct trainer *t)
         printf("%zu processes of ", ranks_count());
     char openblas[96];
     capsnet_openblas(openblas, sizeof openblas);
-    printf("%zu threads, %s, %s\n", t->options->threads, capsnet_model_cpu_level(t->model), openblas);
+    printf("%zu threads, %s, %s, steps in %s\n", t->options->threads,
+           capsnet_model_cpu_level(t->model), openblas, trainer_precision_name(t));
     fflush(stdout);
 }
 

@@ -14,6 +14,16 @@ enum init_scheme {
                   * of 0.05 for conv1, 0.1 elsewhere; biases 0.1 */
 };
 
+/* In what a step multiplies in PrimaryCaps, both ways, with fp32 sums and weights. */
+enum step_precision {
+    STEP_AUTO, /* bf16 where the CPU multiplies that much faster, measured at the start;
+                * a resumed run's is the checkpoint's */
+    STEP_F32,
+    STEP_BF16,
+    STEP_PRECISIONS
+};
+extern const char *const step_precision_names[STEP_PRECISIONS];
+
 enum { DECAY_STEPS = 2000 };
 
 struct train_options {
@@ -26,6 +36,7 @@ struct train_options {
     uint64_t seed;
     size_t repeats;         /* how often an image stands in the stream, one behind another */
     enum init_scheme init_scheme;
+    enum step_precision step_precision;
     float primary_scale;    /* PrimaryCaps' convolution is scaled by it, see adam.h */
     float rate, final_rate; /* Adam's at its highest, and at the end of the cosine */
     size_t warmup;          /* steps of linear warm-up */

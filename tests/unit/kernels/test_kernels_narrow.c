@@ -73,11 +73,13 @@ static uint16_t random_bf16(struct random *random, enum magnitude magnitude)
     return (uint16_t)(bits >> 16);
 }
 
-/* Matrices, windows that overlap, and rows with gaps. */
+/* Matrices, windows that overlap, and rows and words with gaps. */
 static void random_window(struct task *t, struct random *random)
 {
-    const size_t value = t->kind == BF16 ? 2 : 1, run = 4 * t->words;
+    const size_t value = t->kind == BF16 ? 2 : 1;
     struct window *w = &t->window;
+    w->gap = random_below(random, 2) ? value * random_below(random, 30) : 0;
+    const size_t run = (4 + w->gap) * t->words;
     w->width = t->m ? t->m : 1;
     w->row = run * t->runs + value * random_below(random, 5);
     w->skip = run;
@@ -99,7 +101,7 @@ static double a_value(const struct task *t, size_t i, size_t p)
 {
     const size_t w = p / t->per_word, value = 4 / t->per_word;
     const size_t byte = i / t->window.width * t->window.band + i % t->window.width * t->window.row +
-                        w / t->words * t->window.skip + w % t->words * 4 + p % t->per_word * value;
+                        w / t->words * t->window.skip + w % t->words * (4 + t->window.gap) + p % t->per_word * value;
     const uint8_t *at = (const uint8_t *)t->a + byte;
     uint16_t bits;
     if (t->kind == INT8)
@@ -435,6 +437,27 @@ static void test_to_bf16(const struct kernels *kernels, struct random *random,
     }
 }
 
+static void test_zip_bf16(const struct kernels *kernels, struct random *random,
+                          struct worst *worst)
+{
+    enum { N = 80 };
+    uint16_t src[2][N];
+    if (lacks(kernels, kernels->zip_bf16 != NULL))
+        return;
+    for (size_t i = 0; i < 2 * N; i++)
+        src[i / N][i % N] = (uint16_t)random_below(random, 1 << 16);
+    for (enum side side = 0; side < SIDES; side++)
+        for (int both = 0; both < 2; both++) {
+            uint32_t *got = (uint32_t *)(void *)guard_output(N, side);
+            const uint16_t *lo = guard_bytes(src[0], sizeof src[0], side);
+            const uint16_t *hi = guard_bytes(src[1], sizeof src[1], side);
+            kernels->zip_bf16(got, lo, both ? hi : NULL, N);
+            for (size_t i = 0; i < N; i++, worst->values++)
+                assert_int_equal(got[i], src[0][i] | (both ? (uint32_t)src[1][i] << 16 : 0));
+        }
+    check_release();
+}
+
 static void test_quantise(const struct kernels *kernels, struct random *random,
                           struct worst *worst)
 {
@@ -489,7 +512,7 @@ static void bench_direct(const struct kernels *k, size_t value, const char *name
     struct narrow g = {
         .m = POSITIONS, .n = N, .words = words, .runs = KERNEL,
         .a = {guard_input(check_floats(WIDTH * WIDTH * pixel / 4), WIDTH * WIDTH * pixel / 4,
-                          SIDE_START), 6, 2 * pixel, 2 * WIDTH * pixel, WIDTH * pixel},
+                          SIDE_START), 6, 2 * pixel, 2 * WIDTH * pixel, WIDTH * pixel, 0},
         .b = (const uint32_t *)(const void *)guard_input(check_floats(KERNEL * words * N),
                                                          KERNEL * words * N, SIDE_START),
         .b_panel = KERNEL * words * KERNEL_PANEL, .scale = 1, .scales = check_floats(N),
@@ -520,7 +543,7 @@ static void bench_gemm3(const struct kernels *k)
         return;
     for (size_t q = 0; q < 3; q++) {
         g.a[q] = (struct window){guard_input(check_floats(M * WORDS), M * WORDS, SIDE_START), M,
-                                 4 * WORDS, 0, 0};
+                                 4 * WORDS, 0, 0, 0};
         g.b[q] = (const uint32_t *)(const void *)guard_input(check_floats(N * WORDS), N * WORDS,
                                                              SIDE_START);
     }
@@ -536,6 +559,7 @@ int main(void)
         {"narrow rows", test_rows, NULL},
         {"gemm3_bf16", test_gemm3_bf16, bench_gemm3},
         {"to_bf16, pair_bf16", test_to_bf16, NULL},
+        {"zip_bf16", test_zip_bf16, NULL},
         {"quantise, largest", test_quantise, NULL},
     };
     return check_main(checks, COUNT(checks));

@@ -288,18 +288,18 @@ static void to_points_case(const struct kernels *k, struct random *random, struc
 /* What fp32 gives, rounded to bf16: half an ulp of 8 bits. */
 static void to_points_bf16_case(const struct kernels *k, struct random *random,
                                 struct worst *worst, const struct point_matrix *m, size_t rows,
-                                size_t cols)
+                                size_t cols, enum operand_side operand)
 {
     const struct patch patch = random_patch(random, rows, cols);
     float *src = random_pixels(random, &patch, MAGNITUDE_ONE);
     struct planes planes;
     const size_t count = random_planes(random, &planes, operand_planes(m), KERNEL_PAD);
     float *want = check_floats(count);
-    k->to_points(want, &planes, OPERAND_LEFT, m, src, &patch);
+    k->to_points(want, &planes, operand, m, src, &patch);
     for (enum side side = 0; side < SIDES; side++) {
         float *out = guard_output(count / 2, side);
         const uint16_t *got = (const uint16_t *)(const void *)out;
-        k->to_points_bf16((uint16_t *)(void *)out, &planes, m,
+        k->to_points_bf16((uint16_t *)(void *)out, &planes, operand, m,
                           guard_input(src, patch_count(&patch), side), &patch);
         for (size_t p = 0; p < operand_planes(m); p++)
             for (size_t c = 0; planes.at[p] != NO_PLANE && c < KERNEL_PAD; c++) {
@@ -397,8 +397,8 @@ static void left_case(const struct kernels *k, struct random *random, struct wor
     to_points_case(k, random, worst, m, rows, cols, OPERAND_LEFT);
     if (m->n == TAPS)
         to_points_case(k, random, worst, m, rows, cols, OPERAND_RIGHT);
-    if (m->n == POINTS && k->to_points_bf16)
-        to_points_bf16_case(k, random, worst, m, rows, cols);
+    for (enum operand_side side = OPERAND_LEFT; k->to_points_bf16 && side <= OPERAND_RIGHT; side++)
+        to_points_bf16_case(k, random, worst, m, rows, cols, side);
 }
 
 static void test_to_points(const struct kernels *k, struct random *random, struct worst *worst)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/common/small_network.h"
+#include "model/layers/layers.h"
 #include "model/machine/huge_pages.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/measure/margin_loss.h"
@@ -315,6 +316,149 @@ static void test_teacher(const struct kernels *k, struct random *random, struct 
         check_problem(k, random, worst, &shape, 3, taught);
 }
 
+/* ---- Products in bf16 ----------------------------------------------------- */
+
+static struct capsnet_workspace *workspace_in(struct small *s, enum precision precision, size_t n)
+{
+    struct capsnet_workspace *ws = NULL;
+    struct capsnet_error error = {""};
+    if (model_set_products(s->model, precision, &error) != CAPSNET_OK ||
+        workspace_create(&ws, s->model, n + 1, 2, 1, &error) != CAPSNET_OK)
+        fail_msg("%s", error.text);
+    primary_prepare(s->model, ws->pool);
+    return ws;
+}
+
+/* |a - b| / |b| over one tensor. */
+static double apart(const struct small *s, size_t t, const float *a, const float *b)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < s->count[t]; i++) {
+        const size_t at = small_index(s, t, i);
+        difference += pow((double)a[at] - (double)b[at], 2);
+        size += pow((double)b[at], 2);
+    }
+    return sqrt(difference / size);
+}
+
+/* A bf16 is off by up to 2^-9, in the mean by 2^-9 / sqrt(3), and so a product of two by
+ * 0.0016 of its size.  Through roots of unity that is what the convolution gets; the noise
+ * of the points in use is 6.0^2 where theirs is 2.4^2 (network/winograd.c): 0.010.  Ten
+ * times that is allowed, since what a small network sums may cancel. */
+static const double BF16_BOUND = 0.1;
+
+/* The gradients of PrimaryCaps and of conv1 from the same gradient behind them, whose
+ * three products are all that differs. */
+static void check_layer(const struct kernels *k, struct random *random, struct worst *worst,
+                        const struct capsnet_shape *shape, size_t n)
+{
+    struct small s;
+    small_create(&s, shape, k->level, random);
+    const size_t row = s.at->primary_row, used = s.at->primary_channels;
+    const size_t count = n * s.at->positions * row;
+    const float *images = small_images(&s, n, random);
+    float *dz = check_floats(count), *z[2], *grad[2];
+    for (size_t i = 0; i < count; i++)
+        dz[i] = i % row < used ? (float)random_real(random) : 0;
+    for (enum precision p = PRECISION_F32; p <= PRECISION_BF16; p++) {
+        struct capsnet_workspace *ws = workspace_in(&s, p, n);
+        z[p] = check_floats(count);
+        grad[p] = check_floats(s.at->total);
+        primary_spectral(ws, n, images);
+        memcpy(z[p], ws->primary, count * sizeof *dz);
+        memcpy(ws->primary, dz, count * sizeof *dz);
+        primary_backward(ws, n, grad[p]);
+        conv1_backward(ws, n, images, grad[p]);
+        capsnet_workspace_free(ws);
+    }
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        difference += pow((double)z[1][i] - (double)z[0][i], 2);
+        size += pow((double)z[0][i], 2);
+    }
+    check_value(worst, sqrt(difference / size), 0, BF16_BOUND, "z in bf16");
+    for (size_t t = T_CONV1_W; t <= T_PRIMARY_B; t++)
+        check_value(worst, apart(&s, t, grad[PRECISION_BF16], grad[PRECISION_F32]), 0, BF16_BOUND,
+                    "the relative error of the gradient of %s in bf16, %zu images", small_names[t],
+                    n);
+    capsnet_model_free(s.model);
+    check_release();
+}
+
+static int is_skipped(const struct kernels *k)
+{
+    if (!k->gemm3_bf16)
+        print_message("  skipped: level %s has no such instructions\n", k->level);
+    return !k->gemm3_bf16;
+}
+
+/* One tile and several; odd batches and even ones; channels that fill no panel and more
+ * than a product's columns; kernels whose phases differ and not. */
+static void test_bf16_layer(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    struct capsnet_shape shape = small_shape();
+    if (is_skipped(k))
+        return;
+    check_layer(k, random, worst, &shape, 1);
+    shape.height = shape.width = 26;
+    shape.conv1_channels = 64;
+    shape.primary_types = 5;
+    shape.primary_dims = 8;
+    check_layer(k, random, worst, &shape, 17);
+    shape.primary_kernel = 10;
+    check_layer(k, random, worst, &shape, 8);
+    shape.primary_kernel = 6;
+    shape.conv1_channels = 7;
+    shape.height = 33;
+    check_layer(k, random, worst, &shape, 3);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A whole step.  What rounding changes in z is magnified by squash, by the softmax of
+ * routing and at corners of ReLUs and of the loss, in some networks of random weights
+ * tenfold: the bound is for the median of several, of every tensor. */
+static void test_bf16_step(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    enum { N = 8, NETWORKS = 7 };
+    double errors[SMALL_TENSORS][NETWORKS];
+    if (is_skipped(k))
+        return;
+    for (size_t i = 0; i < NETWORKS; i++) {
+        const struct capsnet_shape shape = small_shape();
+        struct small s;
+        struct batch_result result;
+        uint8_t labels[N];
+        float *grad[2];
+        small_create(&s, &shape, k->level, random);
+        for (size_t l = 0; l < N; l++)
+            labels[l] = (uint8_t)random_below(random, shape.classes);
+        const float *images = small_images(&s, N, random);
+        const struct batch batch = {.n = N, .images = images, .targets = images,
+                                    .labels = labels, .alpha = ALPHA};
+        float *lengths = check_floats(N * shape.classes), *poses = check_floats(N * s.at->outputs);
+        for (enum precision p = PRECISION_F32; p <= PRECISION_BF16; p++) {
+            struct capsnet_workspace *ws = workspace_in(&s, p, N);
+            grad[p] = check_floats(s.at->total);
+            batch_gradient(ws, &batch, grad[p], lengths, poses, &result);
+            capsnet_workspace_free(ws);
+        }
+        for (size_t t = 0; t < SMALL_TENSORS; t++)
+            errors[t][i] = apart(&s, t, grad[PRECISION_BF16], grad[PRECISION_F32]);
+        capsnet_model_free(s.model);
+        check_release();
+    }
+    for (size_t t = 0; t < SMALL_TENSORS; t++) {
+        qsort(errors[t], NETWORKS, sizeof *errors[t], compare);
+        check_value(worst, errors[t][NETWORKS / 2], 0, BF16_BOUND,
+                    "the relative error of the gradient of %s in bf16", small_names[t]);
+    }
+}
+
 int main(void)
 {
     static const struct check checks[] = {
@@ -323,6 +467,8 @@ int main(void)
         {"tiles, colour", test_tiles, NULL},
         {"groups, panels", test_groups, NULL},
         {"a teacher", test_teacher, NULL},
+        {"a layer in bf16", test_bf16_layer, NULL},
+        {"a step in bf16", test_bf16_step, NULL},
     };
     return check_main(checks, sizeof checks / sizeof *checks);
 }
