@@ -64,14 +64,14 @@ static void reload_files(struct reload *reload)
     }
 }
 
-/* Have two engines like the current one no room within the memory limit?  A quarter is
+/* Have two engines like the current one no room within the memory limit?  Half an engine is
  * for requests, and for what loading takes beside the weights. */
 static int is_tight(const struct service *service)
 {
     const struct engine *current = service->engines.current;
     const size_t limit = capsnet_memory_limit();
     return limit && strcmp(capsnet_model_memory(current->model), "full") == 0 &&
-           engine_bytes(current) / 4 * 9 > limit;
+           engine_bytes(current) / 2 * 5 > limit;
 }
 
 static void start_step(struct reload *reload, enum reload_step step)
