@@ -201,8 +201,8 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         !t->history)
         return trainer_no_memory(error);
     if (o->teacher)
-        status = teacher_load(&t->teacher, o->teacher, o->cpu_level, &shape, o->teacher_poses > 0,
-                              batch_share(o), o->threads, error);
+        status = teacher_load(&t->teacher, o->teacher, o->cpu_level, trainer_precision_name(t),
+                              &shape, o->teacher_poses > 0, batch_share(o), o->threads, error);
     if (status == CAPSNET_OK && (!o->resume || o->skip_misread))
         status = trainer_init_weights(t, error);
     if (status == CAPSNET_OK && o->skip_misread)

@@ -30,10 +30,10 @@ static enum capsnet_status check_shape(const struct capsnet_shape *theirs, const
 }
 
 enum capsnet_status teacher_load(struct teacher *t, const char *path, const char *cpu_level,
-                                 const struct capsnet_shape *shape, int with_poses,
+                                 const char *precision, const struct capsnet_shape *shape, int with_poses,
                                  size_t max_batch, size_t threads, struct capsnet_error *error)
 {
-    const struct capsnet_options options = {cpu_level, "f32", "full"};
+    const struct capsnet_options options = {cpu_level, precision, "full"};
     enum capsnet_status status = model_load_whole(&t->model, path, &options, error);
     if (status == CAPSNET_OK)
         status = check_shape(&t->model->shape, path, shape, with_poses, error);

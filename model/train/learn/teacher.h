@@ -16,11 +16,12 @@ struct teacher {
 };
 
 /* Loads the weights file path to teach a network of that shape, batches of at most
- * max_batch.  with_poses: poses are targets, too, so both must have as many
+ * max_batch, and to answer in that precision.  with_poses: poses are targets, too, so both must have as many
  * dimensions.  Free with teacher_free() whatever is returned: OK, ERR_SHAPE, and
  * what capsnet_model_load() may. */
 CAPSNET_MUST_CHECK enum capsnet_status teacher_load(struct teacher *teacher, const char *path,
                                                     const char *cpu_level,
+                                                    const char *precision,
                                                     const struct capsnet_shape *shape,
                                                     int with_poses, size_t max_batch,
                                                     size_t threads, struct capsnet_error *error);
