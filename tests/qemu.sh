@@ -22,6 +22,7 @@ for program in capsnetd capsnet-train; do
     chmod +x "$scratch/bin/$program"
 done
 export BUILD="$scratch/bin"
+export TRAINER_TIMEOUT_S=3600 # an emulator takes ten times as long
 
 fail() {
     echo "$1"
