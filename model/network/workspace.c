@@ -86,9 +86,9 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->dx_planes = is_bf16 ? carve(arena, w->x_planes * x) : ws->x_planes;
     ws->dy_planes = carve(arena, is_bf16 ? (w->dy_planes * y + 1) / 2 : w->y_planes * y);
     ws->dw_planes = carve(arena, ws->model->winograd.x_planes * ws->model->spectrum_plane);
-    ws->ddecoder[0] = carve(arena, n * at->in_row[0]);
+    ws->ddecoder[0] = carve(arena, 2 * n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++)
-        ws->ddecoder[l + 1] = carve(arena, n * at->out_row[l]);
+        ws->ddecoder[l + 1] = carve(arena, 2 * n * at->out_row[l]);
     ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_row);
 }
 
@@ -134,13 +134,13 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
 static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t threads)
 {
     const struct layout *at = &ws->model->at;
-    const size_t n = ws->max_batch;
+    const size_t n = ws->max_batch, drawn = ws->training ? 2 * n : n;
     if (ws->model->is_spectral)
         carve_spectral(ws, arena, n);
     ws->primary = carve(arena, n * at->positions * at->primary_row);
-    ws->decoder[0] = carve(arena, n * at->in_row[0]);
+    ws->decoder[0] = carve(arena, drawn * at->in_row[0]);
     for (size_t l = 0; l < 3; l++)
-        ws->decoder[l + 1] = carve(arena, n * at->out_row[l]);
+        ws->decoder[l + 1] = carve(arena, drawn * at->out_row[l]);
     if (ws->training)
         carve_training(ws, arena, n, ws->max_groups);
     else

@@ -75,7 +75,8 @@ struct capsnet_workspace {
     float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
     float *primary;   /* [n][positions][primary_row] before squash */
     float *v;         /* [n][outputs]; training: [g][R][outputs][lanes] of each iteration */
-    float *decoder[4]; /* [n][row]: input, two hidden layers, picture */
+    float *decoder[4]; /* [n][row]: input, two hidden layers, picture; training: [2n][row], for
+                        * two digits of an image */
     uint16_t *decoder16[3]; /* the first three in bf16, instead */
 
     /* Backward, for training only. */

@@ -227,19 +227,27 @@ static void reference_decoder(struct small_answer *a, const struct small *s,
     }
 }
 
+double small_pixel_loss(struct small_answer *a, const struct small *s, double *const *tensor,
+                        const float *target, size_t class_index)
+{
+    double sum = 0;
+    reference_decoder(a, s, tensor, class_index);
+    for (size_t p = 0; p < s->at->pixels; p++) {
+        const double error = a->picture[p] - (double)target[p];
+        sum += error * error;
+    }
+    return sum;
+}
+
 void small_reference(struct small_answer *a, const struct small *s, double *const *tensor,
                      const float *image, size_t class_index, size_t other)
 {
     reference_primary(a, s, tensor, image);
     reference_digit(a, s, tensor);
-    reference_decoder(a, s, tensor, class_index);
-    a->margin = a->pixels = 0;
+    a->margin = 0;
     for (size_t j = 0; j < s->shape.classes; j++) { /* equation 4 */
         double short_by = fmax(0, 0.9 - a->lengths[j]), long_by = fmax(0, a->lengths[j] - 0.1);
         a->margin += j == class_index || j == other ? short_by * short_by : 0.5 * long_by * long_by;
     }
-    for (size_t p = 0; p < s->at->pixels; p++) {
-        double error = a->picture[p] - (double)image[p];
-        a->pixels += error * error;
-    }
+    a->pixels = small_pixel_loss(a, s, tensor, image, class_index);
 }

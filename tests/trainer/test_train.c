@@ -330,21 +330,83 @@ static void test_skip_misread(void **state)
     expect(2, "--skip-misread needs --init", "train " NETWORK "--epochs 1 --out x --skip-misread");
 }
 
-/* Strokes and pairs are drawn from the seed like all else, on any number of
- * threads, and both change the run. */
-static void test_pairs(void **state)
+/* Strokes are drawn from the seed like all else, on any number of threads, and change
+ * the run. */
+static void test_strokes(void **state)
 {
     (void)state;
     expect(0, "wrote plain", "train " NETWORK "--epochs 2 --out plain");
-    expect(0, "wrote pairs", "train " NETWORK "--epochs 2 --out pairs --pairs 0.5");
     expect(0, "wrote stroke", "train " NETWORK "--epochs 2 --out stroke --stroke 0.5");
-    assert_false(same_run("plain", "pairs"));
     assert_false(same_run("plain", "stroke"));
-    for (unsigned threads = 1; threads <= 3; threads += 2) {
-        expect(0, "wrote other",
-               "train " NETWORK "--epochs 2 --out other --pairs 0.5 --threads %u", threads);
-        assert_true(same_run("pairs", "other"));
+    expect(0, "wrote other", "train " NETWORK "--epochs 2 --out other --stroke 0.5 --threads 3");
+    assert_true(same_run("stroke", "other"));
+}
+
+/* ---- A canvas, and pairs on it --------------------------------------------- */
+
+/* Images anywhere on a canvas: a network of its size, whose test images and held-out ones
+ * lie on it, too. */
+static void test_canvas(void **state)
+{
+    (void)state;
+    expect(0, "held-out error", "train " NETWORK "--epochs 15 --out canvas --canvas 24 --holdout 30 --test");
+    assert_null(strstr(output, "pairs"));
+    says("of 60) as stored");
+    expect(0, "height                 24", "info canvas");
+    expect(0, "wrote other", "train " NETWORK "--epochs 15 --out other --canvas 24 --holdout 30 --test "
+                             "--shift 5 --threads 3");
+    assert_true(same_run("canvas", "other")); /* --shift has no part in it */
+    expect(0, "wrote other", "train " NETWORK "--epochs 15 --out other --canvas 24 --holdout 30 "
+                             "--skip-misread --init canvas");
+    expect(1, "--canvas 19 is smaller than the images, which are 20 x 20",
+           "train " NETWORK "--out x --canvas 19");
+}
+
+/* Pairs are made on a canvas of 4 pixels more each way; the run is the same on any number
+ * of threads and gone on with bit for bit, and tells of pairs and of single images. */
+#define PAIRS "train " NETWORK "--epochs 12 --pairs --holdout 30 "
+
+static void test_pairs(void **state)
+{
+    (void)state;
+    int status;
+    expect(0, "wrote pairs", PAIRS "--out pairs --log pairs.log --test --threads 1");
+    says("held-out pairs wrong ");
+    says(" of 30; margin ");
+    says("held-out error ");
+    expect(0, "height                 28", "info pairs");
+    size_t n;
+    char *log = (char *)get_file("pairs.log", &n);
+    cJSON *json = cJSON_Parse(strtok(log, "\n"));
+    assert_true(cJSON_IsObject(json));
+    assert_true(cJSON_GetObjectItem(json, "held_out_images")->valuedouble == 30);
+    assert_true(cJSON_GetObjectItem(json, "held_out_pairs")->valuedouble == 30);
+    const double wrong = cJSON_GetObjectItem(json, "held_out_pairs_wrong")->valuedouble;
+    assert_true(wrong >= 0 && wrong <= 30);
+    assert_true(cJSON_GetObjectItem(json, "held_out_pairs_margin")->valuedouble > 0);
+    cJSON_Delete(json);
+    free(log);
+
+    unlink(in_folder("other.checkpoint"));
+    pid_t child = start(PAIRS "--out other --test --threads 3");
+    if (wait_for_checkpoint(child, "other.checkpoint", (struct timespec){0})) {
+        kill(child, SIGTERM);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 130) /* else it came too late */
+            expect(0, "wrote other", PAIRS "--out other --test --resume");
     }
+    assert_true(same_run("pairs", "other"));
+
+    expect(1, " on a canvas of 28\", not \"pairs 0.5 on a canvas of 28\"",
+           PAIRS "--out other --test --resume --singles 0.5");
+    expect(1, " on a canvas of 28\", not \"pairs 0.899999999 on a canvas of 30\"", PAIRS "--out other --test --resume --canvas 30");
+    expect(0, "wrote single", PAIRS "--out single --singles 1");
+    expect(0, "wrote canvas",
+           "train " NETWORK "--epochs 12 --canvas 28 --holdout 30 --out canvas");
+    assert_true(same_run("single", "canvas")); /* no pair among them */
+    expect(1, "pairs need images of two classes; these 1 are of one",
+           "train " NETWORK "--out x --pairs --holdout 1");
 }
 
 /* The authors' recipe, by the options that there are for it: it learns, it is the
@@ -657,7 +719,8 @@ static void test_other_options(void **state)
     (void)state;
     static const char *const others[] = {"--rate 0.002", "--seed 2", "--batch 23", "--holdout 1",
                                          "--epochs 3",   "--alpha 0.1", "--ema 0", "--shift 0",
-                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs 0.1",
+                                         "--limit 200",  "--elastic 0.5", "--stroke 0.5", "--pairs",
+                                         "--canvas 24",
                                          "--distorted 0.5", "--init first", "--name else",
                                          "--labels -,|,+", "--dtype f32", "--error-threshold 0.1",
                                          "--repeats 2", "--hold 0.5", "--decay 0.96",
@@ -715,6 +778,10 @@ static void test_usage(void **state)
         {"train --primary-scale 0", "--primary-scale"},
         {"train --repeats 0", "--repeats"},
         {"train --resume=1", "--resume takes no value"},
+        {"train --pairs=0.5", "--pairs takes no value"},
+        {"train --singles 1.1", "--singles"},
+        {"train --canvas 0", "--canvas"},
+        {"train --canvas 513", "--canvas"},
         {"train more", "one argument too many"},
         {"train --out=", "--out must not be empty"},
         {"train --seed 4294967296", "from 0 to 4294967295"},
@@ -897,7 +964,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns),      cmocka_unit_test(test_eval),
         cmocka_unit_test(test_repeatable),  cmocka_unit_test(test_init),
-        cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_skip_misread), cmocka_unit_test(test_strokes),
+        cmocka_unit_test(test_canvas), cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_authors_recipe), cmocka_unit_test(test_holdout_writers),
         cmocka_unit_test(test_step_precision),
         cmocka_unit_test(test_teacher),

@@ -83,18 +83,22 @@ static void keys(float t, float weight[4])
     weight[3] = (t3 - t2) / 2;
 }
 
-static void resample(float *out, const struct dataset *data, const uint8_t *image,
-                     const struct warp *w, int elastic)
+/* Height and width of what an image becomes. */
+struct size {
+    size_t height, width;
+};
+
+static void resample(float *out, struct size size, const struct dataset *data,
+                     const uint8_t *image, const struct warp *w, int elastic)
 {
     const float middle_y = (float)(data->height - 1) / 2, middle_x = (float)(data->width - 1) / 2;
-    for (size_t y = 0; y < data->height; y++)
-        for (size_t x = 0; x < data->width; x++) {
+    for (size_t y = 0; y < size.height; y++)
+        for (size_t x = 0; x < size.width; x++) {
             float v = (float)y - middle_y - w->dy, u = (float)x - middle_x - w->dx;
             float sy = w->a * v + w->b * u + middle_y, sx = w->c * v + w->d * u + middle_x;
             if (elastic) {
                 float dy, dx;
-                displace(w, (float)y / (float)data->height, (float)x / (float)data->width, &dy,
-                         &dx);
+                displace(w, (float)y / (float)size.height, (float)x / (float)size.width, &dy, &dx);
                 sy += dy;
                 sx += dx;
             }
@@ -112,40 +116,42 @@ static void resample(float *out, const struct dataset *data, const uint8_t *imag
         }
 }
 
-static void shift(float *out, const struct dataset *data, const uint8_t *image, long dy, long dx)
+static void shift(float *out, struct size size, const struct dataset *data, const uint8_t *image,
+                  long dy, long dx)
 {
-    for (long y = 0; y < (long)data->height; y++)
-        for (long x = 0; x < (long)data->width; x++)
+    for (long y = 0; y < (long)size.height; y++)
+        for (long x = 0; x < (long)size.width; x++)
             for (size_t c = 0; c < data->channels; c++)
                 *out++ = pixel(data, image, y - dy, x - dx, c) / 255;
 }
 
 /* The largest (sign 1) or smallest (-1) of the pixel at p and its neighbours
  * above, below, left and right. */
-static float extreme(const float *p, const struct dataset *data, size_t y, size_t x, float sign)
+static float extreme(const float *p, struct size size, size_t step, size_t y, size_t x, float sign)
 {
-    const size_t step = data->channels, row = data->width * step;
+    const size_t row = size.width * step;
     float most = sign * *p;
     if (y > 0)
         most = fmaxf(most, sign * *(p - row));
-    if (y + 1 < data->height)
+    if (y + 1 < size.height)
         most = fmaxf(most, sign * p[row]);
     if (x > 0)
         most = fmaxf(most, sign * *(p - step));
-    if (x + 1 < data->width)
+    if (x + 1 < size.width)
         most = fmaxf(most, sign * p[step]);
     return sign * most;
 }
 
 /* Thicker (share above 0) or thinner strokes: that share of the way to the
  * gray dilation or erosion of the image. */
-static void stroke(float *out, const float *image, const struct dataset *data, float share)
+static void stroke(float *out, const float *image, struct size size, size_t channels, float share)
 {
     const float sign = share < 0 ? -1 : 1;
-    for (size_t y = 0; y < data->height; y++)
-        for (size_t x = 0; x < data->width; x++)
-            for (size_t c = 0; c < data->channels; c++, image++)
-                *out++ = *image + fabsf(share) * (extreme(image, data, y, x, sign) - *image);
+    for (size_t y = 0; y < size.height; y++)
+        for (size_t x = 0; x < size.width; x++)
+            for (size_t c = 0; c < channels; c++, image++)
+                *out++ =
+                    *image + fabsf(share) * (extreme(image, size, channels, y, x, sign) - *image);
 }
 
 void augment_overlay(float *out, const float *other, size_t n)
@@ -154,25 +160,33 @@ void augment_overlay(float *out, const float *other, size_t n)
         out[p] = fminf(1, out[p] + other[p]);
 }
 
+/* How far along one direction the image moves: at random. */
+static long draw_offset(const struct augmentation *g, size_t image, struct random *r)
+{
+    if (g->canvas)
+        return (long)random_below(r, g->canvas - image + 1);
+    return (long)random_below(r, 2 * (uint64_t)g->shift + 1) - g->shift;
+}
+
 void augment_image(float *out, float *scratch, const struct dataset *data, size_t i,
                    const struct augmentation *g, struct random r)
 {
     const uint8_t *image = data->pixels + i * data->height * data->width * data->channels;
-    const uint64_t reach = 2 * (uint64_t)g->shift + 1;
-    long dy = (long)random_below(&r, reach) - g->shift;
-    long dx = (long)random_below(&r, reach) - g->shift;
+    const struct size size = g->canvas ? (struct size){g->canvas, g->canvas}
+                                       : (struct size){data->height, data->width};
+    const long dy = draw_offset(g, data->height, &r), dx = draw_offset(g, data->width, &r);
     if (random_uniform(&r, 0, 1) >= g->distorted) {
-        shift(out, data, image, dy, dx);
+        shift(out, size, data, image, dy, dx);
         return;
     }
     float *moved = g->stroke > 0 ? scratch : out;
     if (g->rotate <= 0 && g->zoom <= 0 && g->shear <= 0 && g->elastic <= 0) {
-        shift(moved, data, image, dy, dx);
+        shift(moved, size, data, image, dy, dx);
     } else {
         struct warp w = {.dy = (float)dy, .dx = (float)dx};
         draw_warp(&w, g, &r);
-        resample(moved, data, image, &w, g->elastic > 0);
+        resample(moved, size, data, image, &w, g->elastic > 0);
     }
     if (g->stroke > 0)
-        stroke(out, moved, data, random_uniform(&r, -g->stroke, g->stroke));
+        stroke(out, moved, size, data->channels, random_uniform(&r, -g->stroke, g->stroke));
 }

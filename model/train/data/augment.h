@@ -9,7 +9,9 @@
 
 /* How far an image is changed; all zero leaves it alone. */
 struct augmentation {
-    int shift;          /* whole pixels each way: the paper's 2 */
+    int shift;          /* whole pixels each way: the paper's 2; without a canvas */
+    size_t canvas;      /* side of a square, no smaller than the image, that the image lies on,
+                         * at every place as often; 0: it keeps its own size */
     float distorted;    /* 0 to 1: the share of images that what follows changes; the others
                          * are shifted alone */
     float rotate;       /* degrees each way */
@@ -20,7 +22,8 @@ struct augmentation {
 };
 
 /* Image i of the data set, changed, as floats 0 to 1.
- * out, scratch: [height][width][channels].  r is used up. */
+ * out, scratch: [height][width][channels], those of the canvas where there is one.
+ * r is used up. */
 void augment_image(float *out, float *scratch, const struct dataset *data, size_t i,
                    const struct augmentation *augmentation, struct random r);
 

@@ -33,7 +33,8 @@ enum random_purpose {
     RANDOM_AUGMENT,
     RANDOM_HOLDOUT,
     RANDOM_PAIR,
-    RANDOM_AUGMENT_PAIR
+    RANDOM_AUGMENT_PAIR,
+    RANDOM_MEASURED_PAIR
 };
 
 static inline struct random random_stream(uint64_t seed, enum random_purpose purpose,

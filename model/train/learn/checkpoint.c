@@ -34,19 +34,22 @@ static const char *item_text(char *out, size_t size, const char *text)
 static void options_text(const struct trainer *t, char *text, size_t size)
 {
     const struct train_options *o = t->options;
-    const struct augmentation *g = &o->augmentation;
-    char init[128], name[128];
+    const struct augmentation *g = &t->augmentation;
+    const double pairs = o->pairs ? 1 - (double)o->singles : 0;
+    char init[128], name[128], canvas[48] = "";
     uLong labels = crc32(0, NULL, 0);
     for (size_t j = 0; j < t->model->shape.classes; j++) {
         const char *label = capsnet_model_label(t->model, j);
         labels = crc32_z(labels, (const Bytef *)label, strlen(label) + 1);
     }
+    if (g->canvas)
+        snprintf(canvas, sizeof canvas, " on a canvas of %zu", g->canvas);
     snprintf(text, size,
              "held out %zu%s, images %zu, their checksum %08" PRIx32 ", epochs %zu, batch %zu, "
              "seed %" PRIu64 ", repeats %zu, initialisation %d, primary scale %.9g, rate %.9g, "
              "final rate %.9g, warm-up %zu, hold %.9g, decay %.9g, ema %.9g, alpha %.9g, "
              "shift %d, distorted %.9g, rotate %.9g, zoom %.9g, shear %.9g, elastic %.9g, "
-             "stroke %.9g, pairs %.9g, skip misread %d, teacher %08" PRIx32 ", "
+             "stroke %.9g, pairs %.9g%s, skip misread %d, teacher %08" PRIx32 ", "
              "its lengths %.9g, its poses %.9g, routing %zu, "
              "init %s, name %s, checksum of the labels %08" PRIx32 ", dtype %s, error threshold %.9g"
              PRECISION_ITEM "%s",
@@ -55,7 +58,7 @@ static void options_text(const struct trainer *t, char *text, size_t size)
              (double)o->rate, (double)o->final_rate, o->warmup, (double)o->hold, (double)o->decay,
              (double)o->ema, (double)o->alpha,
              g->shift, (double)g->distorted, (double)g->rotate, (double)g->zoom, (double)g->shear,
-             (double)g->elastic, (double)g->stroke, (double)o->pairs, o->skip_misread,
+             (double)g->elastic, (double)g->stroke, pairs, canvas, o->skip_misread,
              t->teacher.checksum, (double)o->teacher_lengths, (double)o->teacher_poses,
              o->shape.routing_iterations, item_text(init, sizeof init, o->init),
              item_text(name, sizeof name, o->name), (uint32_t)labels,

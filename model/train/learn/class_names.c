@@ -93,6 +93,22 @@ static enum capsnet_status check_text(const struct trainer *t, struct capsnet_er
     return CAPSNET_ERR_ARGUMENT;
 }
 
+/* The test set, on the canvas where there is one. */
+static enum capsnet_status load_test(struct trainer *t, struct capsnet_error *error)
+{
+    struct dataset loaded;
+    enum capsnet_status status = dataset_load(&loaded, t->options->data, "t10k", t->model, error);
+    if (status != CAPSNET_OK)
+        return status;
+    if (!t->augmentation.canvas) {
+        t->test = loaded;
+        return evaluate_check(&t->model->shape, &t->test, error);
+    }
+    status = trainer_place(t, &t->test, &loaded, NULL, loaded.n, error);
+    dataset_free(&loaded);
+    return status == CAPSNET_OK ? evaluate_check(&t->model->shape, &t->test, error) : status;
+}
+
 enum capsnet_status trainer_set_names(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
@@ -109,9 +125,7 @@ enum capsnet_status trainer_set_names(struct trainer *t, struct capsnet_error *e
             return trainer_no_memory(error);
     }
     if (o->test)
-        status = dataset_load(&t->test, o->data, "t10k", model, error);
-    if (status == CAPSNET_OK && o->test)
-        status = evaluate_check(&model->shape, &t->test, error);
+        status = load_test(t, error);
     if (status == CAPSNET_OK && o->labels)
         status = set_labels(model, o->labels, error);
     if (status == CAPSNET_OK && o->labels)

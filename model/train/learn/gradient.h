@@ -12,11 +12,15 @@
 struct batch {
     size_t n;
     const float *images;   /* [n][height][width][channels], 0 to 1 */
-    const float *targets;  /* the pictures that the decoder should draw; images as a rule */
+    const float *targets;  /* the pictures that the decoder should draw of the labels' capsules;
+                            * images as a rule */
     const uint8_t *labels; /* [n] */
     const uint8_t *others; /* [n], a second class that is in the picture too, or the label
                             * again; NULL: one class each */
-    float alpha;           /* weight of the reconstruction loss: the paper's 0.0005 */
+    const float *other_targets; /* likewise of the others' capsules, unread where that is the
+                                 * label; with others */
+    float alpha;           /* weight of the reconstruction loss, for either of two: the paper's
+                            * 0.0005 */
 
     /* What another network says of the same images, and what the squared distance
      * from it weighs, summed over classes (and dimensions); NULL: weighs nothing. */
@@ -29,9 +33,9 @@ struct batch {
 struct batch_result {
     double loss;           /* margin + alpha * reconstruction + distillation */
     double margin;         /* sum over classes, equation 4 */
-    double reconstruction; /* sum of squared pixel errors, section 4.1 */
+    double reconstruction; /* sum of squared pixel errors, section 4.1; of two digits, of both */
     double distillation;   /* the weighted distances from the teacher */
-    size_t correct;        /* longest capsule is the label, or the other */
+    size_t correct;        /* the longest capsule is the label, or the two longest are both */
 };
 
 /* Forward and backward.

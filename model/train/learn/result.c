@@ -23,12 +23,11 @@ static void round_parameters(struct capsnet_model *model, enum safetensors_dtype
  * they are when none were held out. */
 static enum capsnet_status measure_known(struct trainer *t, struct capsnet_error *error)
 {
-    const size_t first = t->n_holdout ? t->n_train + t->n_skipped : 0;
+    const struct measured m = trainer_measured(t);
     t->model->known.error_threshold = t->options->error_threshold;
     if (!isnan(t->options->error_threshold))
         return CAPSNET_OK;
-    return calibrate(&t->model->known, t->ws, &t->data, t->split + first,
-                     t->n_holdout ? t->n_holdout : t->data.n, error);
+    return calibrate(&t->model->known, t->ws, m.data, m.index, m.n, error);
 }
 
 /* What is measured from here on is what the file gives in fp32. */

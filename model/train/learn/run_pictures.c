@@ -45,13 +45,11 @@ enum capsnet_status run_pictures(const struct trainer *t, struct capsnet_error *
     if (status != CAPSNET_OK)
         return status;
     /* Images that were not trained on, where there are any. */
+    const struct measured m = trainer_measured(t);
     if (t->test.n)
         status = sheet_of_classes(&picture, t->ws, &t->test, NULL, 0, error);
-    else if (t->n_holdout)
-        status = sheet_of_classes(&picture, t->ws, &t->data,
-                                  t->split + t->n_train + t->n_skipped, t->n_holdout, error);
     else
-        status = sheet_of_classes(&picture, t->ws, &t->data, t->split, t->n_train, error);
+        status = sheet_of_classes(&picture, t->ws, m.data, m.index, m.n, error);
     if (status != CAPSNET_OK)
         return status;
     status = write_beside(t->options->out, RUN_SHEET, &picture, error);

@@ -7,6 +7,7 @@
 #define CAPSNET_RUN_STATE_H
 
 #include "model/train/data/dataset.h"
+#include "model/train/data/pairs.h"
 #include "model/train/draw/curve.h"
 #include "model/train/learn/adam.h"
 #include "model/train/learn/teacher.h"
@@ -21,6 +22,9 @@ struct epoch_sums {
 struct trainer {
     const struct train_options *options;
     struct dataset data, test; /* test: empty without --test */
+    struct dataset placed;     /* with a canvas, what is measured on it; else empty */
+    struct pair *held_pairs;   /* [n_holdout] with pairs, of held-out images; else NULL */
+    struct augmentation augmentation; /* the options', with the canvas that pairs have */
     uint32_t *split;          /* [data.n] training images, skipped ones, held-out ones */
     size_t n_train, n_skipped, n_holdout;
     uint32_t data_checksum; /* of the images, their labels and the split */
@@ -33,8 +37,10 @@ struct trainer {
     struct adam adam;
     struct teacher teacher;
     float *images, *targets, *lengths, *poses; /* one batch */
-    uint8_t *labels, *others; /* others: the class of a second digit, or the label */
-    float *scratch; /* [threads][2 pictures] */
+    uint8_t *labels;
+    float *other_targets;   /* of pairs, as in struct batch; else NULL */
+    uint8_t *others;
+    float *scratch; /* [threads] pictures */
     size_t epoch, step; /* the next step to do: of this epoch */
     size_t share;       /* where in order this rank's images of the batch begin */
     int stop;           /* a signal has come, on whatever rank */
@@ -57,6 +63,29 @@ CAPSNET_MUST_CHECK enum capsnet_status trainer_make_workspace(struct trainer *t,
 
 /* ERR_MEMORY and its sentence. */
 CAPSNET_MUST_CHECK enum capsnet_status trainer_no_memory(struct capsnet_error *error);
+
+/* ---- measured.c ----------------------------------------------------------- */
+
+/* By what a run is measured: n images of a data set, the first n when index is NULL. */
+struct measured {
+    const struct dataset *data;
+    const uint32_t *index;
+    size_t n;
+};
+
+/* Held-out images, or the training images as they are when none are held out; on the
+ * canvas where there is one. */
+struct measured trainer_measured(const struct trainer *t);
+
+/* Sets placed and held_pairs, the split being final. */
+CAPSNET_MUST_CHECK enum capsnet_status trainer_place_measured(struct trainer *t,
+                                                              struct capsnet_error *error);
+
+/* Images index[0 .. n-1] of data, all n when index is NULL, on the canvas, as *placed, to
+ * be freed. */
+CAPSNET_MUST_CHECK enum capsnet_status
+trainer_place(const struct trainer *t, struct dataset *placed, const struct dataset *data,
+              const uint32_t *index, size_t n, struct capsnet_error *error);
 
 /* ---- class_names.c -------------------------------------------------------- */
 

@@ -102,9 +102,16 @@ static enum capsnet_status check_outputs(const struct train_options *o,
 static enum capsnet_status skip_misread(struct trainer *t, struct capsnet_error *error)
 {
     struct evaluation e;
+    struct dataset placed = {0};
     uint32_t *misread = t->order; /* not in use yet */
+    enum capsnet_status status = CAPSNET_OK;
     primary_prepare(t->model, t->ws->pool);
-    enum capsnet_status status = evaluate(&e, t->ws, &t->data, t->split, t->n_train, error);
+    if (t->augmentation.canvas)
+        status = trainer_place(t, &placed, &t->data, t->split, t->n_train, error);
+    if (status == CAPSNET_OK)
+        status = placed.n ? evaluate(&e, t->ws, &placed, NULL, 0, error)
+                          : evaluate(&e, t->ws, &t->data, t->split, t->n_train, error);
+    dataset_free(&placed);
     if (status != CAPSNET_OK)
         return status;
     size_t kept = 0;
@@ -158,17 +165,57 @@ enum capsnet_status trainer_make_workspace(struct trainer *t, struct capsnet_err
                             error);
 }
 
+/* Sets the augmentation, and in shape the size of what it makes. */
+static enum capsnet_status choose_canvas(struct trainer *t, struct capsnet_shape *shape,
+                                         struct capsnet_error *error)
+{
+    struct augmentation *g = &t->augmentation;
+    *g = t->options->augmentation;
+    shape->height = t->data.height;
+    shape->width = t->data.width;
+    if (!g->canvas && t->options->pairs)
+        g->canvas = pairs_canvas(&t->data);
+    if (!g->canvas)
+        return CAPSNET_OK;
+    if (g->canvas < shape->height || g->canvas < shape->width) {
+        snprintf(error->text, sizeof error->text,
+                 "--canvas %zu is smaller than the images, which are %zu x %zu", g->canvas,
+                 shape->height, shape->width);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    shape->height = shape->width = g->canvas;
+    return CAPSNET_OK;
+}
+
+/* The arrays of a batch. */
+static int make_batch(struct trainer *t)
+{
+    const size_t n = t->options->batch, pixels = t->model->at.pixels;
+    t->images = malloc(n * pixels * sizeof(float));
+    t->targets = malloc(n * pixels * sizeof(float));
+    t->scratch = malloc(t->options->threads * pixels * sizeof(float));
+    t->lengths = malloc(n * t->model->shape.classes * sizeof(float));
+    t->poses = malloc(n * t->model->at.outputs * sizeof(float));
+    t->labels = malloc(n);
+    if (t->options->pairs) {
+        t->other_targets = malloc(n * pixels * sizeof(float));
+        t->others = malloc(n);
+    }
+    return t->images && t->targets && t->scratch && t->lengths && t->poses && t->labels &&
+           (!t->options->pairs || (t->other_targets && t->others));
+}
+
 enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
+    struct capsnet_shape shape = o->shape;
     enum capsnet_status status = check_outputs(o, error);
     if (status == CAPSNET_OK)
         status = load_data(t, error);
+    if (status == CAPSNET_OK)
+        status = choose_canvas(t, &shape, error);
     if (status != CAPSNET_OK)
         return status;
-    struct capsnet_shape shape = o->shape;
-    shape.height = t->data.height;
-    shape.width = t->data.width;
     shape.channels = t->data.channels;
     shape.classes = t->data.classes;
     const struct capsnet_options options = {o->cpu_level, "f32", "full"};
@@ -182,23 +229,14 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         status = trainer_make_workspace(t, error);
     if (status != CAPSNET_OK)
         return status;
-    const struct layout *at = &t->model->at;
-    const size_t bytes = at->total * sizeof(float);
+    const size_t bytes = t->model->at.total * sizeof(float);
     t->grad = huge_alloc(bytes);
     t->adam.m = huge_alloc(bytes);
     t->adam.v = huge_alloc(bytes);
     t->adam.ema = o->ema > 0 ? huge_alloc(bytes) : NULL;
-    t->images = malloc(o->batch * at->pixels * sizeof(float));
-    t->targets = malloc(o->batch * at->pixels * sizeof(float));
-    t->scratch = malloc(o->threads * 2 * at->pixels * sizeof(float));
-    t->lengths = malloc(o->batch * shape.classes * sizeof(float));
-    t->poses = malloc(o->batch * at->outputs * sizeof(float));
-    t->labels = malloc(o->batch);
-    t->others = malloc(o->batch);
     t->history = calloc(o->epochs, sizeof *t->history);
-    if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) || !t->images ||
-        !t->targets || !t->scratch || !t->lengths || !t->poses || !t->labels || !t->others ||
-        !t->history)
+    if (!t->grad || !t->adam.m || !t->adam.v || (o->ema > 0 && !t->adam.ema) ||
+        !make_batch(t) || !t->history)
         return trainer_no_memory(error);
     if (o->teacher)
         status = teacher_load(&t->teacher, o->teacher, o->cpu_level, trainer_precision_name(t),
@@ -209,6 +247,8 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         status = skip_misread(t, error);
     if (status == CAPSNET_OK)
         status = check_classes(t, error);
+    if (status == CAPSNET_OK)
+        status = trainer_place_measured(t, error);
     if (status != CAPSNET_OK)
         return status;
     trainer_sum_data(t);
@@ -228,13 +268,16 @@ void trainer_tear_down(struct trainer *t)
     free(t->lengths);
     free(t->poses);
     free(t->labels);
+    free(t->other_targets);
     free(t->others);
+    free(t->held_pairs);
     free(t->split);
     free(t->order);
     free(t->shuffled);
     free(t->history);
     dataset_free(&t->data);
     dataset_free(&t->test);
+    dataset_free(&t->placed);
     teacher_free(&t->teacher);
     capsnet_workspace_free(t->ws);
     capsnet_model_free(t->model);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/layers/layers.h"
+#include "model/train/data/pairs.h"
 #include "model/train/data/random.h"
 #include "model/train/learn/gradient.h"
 #include "model/train/learn/ranks.h"
@@ -50,37 +51,40 @@ void trainer_order_epoch(struct trainer *t)
 static uint32_t draw_partner(const struct trainer *t, uint32_t from, uint64_t item)
 {
     struct random r = random_stream(t->options->seed, RANDOM_PAIR, t->epoch, item);
-    if (random_uniform(&r, 0, 1) >= t->options->pairs)
+    if (random_uniform(&r, 0, 1) < t->options->singles)
         return from;
-    uint32_t partner = t->split[random_below(&r, t->n_train)];
-    return t->data.labels[partner] == t->data.labels[from] ? from : partner;
+    return pairs_partner(&t->data, t->split, t->n_train, from, &r);
 }
 
-/* Image i of this rank's share of the batch.  Of a pair the decoder learns the
- * first digit alone; each is shifted twice as far, so that both can be seen. */
+/* Lays a second digit on image i of this rank's share of the batch. */
+static void fill_second(struct trainer *t, size_t i, uint32_t from, uint64_t item, float *scratch)
+{
+    const size_t pixels = t->model->at.pixels;
+    const uint32_t partner = draw_partner(t, from, item);
+    float *target = t->other_targets + i * pixels;
+    t->others[i] = t->data.labels[partner];
+    if (partner == from)
+        return;
+    augment_image(target, scratch, &t->data, partner, &t->augmentation,
+                  random_stream(t->options->seed, RANDOM_AUGMENT_PAIR, t->epoch, item));
+    augment_overlay(t->images + i * pixels, target, pixels);
+}
+
+/* Image i of this rank's share of the batch; of a pair each digit's own picture is what
+ * the decoder learns. */
 static void fill_image(void *context, size_t i, size_t thread)
 {
     struct trainer *t = context;
-    const uint64_t seed = t->options->seed;
     const size_t pixels = t->model->at.pixels;
     const uint32_t from = t->order[t->share + i];
     const uint64_t item = from | (uint64_t)copy_at(t, t->share + i) << 32;
-    const uint32_t partner = draw_partner(t, from, item);
-    float *image = t->images + i * pixels, *target = t->targets + i * pixels;
-    float *other = t->scratch + thread * 2 * pixels, *scratch = other + pixels;
-    struct augmentation augmentation = t->options->augmentation;
-    if (partner != from)
-        augmentation.shift *= 2;
-    augment_image(target, scratch, &t->data, from, &augmentation,
-                  random_stream(seed, RANDOM_AUGMENT, t->epoch, item));
-    memcpy(image, target, pixels * sizeof *image);
-    if (partner != from) {
-        augment_image(other, scratch, &t->data, partner, &augmentation,
-                      random_stream(seed, RANDOM_AUGMENT_PAIR, t->epoch, item));
-        augment_overlay(image, other, pixels);
-    }
+    float *target = t->targets + i * pixels, *scratch = t->scratch + thread * pixels;
+    augment_image(target, scratch, &t->data, from, &t->augmentation,
+                  random_stream(t->options->seed, RANDOM_AUGMENT, t->epoch, item));
+    memcpy(t->images + i * pixels, target, pixels * sizeof *target);
     t->labels[i] = t->data.labels[from];
-    t->others[i] = t->data.labels[partner];
+    if (t->options->pairs)
+        fill_second(t, i, from, item, scratch);
 }
 
 /* ---- The step ------------------------------------------------------------- */
@@ -114,7 +118,8 @@ static void share_gradient(struct trainer *t, size_t own, size_t n, double sums[
     }
     const struct train_options *o = t->options;
     struct batch batch = {.n = own, .images = t->images, .targets = t->targets,
-                          .labels = t->labels, .others = t->others, .alpha = o->alpha};
+                          .labels = t->labels, .others = t->others,
+                          .other_targets = t->other_targets, .alpha = o->alpha};
     if (t->teacher.model) {
         teacher_answer(&t->teacher, own, t->images);
         batch.teacher_lengths = t->teacher.lengths;

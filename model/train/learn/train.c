@@ -13,6 +13,7 @@
 #include "model/train/learn/ranks.h"
 #include "model/train/learn/run_state.h"
 #include "model/train/measure/evaluate.h"
+#include "model/train/measure/evaluate_pairs.h"
 
 static volatile sig_atomic_t stop_signal;
 
@@ -23,19 +24,38 @@ static void on_signal(int signal_number)
 
 /* ---- Epochs -------------------------------------------------------------- */
 
-static enum capsnet_status evaluate_holdout(struct trainer *t, struct evaluation *e,
+/* What held-out images gave; of single ones, and of pairs where they are trained. */
+struct held_out {
+    struct evaluation single;
+    struct pairs_evaluation pairs;
+};
+
+static enum capsnet_status evaluate_holdout(struct trainer *t, struct held_out *held,
                                             struct capsnet_error *error)
 {
+    const struct measured m = trainer_measured(t);
+    *held = (struct held_out){0};
+    if (!t->n_holdout)
+        return CAPSNET_OK;
     trainer_swap_average(t);
-    enum capsnet_status status =
-        evaluate(e, t->ws, &t->data, t->split + t->n_train + t->n_skipped, t->n_holdout, error);
+    enum capsnet_status status = evaluate(&held->single, t->ws, m.data, m.index, m.n, error);
+    if (status == CAPSNET_OK && t->held_pairs)
+        status = evaluate_pairs(&held->pairs, t->ws, &t->data, t->held_pairs, t->n_holdout, error);
     trainer_swap_average(t);
     return status;
 }
 
+/* The error that the curve shows: of pairs, where they are trained; in percent. */
+static double held_out_error(const struct held_out *held)
+{
+    const size_t n = held->pairs.n ? held->pairs.n : held->single.n;
+    const size_t wrong = held->pairs.n ? held->pairs.wrong : held->single.wrong;
+    return n ? 100.0 * (double)wrong / (double)n : NAN;
+}
+
 /* One line of JSON per epoch, appended. */
 static enum capsnet_status log_epoch(const struct trainer *t, double seconds, double per_second,
-                                     const struct evaluation *held_out,
+                                     const struct held_out *held,
                                      struct capsnet_error *error)
 {
     if (!t->options->log)
@@ -54,7 +74,12 @@ static enum capsnet_status log_epoch(const struct trainer *t, double seconds, do
             fprintf(file,
                     "\"held_out_wrong\": %zu, \"held_out_images\": %zu, "
                     "\"held_out_margin\": %.9g, ",
-                    held_out->wrong, held_out->n, held_out->margin);
+                    held->single.wrong, held->single.n, held->single.margin);
+        if (held->pairs.n)
+            fprintf(file,
+                    "\"held_out_pairs_wrong\": %zu, \"held_out_pairs\": %zu, "
+                    "\"held_out_pairs_margin\": %.9g, ",
+                    held->pairs.wrong, held->pairs.n, held->pairs.margin);
         fprintf(file, "\"seconds\": %.1f, \"images_per_second\": %.1f}\n", seconds, per_second);
         bad = ferror(file);
         bad |= fclose(file) != 0;
@@ -70,32 +95,33 @@ static enum capsnet_status report_epoch(struct trainer *t, struct progress *prog
                                         double per_second, double epoch_seconds,
                                         struct capsnet_error *error)
 {
-    struct evaluation held_out = {0};
+    struct held_out held;
     const struct epoch_sums *s = &t->sums;
-    enum capsnet_status status = CAPSNET_OK;
-    if (t->n_holdout)
-        status = evaluate_holdout(t, &held_out, error);
+    enum capsnet_status status = evaluate_holdout(t, &held, error);
     if (status != CAPSNET_OK)
         return status;
     char left[32];
     const double n = (double)s->images;
     t->history[t->epoch] = (struct epoch_figures){
-        s->loss / n, 100.0 * (double)s->wrong / n,
-        t->n_holdout ? 100.0 * (double)held_out.wrong / (double)held_out.n : NAN};
+        s->loss / n, 100.0 * (double)s->wrong / n, held_out_error(&held)};
     progress_clear(progress);
     printf("epoch %zu/%zu: loss %.5f (margin %.5f, pixels %.2f), training error %.3f %%",
            t->epoch + 1, t->options->epochs, s->loss / n, s->margin / n, s->reconstruction / n,
            100.0 * (double)s->wrong / n);
-    if (t->n_holdout)
+    if (held.pairs.n)
+        printf(", held-out pairs wrong %.2f %% (%zu of %zu; margin %.5f)", held_out_error(&held),
+               held.pairs.wrong, held.pairs.n, held.pairs.margin);
+    if (held.single.n)
         printf(", held-out error %.2f %% (%zu of %zu; margin %.5f)",
-               100.0 * (double)held_out.wrong / (double)held_out.n, held_out.wrong, held_out.n,
-               held_out.margin);
+               100.0 * (double)held.single.wrong / (double)held.single.n, held.single.wrong,
+               held.single.n, held.single.margin);
     printf(", %.0f images/s, %s left\n", per_second,
            duration(left, (double)(t->options->epochs - t->epoch - 1) * (double)t->n_train /
                               per_second));
     fflush(stdout);
-    status = log_epoch(t, epoch_seconds, per_second, &held_out, error);
-    evaluation_free(&held_out);
+    status = log_epoch(t, epoch_seconds, per_second, &held, error);
+    evaluation_free(&held.single);
+    pairs_evaluation_free(&held.pairs);
     return status;
 }
 
@@ -113,7 +139,8 @@ static int is_silent(const struct trainer *t)
 {
     const double margin = t->sums.margin / (double)t->sums.images;
     const size_t began = t->adam.updates - t->step;
-    const double silent = 0.81 * (1 + (double)t->options->pairs);
+    const double pairs = t->options->pairs ? 1 - (double)t->options->singles : 0;
+    const double silent = 0.81 * (1 + pairs);
     return t->epoch > 0 && began >= t->options->warmup && !(margin < 0.99 * silent);
 }
 

@@ -49,7 +49,8 @@ struct train_options {
     float checkpoint_minutes; /* between checkpoints within an epoch */
     float error_threshold;  /* NAN: measured */
     struct augmentation augmentation;
-    float pairs; /* share of images that a second digit lies on */
+    int pairs;     /* a digit of another class lies on an image, on a canvas (pairs.h) */
+    float singles; /* with pairs: share of images that stay alone */
     enum safetensors_dtype dtype;
     struct capsnet_shape shape; /* image size and classes are the data's */
 };

@@ -116,7 +116,7 @@ enum capsnet_status calibrate(struct capsnet_known *known, struct capsnet_worksp
     if (memory && n > 0) {
         struct measured m = {n, 0, memory, e.lengths, e.errors, memory + n, memory + 2 * n};
         for (size_t i = 0; i < n; i++)
-            m.inks[i] = dataset_ink(data, index[i]);
+            m.inks[i] = dataset_ink(data, index ? index[i] : i);
         struct capsnet_known found;
         fit_ink(&found, &m);
         find_thresholds(&found, &m);

@@ -10,8 +10,8 @@
 /* The share of images of the model's own kind that the numbers refuse. */
 #define CALIBRATE_REFUSED 0.05
 
-/* Measures them on images index[0 .. n-1] of the data set, best ones that were
- * not trained on: a reconstruction errs the more, the more ink there is to
+/* Measures them on images index[0 .. n-1] of the data set, or on its first n when index
+ * is NULL, best ones that were not trained on: a reconstruction errs the more, the more ink there is to
  * draw, so the error is judged by the image's ink.  ink_power is the slope of
  * log error over log ink (least squares); then error and length get thresholds
  * that refuse equally many images, CALIBRATE_REFUSED of all together.  (That

@@ -20,6 +20,7 @@ static const struct {
         dims, pose, iterations;
 } shapes[] = {
     {"like MNIST", 28, 28, 1, 10, 9, 32, 9, 4, 8, 16, 3},
+    {"like the paper's pairs, 4 tiles", 36, 36, 1, 10, 9, 16, 9, 2, 8, 16, 3},
     {"colour, 4 tiles, not square", 40, 35, 3, 3, 9, 16, 9, 2, 4, 4, 3},
     {"kernels of 5, 3 x 1 tiles", 41, 18, 1, 2, 5, 16, 5, 4, 4, 3, 2},
     {"kernels of 3 and 10", 22, 25, 2, 4, 3, 16, 10, 2, 8, 5, 5},

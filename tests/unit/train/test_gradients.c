@@ -81,7 +81,7 @@ static void test_margin(const struct kernels *k, struct random *random, struct w
 struct problem {
     struct small s;
     size_t n;
-    const float *images;
+    const float *images, *targets, *other_targets;
     uint8_t labels[32], others[32];
     float *teacher_lengths, *teacher_poses; /* random; NULL: none */
     float *grad, *lengths, *poses;
@@ -115,7 +115,13 @@ static double loss_of(struct problem *p, double *const *tensor, double *margin, 
         small_reference(&p->answer, &p->s, tensor, p->images + i * p->s.at->pixels, p->labels[i],
                         p->others[i]);
         *margin += p->answer.margin / (double)p->n;
-        *pixels += p->answer.pixels / (double)p->n;
+        *pixels += small_pixel_loss(&p->answer, &p->s, tensor,
+                                    p->targets + i * p->s.at->pixels, p->labels[i]) /
+                   (double)p->n;
+        if (p->others[i] != p->labels[i])
+            *pixels += small_pixel_loss(&p->answer, &p->s, tensor,
+                                        p->other_targets + i * p->s.at->pixels, p->others[i]) /
+                       (double)p->n;
         distances += distance_of(p, i) / (double)p->n;
     }
     return *margin + (double)ALPHA * *pixels + distances;
@@ -212,13 +218,17 @@ static void check_loss(struct problem *p, struct worst *worst)
     check_value(worst, p->result.reconstruction, pixels, 1e-4 * pixels, "the pixel loss");
     size_t correct = 0;
     for (size_t i = 0; i < p->n; i++) {
-        size_t winner = capsnet_winner(&p->s.shape, p->lengths + i * p->s.shape.classes);
-        correct += winner == p->labels[i] || winner == p->others[i];
+        const float *lengths = p->lengths + i * p->s.shape.classes;
+        const size_t label = p->labels[i], other = p->others[i];
+        int is_right = 1;
+        for (size_t j = 0; j < p->s.shape.classes; j++)
+            is_right &= j == label || j == other || lengths[j] < fminf(lengths[label], lengths[other]);
+        correct += (size_t)is_right;
     }
     assert_int_equal(p->result.correct, correct);
 }
 
-enum { TEACH_LENGTHS = 1, TEACH_POSES = 2 };
+enum { TEACH_LENGTHS = 1, TEACH_POSES = 2, ALL_PAIRS = 4 };
 
 static float *random_targets(size_t n, struct random *random)
 {
@@ -229,7 +239,7 @@ static float *random_targets(size_t n, struct random *random)
 }
 
 static void check_problem(const struct kernels *k, struct random *random, struct worst *worst,
-                          const struct capsnet_shape *shape, size_t n, int taught)
+                          const struct capsnet_shape *shape, size_t n, int how)
 {
     struct problem p = {.n = n};
     struct capsnet_workspace *ws = NULL;
@@ -237,9 +247,13 @@ static void check_problem(const struct kernels *k, struct random *random, struct
     small_create(&p.s, shape, k->level, random);
     small_answer_room(&p.answer, &p.s);
     p.images = small_images(&p.s, n, random);
+    p.targets = how & ALL_PAIRS ? small_images(&p.s, n, random) : p.images;
+    p.other_targets = small_images(&p.s, n, random);
     for (size_t i = 0; i < n; i++) {
         p.labels[i] = (uint8_t)random_below(random, shape->classes);
         p.others[i] = i % 2 ? (uint8_t)random_below(random, shape->classes) : p.labels[i];
+        if (how & ALL_PAIRS)
+            p.others[i] = (uint8_t)((p.labels[i] + 1 + i % 2) % shape->classes);
     }
     p.lengths = check_floats(n * shape->classes);
     p.poses = check_floats(n * p.s.at->outputs);
@@ -250,12 +264,13 @@ static void check_problem(const struct kernels *k, struct random *random, struct
             canary_fill(p.grad + small_index(&p.s, t, i), 1);
     if (workspace_create(&ws, p.s.model, n + 3, 2, 1, &error) != CAPSNET_OK)
         fail_msg("%s", error.text);
-    if (taught & TEACH_LENGTHS)
+    if (how & TEACH_LENGTHS)
         p.teacher_lengths = random_targets(n * shape->classes, random);
-    if (taught & TEACH_POSES)
+    if (how & TEACH_POSES)
         p.teacher_poses = random_targets(n * p.s.at->outputs, random);
-    const struct batch batch = {.n = n, .images = p.images, .targets = p.images,
-                                .labels = p.labels, .others = p.others, .alpha = ALPHA,
+    const struct batch batch = {.n = n, .images = p.images, .targets = p.targets,
+                                .labels = p.labels, .others = p.others,
+                                .other_targets = p.other_targets, .alpha = ALPHA,
                                 .teacher_lengths = p.teacher_lengths,
                                 .teacher_poses = p.teacher_poses,
                                 .lengths_weight = LENGTHS_WEIGHT, .poses_weight = POSES_WEIGHT};
@@ -314,6 +329,15 @@ static void test_teacher(const struct kernels *k, struct random *random, struct 
     const struct capsnet_shape shape = small_shape();
     for (int taught = 1; taught <= (TEACH_LENGTHS | TEACH_POSES); taught++)
         check_problem(k, random, worst, &shape, 3, taught);
+}
+
+/* Two digits an image, each drawn alone by a picture of its own, on the canvas of the
+ * paper's pairs: 10 x 10 positions, four tiles. */
+static void test_pairs(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    struct capsnet_shape shape = small_shape();
+    shape.height = shape.width = 36;
+    check_problem(k, random, worst, &shape, 2, ALL_PAIRS);
 }
 
 /* ---- Products in bf16 ----------------------------------------------------- */
@@ -467,6 +491,7 @@ int main(void)
         {"tiles, colour", test_tiles, NULL},
         {"groups, panels", test_groups, NULL},
         {"a teacher", test_teacher, NULL},
+        {"pairs on 36 x 36", test_pairs, NULL},
         {"a layer in bf16", test_bf16_layer, NULL},
         {"a step in bf16", test_bf16_step, NULL},
     };
