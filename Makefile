@@ -70,7 +70,7 @@ LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
 # The rooms of each library; tests/rooms.txt says what may know of what.
-SHARED_SRC := $(wildcard model/picture/*.c model/command_line/*.c)# what both programs need beside the network
+SHARED_SRC := $(wildcard model/picture/*.c model/draw/*.c model/command_line/*.c)# what both programs need beside the network
 MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) \
               $(patsubst %,model/kernels/%.c,dispatch openblas)
 KERNEL_SRC := $(filter-out $(patsubst %,model/kernels/%.c,dispatch openblas gemm_cblas),$(wildcard model/kernels/*.c))

@@ -9,7 +9,8 @@
 
 #include "model/train/commands.h"
 #include "model/train/data/dataset_load.h"
-#include "model/train/draw/label.h"
+#include "model/draw/label.h"
+#include "model/train/draw/picture_file.h"
 #include "model/train/draw/sheet.h"
 #include "model/train/measure/evaluate.h"
 #include "model/train/output/output_check.h"
@@ -39,7 +40,7 @@ static enum capsnet_status draw_mistakes(const char *path, struct capsnet_worksp
     enum capsnet_status status = sheet_of_mistakes(&picture, &shown, ws, data, e, error);
     if (status != CAPSNET_OK)
         return status;
-    status = canvas_write(&picture, path, error);
+    status = picture_write(&picture, path, error);
     image_free(&picture);
     if (status == CAPSNET_OK)
         printf("\nwrote %s with %zu of %zu mistakes\n", path, shown, e->wrong);

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/train/draw/canvas.h"
+#include "model/draw/canvas.h"
+#include "model/train/draw/picture_file.h"
 
 enum { HELD = 3, STRETCHES = 24 };
 
@@ -176,7 +177,7 @@ int samples_draw(const struct samples *samples, double warm, const char *title, 
     canvas_text(&picture, LEFT, 8, TEXT, INK, title);
     for (int held = 0; held < HELD; held++)
         draw_panel(&picture, samples, (enum held)held, warm);
-    const enum capsnet_status status = canvas_write(&picture, path, &error);
+    const enum capsnet_status status = picture_write(&picture, path, &error);
     image_free(&picture);
     if (status != CAPSNET_OK)
         fprintf(stderr, "%s\n", error.text);

@@ -4,7 +4,7 @@
 #ifndef CAPSNET_CURVE_H
 #define CAPSNET_CURVE_H
 
-#include "model/train/draw/canvas.h"
+#include "model/draw/canvas.h"
 
 /* What an epoch gave; held_out_error is NAN when nothing is held out. */
 struct epoch_figures {

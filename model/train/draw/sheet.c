@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/train/draw/label.h"
+#include "model/draw/label.h"
 
 enum { WHITE = 0xffffff, INK = 0x333333, CLASS_SIDE = 56, MISTAKE_SIDE = 84, LONGEST_LABEL = 12 };
 static const size_t max_pixels = (size_t)64 << 20;
@@ -16,20 +16,6 @@ size_t sheet_scale(const struct capsnet_shape *shape, size_t side)
 {
     const size_t longest = shape->height > shape->width ? shape->height : shape->width;
     return longest < side ? side / longest : 1;
-}
-
-/* A class as the sheets call it, in at most so many letters: its label, or its
- * number where there are no letters to draw that with. */
-static const char *class_text(char text[64], const struct capsnet_model *model, size_t class_index,
-                              size_t most)
-{
-    const char *label = capsnet_model_label(model, class_index);
-    const size_t length = strlen(label);
-    if (label_length(label) == length)
-        snprintf(text, 64, "%.*s", (int)(most < 63 ? most : 63), label);
-    else
-        snprintf(text, 64, "#%zu", class_index);
-    return text;
 }
 
 /* Where an image of the data goes. */
@@ -70,14 +56,14 @@ out:
     return status;
 }
 
-/* Width of the widest class_text(). */
+/* Width of the widest label_of_class(). */
 static size_t label_width(const struct capsnet_model *model)
 {
     size_t widest = 0;
     for (size_t j = 0; j < model->shape.classes; j++) {
         char text[64];
         size_t width =
-            canvas_text_width(class_text(text, model, j, LONGEST_LABEL), SHEET_LETTERS);
+            canvas_text_width(label_of_class(text, model, j, LONGEST_LABEL), SHEET_LETTERS);
         widest = width > widest ? width : widest;
     }
     return widest;
@@ -90,8 +76,8 @@ static void mistake_text(char text[160], const struct capsnet_model *model, size
 {
     char is[64], said[64];
     const size_t room = most - 1, half = room / 2;
-    size_t left = strlen(class_text(is, model, label, 63));
-    size_t right = strlen(class_text(said, model, answer, 63));
+    size_t left = strlen(label_of_class(is, model, label, 63));
+    size_t right = strlen(label_of_class(said, model, answer, 63));
     if (left + right > room) {
         const size_t both = left + right - room; /* too many */
         const size_t from_left = right <= half ? both : left <= half ? 0 : left - half;
@@ -137,7 +123,7 @@ enum capsnet_status sheet_of_classes(struct image *picture, struct capsnet_works
         canvas_text(picture, SHEET_SPACE,
                      SHEET_SPACE + j * row + height + SHEET_GAP / 2 -
                          LETTER_HEIGHT * SHEET_LETTERS / 2,
-                     SHEET_LETTERS, INK, class_text(text, ws->model, j, LONGEST_LABEL));
+                     SHEET_LETTERS, INK, label_of_class(text, ws->model, j, LONGEST_LABEL));
     }
     status = put_pairs(picture, ws, data, chosen, places, count, scale, 0, height + SHEET_GAP,
                        error);

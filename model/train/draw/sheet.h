@@ -7,7 +7,7 @@
 #define CAPSNET_SHEET_H
 
 #include "model/train/measure/evaluate.h"
-#include "model/train/draw/canvas.h"
+#include "model/draw/canvas.h"
 
 enum {
     SHEET_SPACE = 12,    /* pixels around the sheet and between its cells */

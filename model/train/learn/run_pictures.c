@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/train/draw/picture_file.h"
 #include "model/train/draw/sheet.h"
 #include "model/train/learn/run_state.h"
 
@@ -25,7 +26,7 @@ static enum capsnet_status write_beside(const char *out, const char *ending,
     char *path = run_picture_path(out, ending);
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     if (path)
-        status = canvas_write(picture, path, error);
+        status = picture_write(picture, path, error);
     else
         snprintf(error->text, sizeof error->text, "out of memory for a path");
     if (status == CAPSNET_OK)

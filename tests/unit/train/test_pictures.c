@@ -11,6 +11,7 @@
 #include "model/picture/png.h"
 #include "tests/common/temp_folder.h"
 #include "model/train/draw/curve.h"
+#include "model/train/draw/picture_file.h"
 #include "model/train/draw/sheet.h"
 
 enum { WHITE = 0xffffff, BLUE = 0x1f5fbf, ORANGE = 0xd9690f };
@@ -308,14 +309,14 @@ static void test_file(void **state)
     struct capsnet_error error = {""};
     size_t nbytes;
     canvas_fill(&p, 30, 16, 5, 5, 0x123456);
-    assert_int_equal(canvas_write(&p, in_folder("x.png"), &error), CAPSNET_OK);
+    assert_int_equal(picture_write(&p, in_folder("x.png"), &error), CAPSNET_OK);
     uint8_t *bytes = get_file("x.png", &nbytes);
     assert_int_equal(png_decode(&read, bytes, nbytes, 100, 3, &message), IMAGE_OK);
     assert_int_equal(read.width, 31);
     assert_int_equal(read.height, 17);
     assert_memory_equal(read.pixels, p.pixels, 31 * 17 * 3);
     check_pixel(&read, 30, 16, 0x123456);
-    assert_int_equal(canvas_write(&p, in_folder("no/x.png"), &error), CAPSNET_ERR_IO);
+    assert_int_equal(picture_write(&p, in_folder("no/x.png"), &error), CAPSNET_ERR_IO);
     assert_non_null(strstr(error.text, "no/x.png: cannot write the picture: No such file"));
     free(bytes);
     image_free(&p);

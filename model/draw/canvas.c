@@ -1,15 +1,12 @@
 /*
  * canvas.c - see canvas.h.
  */
-#include "model/train/draw/canvas.h"
+#include "model/draw/canvas.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "model/picture/png.h"
 
 /* ASCII from the space on, twelve letters a group. */
 enum { GROUP = 12, FIRST = ' ', OTHER = 0x7f };
@@ -124,9 +121,10 @@ static void blend(struct image *picture, size_t x, size_t y, uint32_t colour, do
 void canvas_fill(struct image *picture, size_t x, size_t y, size_t width, size_t height,
                   uint32_t colour)
 {
-    for (size_t i = 0; i < height; i++)
-        for (size_t j = 0; j < width; j++)
-            blend(picture, x + j, y + i, colour, 1);
+    const uint8_t bytes[3] = {colour >> 16 & 255, colour >> 8 & 255, colour & 255};
+    for (size_t i = y; i < y + height && i < picture->height; i++)
+        for (size_t j = x; j < x + width && j < picture->width; j++)
+            memcpy(picture->pixels + (i * picture->width + j) * 3, bytes, 3);
 }
 
 /* Each pixel near the line is covered by how far it is from it. */
@@ -190,26 +188,4 @@ void canvas_image(struct image *picture, size_t x, size_t y, size_t scale, const
             }
             canvas_fill(picture, x + j * scale, y + i * scale, scale, scale, colour);
         }
-}
-
-enum capsnet_status canvas_write(const struct image *picture, const char *path,
-                                  struct capsnet_error *error)
-{
-    uint8_t *png;
-    size_t nbytes;
-    if (png_encode(&png, &nbytes, picture) != IMAGE_OK) {
-        snprintf(error->text, sizeof error->text, "%.300s: not enough memory for the picture",
-                 path);
-        return CAPSNET_ERR_MEMORY;
-    }
-    FILE *file = fopen(path, "wbe");
-    int bad = !file || fwrite(png, 1, nbytes, file) != nbytes;
-    if (file)
-        bad |= fclose(file) != 0;
-    free(png);
-    if (!bad)
-        return CAPSNET_OK;
-    snprintf(error->text, sizeof error->text, "%.300s: cannot write the picture: %s", path,
-             strerror(errno));
-    return CAPSNET_ERR_IO;
 }

@@ -1,7 +1,10 @@
 /*
  * label.c - see label.h.
  */
-#include "model/train/draw/label.h"
+#include "model/draw/label.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* Not one of the later bytes of a character. */
 static int is_first(char c)
@@ -26,4 +29,15 @@ size_t label_nbytes(const char *text, size_t characters)
             break;
     }
     return i;
+}
+
+const char *label_of_class(char text[64], const struct capsnet_model *model, size_t class_index,
+                           size_t most)
+{
+    const char *label = capsnet_model_label(model, class_index);
+    if (label_length(label) == strlen(label))
+        snprintf(text, 64, "%.*s", (int)(most < 63 ? most : 63), label);
+    else
+        snprintf(text, 64, "#%zu", class_index);
+    return text;
 }

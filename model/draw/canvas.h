@@ -36,8 +36,4 @@ void canvas_text(struct image *picture, size_t x, size_t y, size_t scale, uint32
 void canvas_image(struct image *picture, size_t x, size_t y, size_t scale, const float *pixels,
                    const struct capsnet_shape *shape);
 
-/* Writes it as a PNG.  Returns OK, ERR_IO or ERR_MEMORY. */
-CAPSNET_MUST_CHECK enum capsnet_status canvas_write(const struct image *picture, const char *path,
-                                                     struct capsnet_error *error);
-
 #endif
