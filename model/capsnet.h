@@ -55,6 +55,24 @@ static inline size_t capsnet_pixels(const struct capsnet_shape *shape)
     return shape->height * shape->width * shape->channels;
 }
 
+/* Places of the primary capsules along a side of the image: 6 of 28 pixels.  Place p
+ * sees capsnet_field() pixels of that side, the first of them at p * primary_stride. */
+static inline size_t capsnet_places(const struct capsnet_shape *shape, size_t side)
+{
+    return (side - shape->conv1_kernel + 1 - shape->primary_kernel) / shape->primary_stride + 1;
+}
+static inline size_t capsnet_field(const struct capsnet_shape *shape)
+{
+    return shape->conv1_kernel + shape->primary_kernel - 1; /* 17 */
+}
+
+/* Primary capsules: a grid of places for each type, 32 * 6 * 6 = 1152. */
+static inline size_t capsnet_capsules(const struct capsnet_shape *shape)
+{
+    return shape->primary_types * capsnet_places(shape, shape->height) *
+           capsnet_places(shape, shape->width);
+}
+
 /* When an image is one of the model's kind, as measured on images that are
  * (model/train/calibrate.h).  Of an image, error is the mean squared pixel
  * error of the winning capsule's reconstruction, length that capsule's, ink the
@@ -203,6 +221,32 @@ size_t capsnet_workspace_bytes(const struct capsnet_workspace *workspace);
  * 1e-4. */
 void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
                      float *lengths, float *poses);
+
+/* How the capsules of one image came to agree: what each round of routing (1 to
+ * routing_iterations; procedure 1 of the paper) made of its prediction vectors.  What is
+ * NULL is not wanted.  h and w are the places along the image's height and width.
+ *
+ * lengths    [rounds][classes]        |v_j| after the round; after the last one those
+ *                                     that the forward pass gives, bit for bit
+ * coupling   [rounds][classes][h][w]  mean over the capsule types of c_ij at a place;
+ *                                     1 / classes in the first round
+ * votes      [rounds][classes][h][w]  sum over the types of c_ij (u_hat_ij . s_j / |s_j|):
+ *                                     what a place adds to |s_j|, which its map sums to;
+ *                                     |v_j| = |s_j|^2 / (1 + |s_j|^2).  0 where s_j is 0
+ * couplings  [capsules][classes]      the last round's c_ij.  Capsule i is of type
+ *                                     i / (h w), at place i % (h w), row by row: the order
+ *                                     of the file's digit.weight */
+struct capsnet_routing {
+    float *lengths, *coupling, *votes, *couplings;
+};
+
+/* capsnet_forward(), the same bits, which also tells of routing: routing [n] points to
+ * what is to be filled for each image, or is NULL for one that is not asked about.  It is
+ * worked out from the pass's own prediction vectors while they are there, which takes
+ * half a millisecond for each image that is asked about, and no time for the others. */
+void capsnet_forward_routing(struct capsnet_workspace *workspace, size_t n, const float *images,
+                             float *lengths, float *poses,
+                             const struct capsnet_routing *const *routing);
 
 /* The decoder: the picture of one class capsule's pose (section 4.1).
  *

@@ -23,22 +23,29 @@ const char *capsnet_model_plan(const struct capsnet_model *model, size_t n)
 }
 
 void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
-                     float *lengths, float *poses)
+                     float *lengths, float *poses, const struct capsnet_routing *const *routing)
 {
     if (plan == PLAN_DIRECT)
         primary_direct(ws, n, images);
     else
         primary_spectral(ws, n, images);
-    digit_forward(ws, n);
+    digit_forward(ws, n, routing);
     digit_read(ws, n, lengths, poses);
+}
+
+void capsnet_forward_routing(struct capsnet_workspace *ws, size_t n, const float *images,
+                             float *lengths, float *poses,
+                             const struct capsnet_routing *const *routing)
+{
+    /* The backward pass is spectral. */
+    forward_by_plan(ws, ws->training ? PLAN_SPECTRAL : plan_for(ws->model, n), n, images, lengths,
+                    poses, routing);
 }
 
 void capsnet_forward(struct capsnet_workspace *ws, size_t n, const float *images, float *lengths,
                      float *poses)
 {
-    /* The backward pass is spectral. */
-    forward_by_plan(ws, ws->training ? PLAN_SPECTRAL : plan_for(ws->model, n), n, images, lengths,
-                    poses);
+    capsnet_forward_routing(ws, n, images, lengths, poses, NULL);
 }
 
 void capsnet_decode(struct capsnet_workspace *ws, size_t n, const float *poses,

@@ -14,9 +14,10 @@ enum plan { PLAN_DIRECT, PLAN_SPECTRAL, PLANS };
 /* The plan for a batch of n images: the one place that chooses. */
 enum plan plan_for(const struct capsnet_model *model, size_t n);
 
-/* capsnet_forward() by a plan of the caller's; PLAN_SPECTRAL needs a spectrum. */
+/* capsnet_forward_routing() by a plan of the caller's; PLAN_SPECTRAL needs a spectrum.
+ * routing: NULL when nothing is asked, as it must be in training. */
 void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
-                     float *lengths, float *poses);
+                     float *lengths, float *poses, const struct capsnet_routing *const *routing);
 
 /* Makes what inference reads beside the parameters, the spectrum among it, anew
  * from them. */

@@ -24,6 +24,8 @@ enum {
     KERNEL_PAD = 16,   /* floats; rows are multiples of it */
     KERNEL_PANEL = 32, /* columns of a packed panel */
     KERNEL_LANES = 16, /* images that routing works on side by side */
+    KERNEL_MAX_CLASSES = 256, /* that routing has room for, */
+    KERNEL_MAX_DIMS = 64,     /* and of a capsule */
 };
 
 /* Columns j of a matrix in panels: element (row, j) lies at

@@ -8,8 +8,6 @@
 
 #include "model/kernels/vector.h"
 
-enum { MAX_CLASSES = 256, MAX_DIMS = 64 };
-
 enum { PER_LANE = KERNEL_LANES / VEC }; /* vectors per row of lanes */
 
 /* One row of lanes. */

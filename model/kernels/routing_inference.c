@@ -56,7 +56,7 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     const float *w = r->weight;
-    struct row cap[2][MAX_DIMS];
+    struct row cap[2][KERNEL_MAX_DIMS];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
         at[b] = image_at(r, b, u, u_hat, s, sums);
@@ -110,7 +110,7 @@ ALWAYS_INLINE void route_groups(const struct image_routing *r, size_t count, siz
                                 const float *u_hat, const float *vsum, float *sums)
 {
     const size_t step = r->classes * pose * KERNEL_LANES;
-    struct row c[2][MAX_CLASSES];
+    struct row c[2][KERNEL_MAX_CLASSES];
     for (size_t j = 0; j < r->classes; j++)
         for (size_t q = 0; q < PER_LANE; q++) {
             const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
@@ -175,7 +175,7 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     const size_t words = (dims + 1) / 2;
     const uint32_t *w = r->weight;
-    __m512bh cap[2][MAX_DIMS / 2];
+    __m512bh cap[2][KERNEL_MAX_DIMS / 2];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
         at[b] = image_at(r, b, u, u_hat, s, sums);

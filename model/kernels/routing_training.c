@@ -29,9 +29,9 @@ ALWAYS_INLINE struct row predict(const float *w, const struct row *u, size_t dim
 
 /* What is known of one capsule while its routing is worked out. */
 struct capsule {
-    struct row u[MAX_DIMS];
-    struct row c[MAX_CLASSES];  /* logits, then their softmax */
-    struct row dc[MAX_CLASSES]; /* backward: u_hat . ds, then gb */
+    struct row u[KERNEL_MAX_DIMS];
+    struct row c[KERNEL_MAX_CLASSES];  /* logits, then their softmax */
+    struct row dc[KERNEL_MAX_CLASSES]; /* backward: u_hat . ds, then gb */
 };
 
 /* u_hat of count (a constant) capsules into u_hat [count][classes*pose][lanes],
@@ -88,7 +88,7 @@ ALWAYS_INLINE void route_evenly(const struct routing *r, size_t dims, const floa
 {
     const size_t outputs = r->classes * r->pose;
     const float *w = r->weight, uniform = 1.0f / (float)r->classes;
-    struct row cap[MAX_DIMS];
+    struct row cap[KERNEL_MAX_DIMS];
     for (size_t i = 0; i < r->capsules; i++, w += outputs * dims) {
         load_capsule(cap, u + i * dims * KERNEL_LANES, dims);
         for (size_t je = 0; je < outputs; je++) {
@@ -216,7 +216,7 @@ ALWAYS_INLINE void input_gradient(const struct routing *r, size_t dims, size_t c
 {
     const size_t outputs = r->classes * r->pose;
     for (int q = 0; q < PER_LANE; q++) {
-        vec sum[2][MAX_DIMS];
+        vec sum[2][KERNEL_MAX_DIMS];
         for (size_t b = 0; b < count; b++)
             for (size_t d = 0; d < dims; d++)
                 sum[b][d] = vec_set(0);
@@ -242,7 +242,7 @@ ALWAYS_INLINE void weight_gradient(const struct routing *r, size_t dims, size_t 
 {
     const size_t outputs = r->classes * r->pose;
     for (int q = 0; q < PER_LANE; q++) {
-        vec sum[2][MAX_DIMS];
+        vec sum[2][KERNEL_MAX_DIMS];
         for (size_t b = 0; b < count; b++)
             for (size_t d = 0; d < dims; d++)
                 sum[b][d] = vec_set(0);
@@ -276,7 +276,7 @@ ALWAYS_INLINE void predict_backward(const struct routing *r, size_t dims, size_t
         input_gradient(r, dims, 1, w, du_hat + g * outputs * KERNEL_LANES, du + g * group_stride,
                        group_stride);
 
-    struct row full[KERNEL_LANES + AT_ONCE * MAX_DIMS]; /* whose lanes are still to be summed */
+    struct row full[KERNEL_LANES + AT_ONCE * KERNEL_MAX_DIMS]; /* whose lanes are still to be summed */
     size_t waiting = 0;
     while (je < outputs) {
         const size_t count = je + AT_ONCE <= outputs ? AT_ONCE : 1;

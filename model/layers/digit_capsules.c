@@ -19,6 +19,7 @@
  * n hold zero capsules, whose gradients are zero.  Inference takes them one by
  * one, KERNEL_LANES capsules side by side (kernels/routing.c).
  */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@
 struct pass {
     struct capsnet_workspace *ws;
     size_t n;
+    const struct capsnet_routing *const *routing;
     const float *dposes;
     float *grad;
 };
@@ -142,6 +144,38 @@ static void squash_poses(const struct capsnet_model *model, const float *s, floa
     }
 }
 
+/* |v| of one capsule, its values step floats apart.  The squares of a long capsule may
+ * round to a sum above 1.  Not fminf, which would make 1 of a NaN. */
+static float length_of(const float *v, size_t pose, size_t step)
+{
+    float sum = 0;
+    for (size_t e = 0; e < pose; e++)
+        sum += v[e * step] * v[e * step];
+    return sum > 1 ? 1 : sqrtf(sum);
+}
+
+/* Routes image b of those in the thread's scratch, image i of the batch. */
+static void route(const struct pass *pass, const struct image_routing *routing,
+                  const struct scratch *x, size_t b, size_t i)
+{
+    const struct capsnet_model *model = pass->ws->model;
+    const struct layout *at = &model->at;
+    const struct capsnet_routing *told = pass->routing ? pass->routing[i] : NULL;
+    const float *u_hat = x->u_hat + b * at->groups * at->outputs * KERNEL_LANES;
+    float *s = x->s + b * scratch_row(at), *vsum = x->vsum + b * scratch_row(at);
+    float *v = pass->ws->v + i * at->outputs;
+    for (size_t r = 0; r < model->shape.routing_iterations; r++) {
+        if (r > 0)
+            model->kernels->route_image(routing, u_hat, vsum, s, x->sums);
+        if (told)
+            routing_round(model, r, u_hat, vsum, s, told);
+        squash_poses(model, s, v, vsum);
+        for (size_t j = 0; told && told->lengths && j < routing->classes; j++)
+            told->lengths[r * routing->classes + j] =
+                length_of(v + j * routing->pose, routing->pose, 1);
+    }
+}
+
 /* Images that share one reading of W: two, where that leaves every thread
  * some. */
 static size_t images_at_once(const struct capsnet_workspace *ws, size_t n)
@@ -162,7 +196,7 @@ static void forward_images(void *context, size_t item, size_t thread)
                                           model->shape.primary_dims, model->packed.digit};
     const size_t at_once = images_at_once(ws, pass->n), first = item * at_once;
     const size_t images = pass->n - first < at_once ? pass->n - first : at_once;
-    const size_t row = scratch_row(at), u_size = at->groups * routing.dims * KERNEL_LANES;
+    const size_t u_size = at->groups * routing.dims * KERNEL_LANES;
     for (size_t b = 0; b < images; b++)
         gather_image(model, ws->primary + (first + b) * at->positions * at->primary_row,
                      x->u + b * u_size);
@@ -171,17 +205,9 @@ static void forward_images(void *context, size_t item, size_t thread)
         kernels->predict_images_bf16(&routing, images, x->u, x->u_hat, x->s, x->sums);
     else
         kernels->predict_images(&routing, images, x->u, x->u_hat, x->s, x->sums);
-    memset(x->vsum, 0, images * row * sizeof(float));
-    for (size_t b = 0; b < images; b++) {
-        float *s = x->s + b * row, *v = ws->v + (first + b) * at->outputs;
-        float *vsum = x->vsum + b * row;
-        squash_poses(model, s, v, vsum);
-        for (size_t r = 1; r < model->shape.routing_iterations; r++) {
-            kernels->route_image(&routing, x->u_hat + b * at->groups * at->outputs * KERNEL_LANES,
-                                 vsum, s, x->sums);
-            squash_poses(model, s, v, vsum);
-        }
-    }
+    memset(x->vsum, 0, images * scratch_row(at) * sizeof(float));
+    for (size_t b = 0; b < images; b++)
+        route(pass, &routing, x, b, first + b);
 }
 
 /* ---- Forward, training --------------------------------------------------- */
@@ -209,10 +235,12 @@ static void forward_group(void *context, size_t group, size_t thread)
     }
 }
 
-void digit_forward(struct capsnet_workspace *ws, size_t n)
+void digit_forward(struct capsnet_workspace *ws, size_t n,
+                   const struct capsnet_routing *const *routing)
 {
     uint64_t clock = phase_clock();
-    struct pass pass = {.ws = ws, .n = n};
+    struct pass pass = {.ws = ws, .n = n, .routing = routing};
+    assert(!routing || !ws->training);
     if (ws->training)
         pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
     else
@@ -240,17 +268,11 @@ void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, fl
         size_t step;
         const float *v = last_v(ws, i, &step);
         for (size_t j = 0; j < model->shape.classes; j++) {
-            float sum = 0;
-            for (size_t e = 0; e < pose; e++) {
-                float x = v[(j * pose + e) * step];
-                sum += x * x;
-                if (poses)
-                    poses[i * model->at.outputs + j * pose + e] = x;
-            }
-            /* The squares of a long capsule may round to a sum above 1.  Not
-             * fminf, which would make 1 of a NaN. */
+            const float *own = v + j * pose * step;
+            for (size_t e = 0; poses && e < pose; e++)
+                poses[i * model->at.outputs + j * pose + e] = own[e * step];
             if (lengths)
-                lengths[i * model->shape.classes + j] = sum > 1 ? 1 : sqrtf(sum);
+                lengths[i * model->shape.classes + j] = length_of(own, pose, step);
         }
     }
 }
@@ -379,7 +401,7 @@ void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes,
 {
     const size_t groups = (n + KERNEL_LANES - 1) / KERNEL_LANES;
     uint64_t clock = phase_clock();
-    struct pass pass = {ws, n, dposes, grad};
+    struct pass pass = {.ws = ws, .n = n, .dposes = dposes, .grad = grad};
     pool_run(ws->pool, groups, backward_group, &pass);
     pool_run(ws->pool, (ws->model->at.capsules + GRADIENT_CAPSULES - 1) / GRADIENT_CAPSULES,
              backward_capsules, &pass);

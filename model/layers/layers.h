@@ -43,12 +43,20 @@ void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad);
 void primary_input_gradient(const struct capsnet_workspace *ws, size_t n, size_t image,
                             float *dconv1);
 
-/* digit_capsules.c: ws->primary to ws->v. */
-void digit_forward(struct capsnet_workspace *ws, size_t n);
+/* digit_capsules.c: ws->primary to ws->v.  routing: [n] as of capsnet_forward_routing(),
+ * or NULL, as it must be in training. */
+void digit_forward(struct capsnet_workspace *ws, size_t n,
+                   const struct capsnet_routing *const *routing);
 /* From dposes [n][outputs] to grad and ws->primary. */
 void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes, float *grad);
 /* The last v and its lengths, image by image; either may be NULL. */
 void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses);
+
+/* routing_rounds.c: coupling, votes and couplings of round r of one image, whose s has
+ * been worked out with vsum, the sum of the v before.  u_hat
+ * [groups][outputs][KERNEL_LANES], a capsule a lane; s, vsum [outputs]. */
+void routing_round(const struct capsnet_model *model, size_t r, const float *u_hat,
+                   const float *vsum, const float *s, const struct capsnet_routing *to);
 
 /* decoder.c: ws->decoder[0] to ws->decoder[3]; and from ws->ddecoder[3], the
  * gradient before the sigmoid, to grad and ws->ddecoder[0]. */

@@ -21,13 +21,13 @@ static const struct {
     FIELD(height, 9, 512),
     FIELD(width, 9, 512),
     FIELD(channels, 1, 4),
-    FIELD(classes, 2, 256),
+    FIELD(classes, 2, KERNEL_MAX_CLASSES),
     FIELD(conv1_kernel, 1, 31),
     FIELD(conv1_channels, 1, 1024),
     FIELD(primary_kernel, 1, 10),
     FIELD(primary_stride, 2, 2),
     FIELD(primary_types, 1, 256),
-    FIELD(primary_dims, 1, 64),
+    FIELD(primary_dims, 1, KERNEL_MAX_DIMS),
     FIELD(pose_dims, 1, 64),
     FIELD(routing_iterations, 1, 10),
     FIELD(decoder_hidden[0], 1, 8192),
@@ -48,7 +48,7 @@ static enum capsnet_status check_shape(const struct capsnet_shape *shape,
         }
     }
     size_t side = shape->height < shape->width ? shape->height : shape->width;
-    if (side < shape->conv1_kernel + shape->primary_kernel - 1) {
+    if (side < capsnet_field(shape)) {
         snprintf(error->text, sizeof error->text,
                  "images of %zu x %zu pixels are too small for kernels of %zu and %zu",
                  shape->height, shape->width, shape->conv1_kernel, shape->primary_kernel);
@@ -81,12 +81,12 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     at->conv1_size = at->conv1_h * at->conv1_w * at->conv1_row;
     at->conv1_patch_row = round_up(at->conv1_taps, KERNEL_PAD);
     at->conv1_bands = (at->conv1_h + CONV1_BAND - 1) / CONV1_BAND;
-    at->primary_h = (at->conv1_h - shape->primary_kernel) / shape->primary_stride + 1;
-    at->primary_w = (at->conv1_w - shape->primary_kernel) / shape->primary_stride + 1;
+    at->primary_h = capsnet_places(shape, shape->height);
+    at->primary_w = capsnet_places(shape, shape->width);
     at->positions = at->primary_h * at->primary_w;
     at->primary_channels = shape->primary_types * shape->primary_dims;
     at->primary_row = round_up(at->primary_channels, KERNEL_PANEL);
-    at->capsules = shape->primary_types * at->positions;
+    at->capsules = capsnet_capsules(shape);
     at->groups = (at->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
     at->conv1_words = (shape->conv1_kernel * shape->channels + 1) / 2;
     at->outputs = shape->classes * shape->pose_dims;

@@ -54,7 +54,7 @@ void variant_run(const struct variant *variant, struct capsnet_workspace *ws, si
     const struct capsnet_shape *shape = &variant->model->shape;
     size_t winners[BENCH_BATCH];
     float longest[BENCH_BATCH * 64];
-    forward_by_plan(ws, variant->plan, n, images, lengths, poses);
+    forward_by_plan(ws, variant->plan, n, images, lengths, poses, NULL);
     for (size_t i = 0; i < n; i++) {
         winners[i] = capsnet_winner(shape, lengths + i * shape->classes);
         memcpy(longest + i * shape->pose_dims,

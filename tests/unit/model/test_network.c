@@ -283,7 +283,7 @@ static void hand_route(struct small *s, float lengths[2], float poses[4])
         ws->primary[2 * i] = 1;
         ws->primary[2 * i + 1] = 0;
     }
-    digit_forward(ws, 1);
+    digit_forward(ws, 1, NULL);
     digit_read(ws, 1, lengths, poses);
     capsnet_workspace_free(ws);
     capsnet_model_free(s->model);
