@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "server/answers/routing.h"
 #include "server/basics/container_of.h"
 #include "server/input/body_images.h"
 #include "server/normalize/normalize.h"
+#include "server/request/accept_header.h"
 #include "server/request/steps.h"
 
 static void begin_answer(struct text *text, const struct request *request)
@@ -30,11 +32,21 @@ void choose_winners(struct job *job)
     }
 }
 
+/* With routing=1 the answer may be a picture. */
+static int is_sheet(const struct request *request)
+{
+    return request->params.routing && accept_prefers_png(request->accept);
+}
+
 unsigned classify_begin(struct request *request)
 {
     unsigned status = body_take_images(request, request->service->options->max_images);
+    if (!status && is_sheet(request))
+        status = routing_check_sheets(request);
     if (!status)
         status = request_make_job(request, request->job.n_images);
+    if (!status && request->params.routing)
+        status = request_ask_rounds(request);
     request->job.choose = choose_winners;
     return status ? status : steps_submit(request);
 }
@@ -100,12 +112,18 @@ static void add_prediction(struct text *text, const struct request *request, siz
         json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,
                       shape->pose_dims);
     }
+    if (request->params.routing) {
+        text_add(text, ",\n \"routing\": ");
+        routing_add_json(text, request, i);
+    }
     text_add(text, "}");
 }
 
 unsigned classify_finish(struct request *request)
 {
     struct text text = {0};
+    if (is_sheet(request))
+        return routing_answer_sheets(request);
     begin_answer(&text, request);
     for (size_t i = 0; i < request->job.n_images; i++)
         add_prediction(&text, request, i);

@@ -46,12 +46,16 @@ unsigned oip_infer_begin(struct request *request)
         status = oip_take(request);
     if (status)
         return status;
-    int is_decoding = 0;
-    for (size_t i = 0; i < request->oip->n_outputs; i++)
+    int is_decoding = 0, is_coupling = 0;
+    for (size_t i = 0; i < request->oip->n_outputs; i++) {
         is_decoding |= request->oip->outputs[i].tensor == OIP_RECONSTRUCTION;
+        is_coupling |= request->oip->outputs[i].tensor == OIP_COUPLING;
+    }
     status = request_make_job(request, is_decoding ? request->job.n_images : 0);
     if (is_decoding)
         request->job.choose = choose_winners;
+    if (!status && is_coupling)
+        status = request_ask_couplings(request);
     return status ? status : steps_submit(request);
 }
 
@@ -67,6 +71,7 @@ static const float *floats(const struct job *job, enum oip_tensor tensor)
 {
     return tensor == OIP_PROBABILITIES ? job->lengths
            : tensor == OIP_POSES       ? job->poses
+           : tensor == OIP_COUPLING    ? job->routing->couplings
                                        : job->pictures;
 }
 

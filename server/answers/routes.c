@@ -23,7 +23,7 @@ enum { STRICT = 0, LENIENT = 1 };
     {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
 
 static const struct route ROUTES[] = {
-    POST("/classify", PARAM_NORMALIZE | PARAM_POSES, classify),
+    POST("/classify", PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING, classify),
     POST("/pose", PARAM_NORMALIZE, pose),
     POST("/reconstruct",
          PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG, reconstruct),

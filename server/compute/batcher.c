@@ -63,6 +63,7 @@ struct batcher {
     float *images;   /* [max_batch][pixels], what goes in; then, decoded, what comes out */
     float *lengths;  /* [max_batch][classes] */
     float *poses;    /* [max_batch][classes][pose_dims]; then [max_batch][pose_dims] to decode */
+    const struct capsnet_routing **routing; /* [max_batch]; NULL: the image's is not asked for */
     size_t *classes; /* [max_batch], of the pictures */
     float **picture_targets; /* [max_batch], where each picture goes */
 };
@@ -117,8 +118,13 @@ static void run_forward(struct batcher *b)
 {
     const size_t classes = b->shape.classes, pose = classes * b->shape.pose_dims;
     size_t n = 0;
+    int is_asked = 0; /* how some image was routed */
     for (size_t i = 0; i < b->n_slices; i++) {
         const struct slice *s = &b->slices[i];
+        const struct capsnet_routing *routing = s->job->routing;
+        for (size_t k = 0; k < s->count; k++)
+            b->routing[n + k] = routing ? routing + s->first + k : NULL;
+        is_asked |= s->count && routing;
         if (s->count)
             memcpy(b->images + n * b->pixels, s->job->digits + s->first * b->pixels,
                    s->count * b->pixels * sizeof(float));
@@ -126,7 +132,8 @@ static void run_forward(struct batcher *b)
     }
     if (n == 0)
         return;
-    capsnet_forward(b->workspace, n, b->images, b->lengths, b->poses);
+    capsnet_forward_routing(b->workspace, n, b->images, b->lengths, b->poses,
+                            is_asked ? b->routing : NULL);
     metrics_count_batch(b->metrics, n);
     n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
@@ -286,9 +293,10 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     b->images = calloc(max_batch * b->pixels, sizeof(float));
     b->lengths = calloc(max_batch * b->shape.classes, sizeof(float));
     b->poses = calloc(max_batch * b->shape.classes * b->shape.pose_dims, sizeof(float));
+    b->routing = calloc(max_batch, sizeof *b->routing);
     b->classes = calloc(max_batch, sizeof *b->classes);
     b->picture_targets = calloc(max_batch, sizeof *b->picture_targets);
-    if (!b->slices || !b->images || !b->lengths || !b->poses || !b->classes ||
+    if (!b->slices || !b->images || !b->lengths || !b->poses || !b->routing || !b->classes ||
         !b->picture_targets)
         goto out;
     status = capsnet_workspace_create(&b->workspace, model, max_batch, threads, error);
@@ -385,6 +393,7 @@ void batcher_free(struct batcher *b)
     free(b->images);
     free(b->lengths);
     free(b->poses);
+    free(b->routing);
     free(b->classes);
     free(b->picture_targets);
     free(b);

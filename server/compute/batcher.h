@@ -20,6 +20,8 @@ struct job {
     const float *digits; /* [n_images][height][width][channels] */
     float *lengths;      /* [n_images][classes], filled */
     float *poses;        /* [n_images][classes][pose_dims], filled */
+    const struct capsnet_routing *routing; /* [n_images], what they point to filled; NULL:
+                                              nobody asks */
 
     /* Called after the forward pass to fill picture_poses and picture_classes
      * from lengths and poses; NULL when they are filled already.  Must be

@@ -13,8 +13,9 @@
 
 #define OIP_VERSION "1" /* of every model: there is one at a time */
 
-enum oip_tensor { OIP_PROBABILITIES, OIP_POSES, OIP_RECONSTRUCTION, OIP_CLASS };
-enum { OIP_TENSORS = 4 };
+/* The outputs; those from OIP_ON_REQUEST on only for who names them. */
+enum oip_tensor { OIP_PROBABILITIES, OIP_POSES, OIP_RECONSTRUCTION, OIP_CLASS, OIP_COUPLING };
+enum { OIP_ON_REQUEST = OIP_COUPLING, OIP_TENSORS };
 
 /* The name of an output, e.g. "poses". */
 const char *oip_name(enum oip_tensor tensor);

@@ -210,7 +210,8 @@ static unsigned take_output(struct request *r, const cJSON *item, int is_binary)
     if (!name || tensor == OIP_TENSORS)
         return request_refuse(r, REFUSED_INVALID_JSON,
                               "outputs[%zu].name: must be \"probabilities\", \"poses\", "
-                              "\"reconstruction\" or \"class\"", oip->n_outputs);
+                              "\"reconstruction\", \"class\" or \"coupling\"",
+                              oip->n_outputs);
     for (size_t i = 0; i < oip->n_outputs; i++)
         if (oip->outputs[i].tensor == (enum oip_tensor)tensor)
             return request_refuse(r, REFUSED_INVALID_JSON,
@@ -227,7 +228,7 @@ static unsigned take_output(struct request *r, const cJSON *item, int is_binary)
     return status;
 }
 
-/* The outputs asked for; all when none is. */
+/* The outputs asked for; when none is, all but those on request. */
 static unsigned take_outputs(struct request *r, const cJSON *root)
 {
     struct oip_infer *oip = r->oip;
@@ -244,7 +245,7 @@ static unsigned take_outputs(struct request *r, const cJSON *root)
     }
     if (status || oip->n_outputs)
         return status;
-    for (size_t tensor = 0; tensor < OIP_TENSORS; tensor++) {
+    for (size_t tensor = 0; tensor < OIP_ON_REQUEST; tensor++) {
         oip->outputs[oip->n_outputs].tensor = (enum oip_tensor)tensor;
         oip->outputs[oip->n_outputs++].is_binary = is_binary;
     }

@@ -6,7 +6,8 @@ const char *oip_name(enum oip_tensor tensor)
     static const char *const NAMES[] = {[OIP_PROBABILITIES] = "probabilities",
                                         [OIP_POSES] = "poses",
                                         [OIP_RECONSTRUCTION] = "reconstruction",
-                                        [OIP_CLASS] = "class"};
+                                        [OIP_CLASS] = "class",
+                                        [OIP_COUPLING] = "coupling"};
     return NAMES[tensor];
 }
 
@@ -32,6 +33,10 @@ size_t oip_shape(size_t dims[OIP_MAX_RANK], enum oip_tensor tensor,
         dims[2] = shape->width;
         dims[3] = shape->channels;
         return shape->channels == 1 ? 3 : 4;
+    case OIP_COUPLING:
+        dims[1] = capsnet_capsules(shape);
+        dims[2] = shape->classes;
+        return 3;
     case OIP_CLASS:
         break;
     }

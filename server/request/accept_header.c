@@ -32,17 +32,34 @@ static int is_type(const char *element, size_t n, const char *type)
            (n == length || strchr("; \t", element[length]));
 }
 
-int accept_prefers_json(const char *accept)
+/* The qualities that the header gives the two; 0 for one that it does not name. */
+struct qualities {
+    int json, png;
+};
+
+static struct qualities qualities_of(const char *accept)
 {
-    int json = 0, png = 0;
+    struct qualities q = {0, 0};
     while (accept && *accept) {
         accept += strspn(accept, ", \t");
         size_t n = strcspn(accept, ",");
         if (is_type(accept, n, "application/json"))
-            json = quality(accept, n);
+            q.json = quality(accept, n);
         else if (is_type(accept, n, "image/png"))
-            png = quality(accept, n);
+            q.png = quality(accept, n);
         accept += n;
     }
-    return json > 0 && json >= png;
+    return q;
+}
+
+int accept_prefers_json(const char *accept)
+{
+    const struct qualities q = qualities_of(accept);
+    return q.json > 0 && q.json >= q.png;
+}
+
+int accept_prefers_png(const char *accept)
+{
+    const struct qualities q = qualities_of(accept);
+    return q.png > q.json;
 }

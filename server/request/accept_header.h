@@ -7,4 +7,8 @@
  * give PNG. */
 int accept_prefers_json(const char *accept);
 
+/* 1 when the header names image/png with a quality above application/json's, as which none
+ * is 0.  0 otherwise, so that no header (NULL) and wildcards give JSON. */
+int accept_prefers_png(const char *accept);
+
 #endif

@@ -46,7 +46,7 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
     } PARAMS[] = {
         {"normalize", PARAM_NORMALIZE}, {"poses", PARAM_POSES}, {"class", PARAM_CLASS},
         {"scale", PARAM_SCALE},         {"sweep", PARAM_SWEEP},
-        {"debug", PARAM_DEBUG},
+        {"debug", PARAM_DEBUG},         {"routing", PARAM_ROUTING},
     };
     unsigned flag = 0;
     for (size_t i = 0; i < sizeof PARAMS / sizeof *PARAMS; i++)
@@ -68,6 +68,8 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         good = set_switch(&params->poses, value);
     } else if (flag == PARAM_SWEEP) {
         good = set_switch(&params->sweep, value);
+    } else if (flag == PARAM_ROUTING) {
+        good = set_switch(&params->routing, value);
     } else if (flag == PARAM_DEBUG) {
         strcpy(expected, "normalized");
         good = params->debug = strcmp(value, expected) == 0;

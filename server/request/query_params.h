@@ -14,12 +14,13 @@ enum {
     PARAM_SCALE = 8,
     PARAM_SWEEP = 16,
     PARAM_DEBUG = 32,
+    PARAM_ROUTING = 64,
 };
 
 /* The query parameters of all routes, with their defaults. */
 struct params {
     enum normalize_mode normalize;
-    int poses, sweep;
+    int poses, sweep, routing;
     int debug;          /* show what the network saw, not what it made of it */
     size_t scale;       /* 1 .. 16 */
     int has_class;

@@ -89,6 +89,42 @@ unsigned request_make_job(struct request *request, size_t n_pictures)
     return 0;
 }
 
+/* routing [n_images] with nbytes behind it; NULL when memory is short. */
+static char *make_routing(struct request *request, size_t image_nbytes)
+{
+    struct job *job = &request->job;
+    request->routing = calloc(job->n_images + 1, sizeof *request->routing + image_nbytes);
+    job->routing = request->routing;
+    return (char *)(request->routing ? request->routing + job->n_images : NULL);
+}
+
+unsigned request_ask_rounds(struct request *request)
+{
+    const struct capsnet_shape *shape = request_shape(request);
+    const size_t lengths = shape->routing_iterations * shape->classes;
+    const size_t maps = lengths * capsnet_places(shape, shape->height) *
+                        capsnet_places(shape, shape->width);
+    float *at = (float *)(void *)make_routing(request, (lengths + 2 * maps) * sizeof(float));
+    if (!at)
+        return request_refuse_no_memory(request);
+    for (size_t i = 0; i < request->job.n_images; i++, at += lengths + 2 * maps)
+        request->routing[i] = (struct capsnet_routing){
+            .lengths = at, .coupling = at + lengths, .votes = at + lengths + maps};
+    return 0;
+}
+
+unsigned request_ask_couplings(struct request *request)
+{
+    const struct capsnet_shape *shape = request_shape(request);
+    const size_t couplings = capsnet_capsules(shape) * shape->classes;
+    float *at = (float *)(void *)make_routing(request, couplings * sizeof(float));
+    if (!at)
+        return request_refuse_no_memory(request);
+    for (size_t i = 0; i < request->job.n_images; i++)
+        request->routing[i].couplings = at + i * couplings;
+    return 0;
+}
+
 unsigned request_add_body(struct request *request, const char *bytes, size_t nbytes)
 {
     struct service *service = request->service;
@@ -119,6 +155,7 @@ void request_free(struct request *request)
     free(request->pose);
     free(request->results);
     free(request->decoder);
+    free(request->routing);
     free(request->oip);
     free(request->job.picture_classes);
     free(request);

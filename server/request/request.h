@@ -86,6 +86,7 @@ struct request {
     size_t pose_class;     /* the class that the body states beside the pose */
     float *results;        /* lengths and poses */
     float *decoder;        /* picture_poses and pictures */
+    struct capsnet_routing *routing; /* [job.n_images], and what they point to; or NULL */
     struct oip_infer *oip; /* what an inference request asks for; malloc'd */
 
     struct task task;
@@ -120,6 +121,12 @@ unsigned request_answer_bytes(struct request *request, const char *content_type,
 /* Makes the memory of the request's job: results for job.n_images, and room for
  * n_pictures to be decoded.  Returns 0, or 503 when memory is short. */
 unsigned request_make_job(struct request *request, size_t n_pictures);
+
+/* Makes the memory for how the job's images are routed: each round's lengths, coupling and
+ * votes, or the last round's couplings, [n_images][capsules][classes] in one piece from
+ * routing[0].couplings on.  Returns 0, or 503 when memory is short. */
+unsigned request_ask_rounds(struct request *request);
+unsigned request_ask_couplings(struct request *request);
 
 /* Adds to the body, and to the service's count.  Returns 0, or 503 when memory is
  * short or the bodies of all requests together have too much of it. */

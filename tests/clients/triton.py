@@ -12,6 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 MODEL = "capsnet-mnist"
 OUTPUTS = {"probabilities": 2, "poses": 3, "reconstruction": 3, "class": 1}
+ON_REQUEST = ["coupling"]
 LABELS = [str(i) for i in range(10)]
 failed = 0
 
@@ -37,7 +38,7 @@ def check_metadata(client):
           and client.is_model_ready(MODEL) and client.is_model_ready(MODEL, "1"))
     told = client.get_model_metadata(MODEL)
     check("metadata", told["inputs"][0]["shape"] == [-1, 28, 28]
-          and [one["name"] for one in told["outputs"]] == list(OUTPUTS))
+          and [one["name"] for one in told["outputs"]] == list(OUTPUTS) + ON_REQUEST)
     extensions = client.get_server_metadata()["extensions"]
     check("extensions", {"binary_tensor_data", "classification", "model_configuration",
                          "statistics"} == set(extensions))
@@ -87,6 +88,17 @@ def check_labels(client, digits, expected):
         check(f"class_count, {'binary' if is_binary else 'JSON'}", bool(is_good))
 
 
+def check_coupling(client, digits):
+    """[n][capsule][class], computed for who names it only."""
+    given = image_input(digits, "FP32", True)
+    check("coupling, not asked for", client.infer(MODEL, given).as_numpy("coupling") is None)
+    for is_binary in (True, False):
+        outputs = [http.InferRequestedOutput("coupling", binary_data=is_binary)]
+        c = client.infer(MODEL, given, outputs=outputs).as_numpy("coupling")
+        check(f"coupling, {'binary' if is_binary else 'JSON'}", c.shape == (len(digits), 1152, 10)
+              and c.dtype == np.float32 and np.allclose(c.sum(axis=2), 1, atol=1e-5))
+
+
 def check_many(client, digits, expected):
     """32 requests, 8 at once."""
     waiting = [client.async_infer(MODEL, image_input(digits, "FP32", True)) for _ in range(32)]
@@ -127,8 +139,9 @@ def main(url, png):
     check_metadata(client)
     check_forms(client, digits, expected)
     check_labels(client, digits, expected)
+    check_coupling(client, digits)
     check_many(client, digits, expected)
-    check_statistics(client, 33 * len(digits))
+    check_statistics(client, 36 * len(digits))
     check_pngs(client, png)
     check_refusal(client, digits)
     client.close()

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
         MUST(!(seen & ~allowed));
         MUST(params.scale >= 1 && params.scale <= 16 && params.class_index < CLASSES);
         MUST(params.normalize <= NORMALIZE_NONE);
-        MUST((params.poses | params.sweep | params.debug) >> 1 == 0);
+        MUST((params.poses | params.sweep | params.debug | params.routing) >> 1 == 0);
     }
     free(query);
     return 0;

@@ -233,7 +233,8 @@ static void metadata_is_told(void **state)
         "\"outputs\":[{\"name\":\"probabilities\",\"datatype\":\"FP32\",\"shape\":[-1,10]},"
         "{\"name\":\"poses\",\"datatype\":\"FP32\",\"shape\":[-1,10,16]},"
         "{\"name\":\"reconstruction\",\"datatype\":\"FP32\",\"shape\":[-1,28,28]},"
-        "{\"name\":\"class\",\"datatype\":\"INT64\",\"shape\":[-1]}]}";
+        "{\"name\":\"class\",\"datatype\":\"INT64\",\"shape\":[-1]},"
+        "{\"name\":\"coupling\",\"datatype\":\"FP32\",\"shape\":[-1,72,10]}]}";
     static const char *const PATHS[] = {MODEL, MODEL "/versions/1"};
     for (size_t i = 0; i < 2; i++) {
         json = get(PATHS[i]);

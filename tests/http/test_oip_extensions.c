@@ -361,7 +361,8 @@ static void the_configuration_has_tritons_names(void **state)
         "{\"name\":\"poses\",\"data_type\":\"TYPE_FP32\",\"dims\":[10,16]},"
         "{\"name\":\"reconstruction\",\"data_type\":\"TYPE_FP32\",\"dims\":[28,28]},"
         "{\"name\":\"class\",\"data_type\":\"TYPE_INT64\",\"dims\":[1],"
-        "\"reshape\":{\"shape\":[]}}],\"dynamic_batching\":{\"preferred_batch_size\":[7],"
+        "\"reshape\":{\"shape\":[]}},"
+        "{\"name\":\"coupling\",\"data_type\":\"TYPE_FP32\",\"dims\":[72,10]}],\"dynamic_batching\":{\"preferred_batch_size\":[7],"
         "\"max_queue_delay_microseconds\":11}}";
     struct server *mine = server;
     server = server_start(ARGS("--max-batch", "7", "--batch-delay-us", "11"), NO_ARGS);

@@ -324,7 +324,8 @@ static void good_answers_are_as_declared(void **state)
     (void)state;
     struct bytes png = draw_png(1);
     char *images = images_json(&png, 1), json[5000], pose[400] = "{\"class\":1,\"pose\":[0";
-    static const char *const PATHS[] = {"/classify", "/classify?poses=1&normalize=fit", "/pose",
+    static const char *const PATHS[] = {"/classify", "/classify?poses=1&normalize=fit",
+                                        "/classify?routing=1", "/pose",
                                         "/reconstruct", "/reconstruct?class=2&scale=2&sweep=1"};
     for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++) {
         expect(&(struct request){.path = PATHS[i], .body = png.data, .nbytes = png.nbytes}, 200);
@@ -341,7 +342,14 @@ static void good_answers_are_as_declared(void **state)
     expect(&(struct request){.path = "/reconstruct", .body = pose, .nbytes = strlen(pose),
                              .headers = {"Content-Type: application/json",
                                          "Accept: application/json"}}, 200);
+    expect(&(struct request){.path = "/classify?routing=1", .body = png.data, .nbytes = png.nbytes,
+                             .headers = {"Accept: image/png"}}, 200);
     for (int binary = 0; binary < 2; binary++) {
+        snprintf(json, sizeof json, TENSOR "%.*s}],\"outputs\":[{\"name\":\"coupling\","
+                 "\"parameters\":{\"binary_data\":%s}}]}",
+                 (int)strlen(strchr(images, '[')) - 1, strchr(images, '['),
+                 binary ? "true" : "false");
+        expect(&(struct request){.path = OIP "/infer", .body = json, .nbytes = strlen(json)}, 200);
         snprintf(json, sizeof json, TENSOR "%.*s}],\"parameters\":{\"binary_data_output\":%s}}",
                  (int)strlen(strchr(images, '[')) - 1, strchr(images, '['),
                  binary ? "true" : "false");

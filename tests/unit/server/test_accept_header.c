@@ -13,29 +13,32 @@ static void accept_is_weighed(void **state)
     (void)state;
     static const struct {
         const char *accept;
-        int json;
+        int json, png;
     } CASES[] = {
-        {NULL, 0},
-        {"", 0},
-        {"*/*", 0},
-        {"image/*", 0},
-        {"image/png", 0},
-        {"text/html,application/xhtml+xml,*/*;q=0.8", 0},
-        {"application/json", 1},
-        {"Application/JSON ; charset=utf-8", 1},
-        {"application/json, text/plain, */*", 1},
-        {"application/json;q=0", 0},
-        {"application/json; q=0.5, image/png", 0},
-        {"application/json; q=0.5, image/png;q=0.5", 1},
-        {"image/png;q=0.4 , application/json;Q=0.5", 1},
-        {"image/png;q=0.001,application/json;q=0.0001", 0},
-        {"application/jsonx", 0},
-        {"application/json;q=banana", 0},
-        {",,, ;;q", 0},
-        {"application/json;q=", 1},
+        {NULL, 0, 0},
+        {"", 0, 0},
+        {"*/*", 0, 0},
+        {"image/*", 0, 0},
+        {"image/png", 0, 1},
+        {"text/html,application/xhtml+xml,*/*;q=0.8", 0, 0},
+        {"application/json", 1, 0},
+        {"Application/JSON ; charset=utf-8", 1, 0},
+        {"application/json, text/plain, */*", 1, 0},
+        {"application/json;q=0", 0, 0},
+        {"application/json; q=0.5, image/png", 0, 1},
+        {"application/json; q=0.5, image/png;q=0.5", 1, 0},
+        {"image/png;q=0.4 , application/json;Q=0.5", 1, 0},
+        {"image/png;q=0.001,application/json;q=0.0001", 0, 1},
+        {"application/jsonx", 0, 0},
+        {"application/json;q=banana", 0, 0},
+        {",,, ;;q", 0, 0},
+        {"application/json;q=", 1, 0},
+        {"image/png;q=0", 0, 0},
+        {"image/png, */*", 0, 1},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (accept_prefers_json(CASES[i].accept) != CASES[i].json)
+        if (accept_prefers_json(CASES[i].accept) != CASES[i].json ||
+            accept_prefers_png(CASES[i].accept) != CASES[i].png)
             fail_msg("Accept: %s", CASES[i].accept ? CASES[i].accept : "(none)");
 }
 

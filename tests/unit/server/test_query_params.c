@@ -30,6 +30,8 @@ static void parameters_are_checked(void **state)
     assert_int_equal(p.normalize, NORMALIZE_FIT);
     assert_int_equal(set(&p, "poses", "1"), 0);
     assert_int_equal(p.poses, 1);
+    assert_int_equal(set(&p, "routing", "1"), 0);
+    assert_int_equal(p.routing, 1);
     assert_int_equal(set(&p, "sweep", "0"), 0);
     assert_int_equal(p.sweep, 0);
     assert_int_equal(set(&p, "scale", "16"), 0);
@@ -42,6 +44,7 @@ static void parameters_are_checked(void **state)
         {"scale", "1.5"},      {"scale", " 1"},     {"scale", "+1"},    {"scale", "4294967297"},
         {"scale", "99999999999999999999"},          {"class", "10"},    {"class", "-1"},
         {"class", ""},         {"class", "0x1"},    {"nosuch", "1"},    {"Class", "1"},
+        {"routing", "2"},
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         if (set(&p, BAD[i][0], BAD[i][1]) == 0)
