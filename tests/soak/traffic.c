@@ -98,7 +98,7 @@ static void make_kinds(void)
         {infer(infer_body, infer_header), 200},
         {{.path = "/metrics"}, 200},
         {drawing("/classify", "palette-5"), 200},
-        {drawing("/classify?poses=1", "colour-7"), 200},
+        {drawing("/classify?poses=1&routing=1", "colour-7"), 200},
         {drawing("/pose", "transparent-3"), 200},
         {drawing("/classify", "bilevel-2"), 200},
         {drawing("/reconstruct?scale=4", "large-4"), 200},
