@@ -141,6 +141,23 @@ CAPSNET_MUST_CHECK enum capsnet_status
 capsnet_model_load(struct capsnet_model **model, const char *path,
                    const struct capsnet_options *options, struct capsnet_error *error);
 
+/* The room that a model is to have, in bytes; about. */
+struct capsnet_sizes {
+    size_t low;       /* for its weights without those in the transform domain, twice (a
+                         reload), and for its batches */
+    size_t transform; /* "full" asks for that beside it */
+};
+
+/* Reads a weights file's shape, and tells what room its model is to have; fails as
+ * capsnet_model_load() does, but does not look at the weights. */
+CAPSNET_MUST_CHECK enum capsnet_status
+capsnet_model_sizes(struct capsnet_sizes *sizes, const char *path,
+                    const struct capsnet_options *options, struct capsnet_error *error);
+
+/* The rule of "auto": may the model be "full", when other models are to have others_bytes
+ * of capsnet_memory_limit()? */
+int capsnet_may_be_full(const struct capsnet_sizes *sizes, size_t others_bytes);
+
 /* Frees a model; NULL is ignored.  No workspace of it may be in use. */
 void capsnet_model_free(struct capsnet_model *model);
 
@@ -205,6 +222,25 @@ void capsnet_workspace_free(struct capsnet_workspace *workspace);
 
 /* Bytes of memory the workspace holds. */
 size_t capsnet_workspace_bytes(const struct capsnet_workspace *workspace);
+
+/* ---- Several workspaces on the same CPUs --------------------------------- */
+
+/* Workspaces that share turns compute one at a time, each with all its threads, so that
+ * no more threads compute than the largest has.  Who waits is let in between two pieces
+ * of a long batch, in the order of coming (model/machine/turns.h). */
+struct capsnet_turns;
+
+/* NULL when memory is short. */
+struct capsnet_turns *capsnet_turns_create(void);
+
+/* Frees; NULL is ignored.  No workspace that shares them may be in use. */
+void capsnet_turns_free(struct capsnet_turns *turns);
+
+/* Has the workspace share these turns: from then on it may compute only between
+ * capsnet_turn_take(), which waits, and capsnet_turn_give(), both by its one caller. */
+void capsnet_workspace_share(struct capsnet_workspace *workspace, struct capsnet_turns *turns);
+void capsnet_turn_take(struct capsnet_workspace *workspace);
+void capsnet_turn_give(struct capsnet_workspace *workspace);
 
 /* ---- Running it ------------------------------------------------------- */
 

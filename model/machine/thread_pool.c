@@ -5,7 +5,8 @@
  * items from one atomic counter until none is left; the caller takes its share
  * and then waits until the others have left the loop, so that the next loop
  * finds them all idle.  Items are milliseconds or large parts of one: a mutex
- * and two condition variables cost nothing beside them.
+ * and two condition variables cost nothing beside them.  Between items a pool that
+ * shares its CPUs may have to let others compute (turns.h).
  */
 #include "model/machine/thread_pool.h"
 
@@ -24,6 +25,7 @@ struct pool {
     size_t items;
     atomic_size_t next;
     size_t threads; /* with the caller */
+    struct turns_party party;
     struct helper {
         struct pool *pool;
         size_t index;
@@ -33,7 +35,8 @@ struct pool {
 
 static void take_items(struct pool *pool, size_t thread)
 {
-    for (;;) {
+    while (atomic_load_explicit(&pool->next, memory_order_relaxed) < pool->items) {
+        turns_pause(&pool->party);
         size_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
         if (i >= pool->items)
             return;
@@ -54,7 +57,9 @@ static void *helper_main(void *argument)
             break;
         seen = pool->round;
         pthread_mutex_unlock(&pool->lock);
+        turns_join(&pool->party);
         take_items(pool, helper->index);
+        turns_part(&pool->party);
         pthread_mutex_lock(&pool->lock);
         if (--pool->active == 0)
             pthread_cond_signal(&pool->done);
@@ -71,6 +76,7 @@ struct pool *pool_create(size_t threads)
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
+    turns_party_init(&pool->party, NULL);
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
         struct helper *helper = &pool->helpers[pool->threads - 1];
         helper->pool = pool;
@@ -96,6 +102,7 @@ void pool_free(struct pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->start);
     pthread_mutex_destroy(&pool->lock);
+    turns_party_destroy(&pool->party);
     free(pool);
 }
 
@@ -104,11 +111,40 @@ size_t pool_threads(const struct pool *pool)
     return pool->threads;
 }
 
+void pool_share(struct pool *pool, struct capsnet_turns *turns)
+{
+    pool->party.turns = turns;
+}
+
+struct turns_party *pool_party(struct pool *pool)
+{
+    return &pool->party;
+}
+
+/* Waits until the helpers have left the loop; while they have not, the caller does not
+ * run, so that a turn may end that they are to go on with in the next. */
+static void wait_for_helpers(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    const int waits = pool->active > 0;
+    pthread_mutex_unlock(&pool->lock);
+    if (!waits)
+        return;
+    turns_part(&pool->party);
+    pthread_mutex_lock(&pool->lock);
+    while (pool->active > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    turns_join(&pool->party);
+}
+
 void pool_run(struct pool *pool, size_t items, pool_function function, void *context)
 {
     if (pool->threads == 1 || items <= 1) {
-        for (size_t i = 0; i < items; i++)
+        for (size_t i = 0; i < items; i++) {
+            turns_pause(&pool->party);
             function(context, i, 0);
+        }
         return;
     }
     pthread_mutex_lock(&pool->lock);
@@ -122,9 +158,5 @@ void pool_run(struct pool *pool, size_t items, pool_function function, void *con
     pthread_mutex_unlock(&pool->lock);
 
     take_items(pool, 0);
-
-    pthread_mutex_lock(&pool->lock);
-    while (pool->active > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    wait_for_helpers(pool);
 }

@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#include "model/machine/turns.h"
+
 struct pool;
 
 /* Work on one item; thread is 0 .. threads - 1, for per-thread scratch. */
@@ -19,6 +21,11 @@ struct pool *pool_create(size_t threads);
 void pool_free(struct pool *pool);
 
 size_t pool_threads(const struct pool *pool);
+
+/* From now on computes only between turns_take() and turns_give() of its party, in turn
+ * with the other pools of these turns.  No loop may be on. */
+void pool_share(struct pool *pool, struct capsnet_turns *turns);
+struct turns_party *pool_party(struct pool *pool);
 
 /* Calls function(context, i, thread) for every i below items, in any order and
  * on any thread, and returns when all are done.  One caller at a time. */

@@ -70,24 +70,44 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
     return CAPSNET_OK;
 }
 
+/* What room the plan "full" needs beside "low": twice the weights in the transform domain. */
+static size_t transform_bytes(const struct capsnet_model *model)
+{
+    return model->precision == PRECISION_INT8   ? 0
+           : model->precision == PRECISION_BF16 ? spectrum_bytes(model)
+                                                : 2 * spectrum_bytes(model);
+}
+
+struct capsnet_sizes model_sizes(const struct capsnet_model *model)
+{
+    const size_t weight = model->precision == PRECISION_F32 ? 4 : 2;
+    return (struct capsnet_sizes){2 * weight * model->at.total + ((size_t)32 << 20),
+                                  transform_bytes(model)};
+}
+
+/* What such a model and its batches take, a second one without beside them during a
+ * reload, and some for requests. */
+int capsnet_may_be_full(const struct capsnet_sizes *sizes, size_t others_bytes)
+{
+    const size_t limit = capsnet_memory_limit();
+    return limit == 0 || sizes->transform + ((size_t)96 << 20) + others_bytes <= limit;
+}
+
 static enum capsnet_status choose_memory(struct capsnet_model *model,
                                          const struct capsnet_options *options,
                                          struct capsnet_error *error)
 {
     enum { AUTO, FULL, LOW, MEMORIES };
     static const char *const names[MEMORIES] = {"auto", "full", "low"};
-    const size_t memory = choice(options->memory, names, MEMORIES), limit = capsnet_memory_limit();
+    const size_t memory = choice(options->memory, names, MEMORIES);
+    const struct capsnet_sizes sizes = model_sizes(model);
     if (memory == MEMORIES) {
         snprintf(error->text, sizeof error->text,
                  "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
         return CAPSNET_ERR_ARGUMENT;
     }
-    /* What such a model and its batches take, a second one without beside them during a
-     * reload, and some for requests. */
-    const size_t bytes = spectrum_bytes(model) / (model->precision == PRECISION_BF16 ? 2 : 1);
-    const size_t needed = 2 * bytes + ((size_t)96 << 20);
     model->is_spectral = model->precision != PRECISION_INT8 && memory != LOW &&
-                         (memory == FULL || limit == 0 || needed <= limit);
+                         (memory == FULL || capsnet_may_be_full(&sizes, 0));
     return CAPSNET_OK;
 }
 

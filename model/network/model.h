@@ -69,6 +69,9 @@ CAPSNET_MUST_CHECK enum capsnet_status model_set_products(struct capsnet_model *
                                                           enum precision precision,
                                                           struct capsnet_error *error);
 
+/* What the model, made but not read yet, is about to take. */
+struct capsnet_sizes model_sizes(const struct capsnet_model *model);
+
 /* Words from one plane of the bf16 spectrum to the next: 32 more than it holds keep
  * planes from lying whole pages apart. */
 static inline size_t packed_spectrum_plane(const struct layout *at)

@@ -209,6 +209,21 @@ void capsnet_workspace_free(struct capsnet_workspace *ws)
     free(ws);
 }
 
+void capsnet_workspace_share(struct capsnet_workspace *ws, struct capsnet_turns *turns)
+{
+    pool_share(ws->pool, turns);
+}
+
+void capsnet_turn_take(struct capsnet_workspace *ws)
+{
+    turns_take(pool_party(ws->pool));
+}
+
+void capsnet_turn_give(struct capsnet_workspace *ws)
+{
+    turns_give(pool_party(ws->pool));
+}
+
 size_t capsnet_workspace_bytes(const struct capsnet_workspace *ws)
 {
     return ws->memory_bytes;

@@ -181,6 +181,19 @@ enum capsnet_status model_import(const struct capsnet_model *model,
     return CAPSNET_OK;
 }
 
+/* No model could be made: names the file where the fault is the file's. */
+static enum capsnet_status bad_model(struct capsnet_error *error, const char *path,
+                                     enum capsnet_status status,
+                                     const struct capsnet_error *inner)
+{
+    if (status == CAPSNET_ERR_ARGUMENT) /* the options', not the file's */
+        *error = *inner;
+    else
+        snprintf(error->text, sizeof error->text, "%.150s: %.300s%s", path, inner->text,
+                 status == CAPSNET_ERR_SHAPE ? " as the metadata says" : "");
+    return status;
+}
+
 enum capsnet_status model_from_file(struct capsnet_model **out, const struct safetensors *file,
                                     const char *path, const struct capsnet_options *options,
                                     struct capsnet_error *error)
@@ -195,11 +208,7 @@ enum capsnet_status model_from_file(struct capsnet_model **out, const struct saf
     if (status == CAPSNET_OK)
         status = model_import(model, file, "", model->parameters, &inner);
     if (status != CAPSNET_OK) {
-        if (status == CAPSNET_ERR_ARGUMENT) /* the options', not the file's */
-            *error = inner;
-        else
-            snprintf(error->text, sizeof error->text, "%.150s: %.300s%s", path, inner.text,
-                     status == CAPSNET_ERR_SHAPE ? " as the metadata says" : "");
+        bad_model(error, path, status, &inner);
         goto out;
     }
     model->stored_dtype = safetensors_dtype_name(safetensors_find(file, "digit.weight")->dtype);
@@ -211,6 +220,31 @@ enum capsnet_status model_from_file(struct capsnet_model **out, const struct saf
 out:
     capsnet_model_free(model);
     return status;
+}
+
+enum capsnet_status capsnet_model_sizes(struct capsnet_sizes *sizes, const char *path,
+                                        const struct capsnet_options *options,
+                                        struct capsnet_error *error)
+{
+    struct safetensors *file;
+    struct capsnet_shape shape;
+    struct capsnet_model *model = NULL;
+    struct capsnet_error inner;
+    struct capsnet_options low = options ? *options : (struct capsnet_options){0};
+    enum capsnet_status status = safetensors_open(&file, path, error);
+    if (status != CAPSNET_OK)
+        return status;
+    status = read_shape(file, path, &shape, error);
+    safetensors_close(file);
+    if (status != CAPSNET_OK)
+        return status;
+    low.memory = "low";
+    status = model_create(&model, &shape, &low, &inner); /* whose memory is not touched */
+    if (status != CAPSNET_OK)
+        return bad_model(error, path, status, &inner);
+    *sizes = model_sizes(model);
+    capsnet_model_free(model);
+    return CAPSNET_OK;
 }
 
 enum capsnet_status model_load_whole(struct capsnet_model **out, const char *path,
