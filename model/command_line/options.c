@@ -89,6 +89,35 @@ static int set_float(const struct option_entry *option, const char *source, cons
     return 0;
 }
 
+/* Adds the next value of a list. */
+static int add_item(const struct option_entry *option, const char *source,
+                    struct option_item item, const struct message *message)
+{
+    struct option_list *list = option->target;
+    if (item.nbytes == 0)
+        return bad(message, "%s must not be empty", source);
+    if (list->is_default)
+        *list = (struct option_list){0};
+    if (list->n == OPTION_LIST_MAX)
+        return bad(message, "%s takes at most %d values", source, OPTION_LIST_MAX);
+    list->items[list->n++] = item;
+    return 0;
+}
+
+/* Adds all values of a variable. */
+static int add_items(const struct option_entry *option, const char *source, const char *values,
+                     const struct message *message)
+{
+    for (;; values++) {
+        const size_t n = strcspn(values, ":");
+        if (add_item(option, source, (struct option_item){values, n}, message) != 0)
+            return -1;
+        values += n;
+        if (!*values)
+            return 0;
+    }
+}
+
 /* Stores a value.  source names where it came from: an option or a variable. */
 static int set(const struct option_entry *option, const char *source, const char *value,
                const struct message *message)
@@ -97,6 +126,8 @@ static int set(const struct option_entry *option, const char *source, const char
     case OPTION_TEXT: return set_text(option, source, value, message);
     case OPTION_SIZE: return set_size(option, source, value, message);
     case OPTION_FLOAT: return set_float(option, source, value, message);
+    case OPTION_LIST:
+        return add_item(option, source, (struct option_item){value, strlen(value)}, message);
     default: *(int *)option->target = 1; return 0;
     }
 }
@@ -134,8 +165,9 @@ static int from_environment(const struct option_table *table, int argc, char **a
         char name[64];
         variable_name(name, table, option);
         const char *value = getenv(name);
-        if (value && *value && !is_given(table, option, argc, argv) &&
-            set(option, name, value, message) != 0)
+        if (!value || !*value || is_given(table, option, argc, argv))
+            continue;
+        if ((option->kind == OPTION_LIST ? add_items : set)(option, name, value, message) != 0)
             return -1;
     }
     return 0;
@@ -205,6 +237,13 @@ static void print_default(FILE *out, const struct option_entry *option, const ch
         fprintf(out, "%s%zu%s", before, *(const size_t *)target, after);
     if (option->kind == OPTION_FLOAT && in_range(option, (double)*(const float *)target))
         fprintf(out, "%s%g%s", before, (double)*(const float *)target, after);
+    if (option->kind == OPTION_LIST) {
+        const struct option_list *list = target;
+        for (size_t i = 0; i < list->n; i++)
+            fprintf(out, "%s%.*s", i ? ":" : before, (int)list->items[i].nbytes,
+                    list->items[i].at);
+        fputs(list->n ? after : "", out);
+    }
 }
 
 static void print_line(FILE *out, const struct option_entry *option)

@@ -10,11 +10,24 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_SIZE, OPTION_FLOAT };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_SIZE, OPTION_FLOAT, OPTION_LIST };
+
+enum { OPTION_LIST_MAX = 64 };
+
+/* The values of an option that may be given several times, in the order given; in the
+ * environment they stand in one variable, separated by colons. */
+struct option_list {
+    struct option_item {
+        const char *at; /* not ended by a 0 */
+        size_t nbytes;
+    } items[OPTION_LIST_MAX];
+    size_t n;
+    int is_default; /* what is given takes their place */
+};
 
 /* One option: --name VALUE or --name=VALUE.  target is an int (FLAG), const char *
- * (TEXT), size_t (SIZE) or float (FLOAT), and holds the default: NULL, or a number
- * that is not in low .. high, is none. */
+ * (TEXT), size_t (SIZE), float (FLOAT) or struct option_list (LIST), and holds the
+ * default: NULL, or a number that is not in low .. high, is none. */
 struct option_entry {
     const char *name, *value; /* value: its name in the help; a|b: one of these texts */
     enum option_kind kind;

@@ -12,7 +12,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
 {
     static const struct options defaults = {
         .listen = "127.0.0.1:8080",
-        .weights = "weights/capsnet-mnist.safetensors",
+        .weights = {{{"weights", sizeof "weights" - 1}}, 1, 1},
         .max_batch = 64,
         .batch_delay_us = 0,
         .queue = 256,
@@ -36,8 +36,10 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
     const struct option_entry all[] = {
         {"listen", "ADDR:PORT", OPTION_TEXT, &o->listen, 0, 0,
          "address to serve on; [ADDR]:PORT for IPv6; port 0 picks a free one"},
-        {"weights", "FILE", OPTION_TEXT, &o->weights, 0, 0,
-         "trained weights, a safetensors file"},
+        {"weights", "PATH", OPTION_LIST, &o->weights, 0, 0,
+         "trained weights: a safetensors file, or a folder of which every *.safetensors is "
+         "taken by name; again for more models, the first is the default; the variable "
+         "separates them by colons"},
         {"threads", "N", OPTION_SIZE, &o->threads, 1, 1024,
          "threads that compute (default: the CPUs this process may use)"},
         {"max-batch", "N", OPTION_SIZE, &o->max_batch, 1, 1024,

@@ -13,7 +13,7 @@
 /* Strings point into argv, the environment or constants: not owned. */
 struct options {
     const char *listen;     /* ADDR:PORT */
-    const char *weights;    /* a file */
+    struct option_list weights; /* files, and folders of them */
     const char *cpu_level;  /* NULL for the best */
     const char *precision;  /* f32, bf16 or int8 */
     const char *memory;     /* auto, low or full */
