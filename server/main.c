@@ -2,7 +2,7 @@
  * main.c - capsnetd: start, serve until a signal, drain, stop.
  *
  * The address is bound first, so that one in use is found at once, and answers
- * "loading" until the model is there and warm.
+ * "loading" until the models are there and warm.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,19 +76,20 @@ static void resume_answered(void *context)
     resume_queue_flush(context);
 }
 
-/* Loads the model and makes everything that computes.  Returns 0, or the exit
+/* Loads the models and makes everything that computes.  Returns 0, or the exit
  * status after one sentence. */
 static int load(struct service *service)
 {
     struct capsnet_error error;
-    struct engine *engine;
-    enum capsnet_status status = engine_load(&engine, service->options, service->options->memory,
-                                             service->threads, &service->metrics, &error);
+    struct generation *generation;
+    enum capsnet_status status =
+        generation_load(&generation, &service->engines, service->options,
+                        service->options->memory, service->threads, &service->metrics, &error);
     if (status != CAPSNET_OK) {
         log_event(LOG_LEVEL_ERROR, "%s", error.text);
         return status == CAPSNET_ERR_ARGUMENT ? EXIT_BAD_OPTION : EXIT_FAILURE;
     }
-    engines_replace(&service->engines, engine);
+    engines_replace(&service->engines, generation);
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
@@ -102,17 +103,23 @@ static int load(struct service *service)
 
 static void announce(const struct service *service, const char *url)
 {
-    const struct capsnet_model *model = service->engines.current->model;
+    const struct generation *g = service->engines.current;
+    const size_t max_batch = service->options->max_batch;
     const char *scheme_end = strchr(url, ':');
     char openblas[96];
     capsnet_openblas(openblas, sizeof openblas);
-    printf("capsnetd %s: %s (%s, %s, %s memory, %s at batch 1 and %s at %zu, %s, %zu thread%s) "
-           "on %s%s\n",
-           CAPSNET_VERSION, capsnet_model_name(model), capsnet_model_precision(model),
-           capsnet_model_cpu_level(model), capsnet_model_memory(model),
-           capsnet_model_plan(model, 1), capsnet_model_plan(model, service->options->max_batch),
-           service->options->max_batch, openblas, service->threads,
-           service->threads == 1 ? "" : "s", service->options->tls_cert ? "https" : "http", scheme_end);
+    printf("capsnetd %s: ", CAPSNET_VERSION);
+    for (size_t i = 0; i < g->n; i++) {
+        const struct capsnet_model *model = g->engines[i].model;
+        printf("%s (%s, %s, %s memory: %.1f MB, %s at batch 1 and %s at %zu), ",
+               capsnet_model_name(model), capsnet_model_precision(model),
+               capsnet_model_cpu_level(model), capsnet_model_memory(model),
+               (double)engine_bytes(&g->engines[i]) / 1e6, capsnet_model_plan(model, 1),
+               capsnet_model_plan(model, max_batch), max_batch);
+    }
+    printf("%s, %zu thread%s on %s%s\n", openblas, service->threads,
+           service->threads == 1 ? "" : "s", service->options->tls_cert ? "https" : "http",
+           scheme_end);
     fflush(stdout);
 }
 
@@ -204,7 +211,10 @@ static int run(const struct options *options)
 
     enter_sandbox();
     metrics_init(&service.metrics);
-    engines_init(&service.engines);
+    if (engines_init(&service.engines) != 0) {
+        log_event(LOG_LEVEL_ERROR, "out of memory at the start");
+        return EXIT_FAILURE;
+    }
     keys_init(&service.keys);
     resume_queue_init(&service.resume_queue);
     if (catch_signals() != 0) {
@@ -243,6 +253,7 @@ static int run(const struct options *options)
     http_free(http);
     resume_queue_destroy(&service.resume_queue);
     engines_destroy(&service.engines);
+    metrics_destroy(&service.metrics);
     keys_destroy(&service.keys);
     tls_free();
     return exit_status;

@@ -26,8 +26,9 @@ size_t next_longest(const float *lengths, size_t classes, size_t last);
 unsigned reconstruct_begin(struct request *request);
 unsigned reconstruct_finish(struct request *request);
 
-/* model_and_health.c */
+/* models_and_health.c */
 unsigned model_answer(struct request *request);
+unsigned models_answer(struct request *request);
 unsigned healthz_answer(struct request *request);
 unsigned readyz_answer(struct request *request);
 
@@ -37,9 +38,9 @@ unsigned metrics_answer(struct request *request);
 /* web_page.c: the route's file. */
 unsigned web_answer(struct request *request);
 
-/* open_inference_model.c: the Open Inference Protocol, of the model.  oip_find_model()
- * refuses a model or a version, of the path, that is not there. */
-unsigned oip_find_model(struct request *request);
+/* open_inference_model.c: the Open Inference Protocol, of the models.
+ * oip_find_version() refuses a version, of the path, that is not there. */
+unsigned oip_find_version(struct request *request);
 unsigned oip_model_answer(struct request *request);
 unsigned oip_model_ready_answer(struct request *request);
 unsigned oip_config_answer(struct request *request);

@@ -92,7 +92,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
         normalize_has_strokes(digit, shape->height, shape->width, shape->channels);
 
     if (can_tell && !is_known)
-        atomic_fetch_add(&request->service->metrics.out_of_distribution, 1);
+        atomic_fetch_add(&request->engine->metrics->out_of_distribution, 1);
     text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
     json_add_string(text, capsnet_model_label(model, winner));
     text_add(text, ", \"probability\": ");

@@ -6,6 +6,7 @@
 #include "server/answers/answers.h"
 
 #include <dirent.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -38,19 +39,30 @@ static void add_label(struct text *text, const char *separator, const char *name
     text_add(text, "\"");
 }
 
-static void add_histogram(struct text *text, const char *name, const char *help,
+/* name_suffix{model="..." */
+static void begin_sample(struct text *text, const char *name, const char *suffix,
+                         const struct engine *engine)
+{
+    text_addf(text, "%s%s{", name, suffix);
+    add_label(text, "", "model", capsnet_model_name(engine->model));
+}
+
+static void add_histogram(struct text *text, const char *name, const struct engine *engine,
                           struct histogram *histogram)
 {
     unsigned long long below = 0;
-    add_head(text, name, "histogram", help);
     for (size_t i = 0; i < histogram->n_bounds; i++) {
         below += metrics_read(&histogram->buckets[i]);
-        text_addf(text, "%s_bucket{le=\"%g\"} %llu\n", name, histogram->bounds[i], below);
+        begin_sample(text, name, "_bucket", engine);
+        text_addf(text, ",le=\"%g\"} %llu\n", histogram->bounds[i], below);
     }
     below += metrics_read(&histogram->buckets[histogram->n_bounds]);
-    text_addf(text, "%s_bucket{le=\"+Inf\"} %llu\n", name, below);
-    text_addf(text, "%s_sum %.15g\n%s_count %llu\n", name,
-              (double)metrics_read(&histogram->sum) / histogram->unit, name, below);
+    begin_sample(text, name, "_bucket", engine);
+    text_addf(text, ",le=\"+Inf\"} %llu\n", below);
+    begin_sample(text, name, "_sum", engine);
+    text_addf(text, "} %.15g\n", (double)metrics_read(&histogram->sum) / histogram->unit);
+    begin_sample(text, name, "_count", engine);
+    text_addf(text, "} %llu\n", below);
 }
 
 static void add_requests(struct text *text, struct metrics *metrics)
@@ -81,28 +93,106 @@ static void add_requests(struct text *text, struct metrics *metrics)
                   refusal_code((enum refusal)i), metrics_read(&metrics->rejected[i]));
 }
 
-static void add_work(struct text *text, struct metrics *metrics)
+/* ---- What concerns a model: a sample each ------------------------------------ */
+
+static double images(const struct engine *engine)
 {
-    add_number(text, "capsnetd_images_total", "counter", "Images computed.",
-               (double)metrics_read(&metrics->batch_images.sum));
-    add_number(text, "capsnetd_batches_total", "counter", "Forward passes.",
-               (double)histogram_count(&metrics->batch_images));
-    add_number(text, "capsnetd_out_of_distribution_images_total", "counter",
-               "Images of /classify that were answered with in_distribution false.",
-               (double)metrics_read(&metrics->out_of_distribution));
-    add_histogram(text, "capsnetd_batch_images", "Images of a forward pass.",
-                  &metrics->batch_images);
-    add_histogram(text, "capsnetd_request_duration_seconds",
-                  "Answered inference requests, from their first line to the answer's last byte.",
-                  &metrics->request_us);
-    add_histogram(text, "capsnetd_queue_duration_seconds",
-                  "Of that, the wait for a worker and for a batch.", &metrics->queue_us);
-    add_histogram(text, "capsnetd_inference_duration_seconds",
-                  "Of that, the batches that the request's images were in.", &metrics->infer_us);
+    return (double)metrics_read(&engine->metrics->batch_images.sum);
 }
 
-static void add_model(struct text *text, const struct service *service,
-                      const struct engine *engine)
+static double batches(const struct engine *engine)
+{
+    return (double)histogram_count(&engine->metrics->batch_images);
+}
+
+static double out_of_distribution(const struct engine *engine)
+{
+    return (double)metrics_read(&engine->metrics->out_of_distribution);
+}
+
+static double waiting(const struct engine *engine)
+{
+    return (double)batcher_waiting(engine->batcher);
+}
+
+static double weights_bytes(const struct engine *engine)
+{
+    return (double)capsnet_model_bytes(engine->model);
+}
+
+static double parameters(const struct engine *engine)
+{
+    return (double)capsnet_model_parameters(engine->model);
+}
+
+static void add_model_numbers(struct text *text, const struct generation *g)
+{
+    static const struct {
+        const char *name, *type, *help;
+        double (*value)(const struct engine *engine);
+    } NUMBERS[] = {
+        {"capsnetd_images_total", "counter", "Images computed.", images},
+        {"capsnetd_batches_total", "counter", "Forward passes.", batches},
+        {"capsnetd_out_of_distribution_images_total", "counter",
+         "Images of /classify that were answered with in_distribution false.",
+         out_of_distribution},
+        {"capsnetd_queue_images", "gauge", "Images that wait for a batch.", waiting},
+        {"capsnetd_model_weights_bytes", "gauge", "Memory that the weights take.", weights_bytes},
+        {"capsnetd_model_parameters", "gauge", "Trained parameters of the model.", parameters},
+    };
+    for (size_t k = 0; k < sizeof NUMBERS / sizeof *NUMBERS; k++) {
+        add_head(text, NUMBERS[k].name, NUMBERS[k].type, NUMBERS[k].help);
+        for (size_t i = 0; i < g->n; i++) {
+            begin_sample(text, NUMBERS[k].name, "", &g->engines[i]);
+            text_addf(text, "} %.15g\n", NUMBERS[k].value(&g->engines[i]));
+        }
+    }
+}
+
+static void add_model_histograms(struct text *text, const struct generation *g)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } HISTOGRAMS[] = {
+        {"capsnetd_batch_images", "Images of a forward pass.",
+         offsetof(struct model_metrics, batch_images)},
+        {"capsnetd_request_duration_seconds",
+         "Answered inference requests, from their first line to the answer's last byte.",
+         offsetof(struct model_metrics, request_us)},
+        {"capsnetd_queue_duration_seconds", "Of that, the wait for a worker and for a batch.",
+         offsetof(struct model_metrics, queue_us)},
+        {"capsnetd_inference_duration_seconds",
+         "Of that, the batches that the request's images were in.",
+         offsetof(struct model_metrics, infer_us)},
+    };
+    for (size_t k = 0; k < sizeof HISTOGRAMS / sizeof *HISTOGRAMS; k++) {
+        add_head(text, HISTOGRAMS[k].name, "histogram", HISTOGRAMS[k].help);
+        for (size_t i = 0; i < g->n; i++)
+            add_histogram(text, HISTOGRAMS[k].name, &g->engines[i],
+                          (void *)((char *)g->engines[i].metrics + HISTOGRAMS[k].offset));
+    }
+}
+
+static void add_model_info(struct text *text, const struct generation *g)
+{
+    static const char name[] = "capsnetd_model_info";
+    add_head(text, name, "gauge", "The models that are served; always 1.");
+    for (size_t i = 0; i < g->n; i++) {
+        const struct capsnet_model *model = g->engines[i].model;
+        begin_sample(text, name, "", &g->engines[i]);
+        add_label(text, ",", "precision", capsnet_model_precision(model));
+        add_label(text, ",", "stored_dtype", capsnet_model_stored_dtype(model));
+        add_label(text, ",", "cpu_level", capsnet_model_cpu_level(model));
+        add_label(text, ",", "memory", capsnet_model_memory(model));
+        add_label(text, ",", "default", i ? "false" : "true");
+        text_add(text, "} 1\n");
+    }
+}
+
+/* ---- The server --------------------------------------------------------------- */
+
+static void add_server(struct text *text, const struct service *service)
 {
     int state = atomic_load(&service->state);
     add_head(text, "capsnetd_build_info", "gauge", "The program's version; always 1.");
@@ -111,28 +201,11 @@ static void add_model(struct text *text, const struct service *service,
                state == SERVICE_READY);
     add_number(text, "capsnetd_threads", "gauge", "Threads that compute.",
                (double)service->threads);
-    add_number(text, "capsnetd_queue_limit_images", "gauge", "Images that may wait (--queue).",
+    add_number(text, "capsnetd_queue_limit_images", "gauge", "Images that may wait for each model (--queue).",
                (double)service->options->queue);
-    if (!engine)
-        return; /* no model yet */
-    const struct capsnet_model *model = engine->model;
-    add_number(text, "capsnetd_queue_images", "gauge", "Images that wait for a batch.",
-               (double)batcher_waiting(engine->batcher));
-    add_head(text, "capsnetd_model_info", "gauge", "The model that is served; always 1.");
-    text_add(text, "capsnetd_model_info{");
-    add_label(text, "", "name", capsnet_model_name(model));
-    add_label(text, ",", "precision", capsnet_model_precision(model));
-    add_label(text, ",", "stored_dtype", capsnet_model_stored_dtype(model));
-    add_label(text, ",", "cpu_level", capsnet_model_cpu_level(model));
-    add_label(text, ",", "memory", capsnet_model_memory(model));
-    text_add(text, "} 1\n");
-    add_number(text, "capsnetd_model_weights_bytes", "gauge", "Memory that the weights take.",
-               (double)capsnet_model_bytes(model));
     add_number(text, "capsnetd_memory_limit_bytes", "gauge",
                "Memory this process may use: the cgroup's limit, or the machine's memory.",
                (double)capsnet_memory_limit());
-    add_number(text, "capsnetd_model_parameters", "gauge", "Trained parameters of the model.",
-               (double)capsnet_model_parameters(model));
 }
 
 /* ---- The process: the names that every Prometheus client library has ---------- */
@@ -185,7 +258,6 @@ unsigned metrics_answer(struct request *request)
     struct text text = {0};
     unsigned long long accepted = metrics_read(&metrics->connections_accepted);
     add_requests(&text, metrics);
-    add_work(&text, metrics);
     add_number(&text, "capsnetd_connections_total", "counter", "Connections accepted.",
                (double)accepted);
     add_number(&text, "capsnetd_connections", "gauge", "Connections open.",
@@ -195,7 +267,12 @@ unsigned metrics_answer(struct request *request)
               "capsnetd_reloads_total{result=\"ok\"} %llu\n"
               "capsnetd_reloads_total{result=\"failed\"} %llu\n",
               metrics_read(&metrics->reloads), metrics_read(&metrics->failed_reloads));
-    add_model(&text, service, request->engine);
+    add_server(&text, service);
+    if (request->generation) { /* loaded by now */
+        add_model_info(&text, request->generation);
+        add_model_numbers(&text, request->generation);
+        add_model_histograms(&text, request->generation);
+    }
     add_process(&text, metrics);
     return request_answer(request, "text/plain; version=0.0.4; charset=utf-8", &text);
 }

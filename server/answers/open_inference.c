@@ -41,7 +41,7 @@ unsigned oip_ready_answer(struct request *request)
 
 unsigned oip_infer_begin(struct request *request)
 {
-    unsigned status = oip_find_model(request);
+    unsigned status = oip_find_version(request);
     if (!status)
         status = oip_take(request);
     if (status)

@@ -1,10 +1,10 @@
 /*
- * open_inference_model.c - what the Open Inference Protocol tells of the model: that
- * it is ready, its tensors, its configuration, its statistics, and that it is the one
- * there is.
+ * open_inference_model.c - what the Open Inference Protocol tells of a model: that it is
+ * ready, its tensors, its configuration, its statistics; and which models there are.
  */
 #include "server/answers/answers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "server/input/open_inference.h"
@@ -14,34 +14,24 @@ static unsigned answer_json(struct request *request, struct text *text)
     return request_answer(request, "application/json", text);
 }
 
-static int is(struct segment segment, const char *string)
+unsigned oip_find_version(struct request *r)
 {
-    return segment.n == strlen(string) && memcmp(segment.at, string, segment.n) == 0;
-}
-
-unsigned oip_find_model(struct request *r)
-{
-    const char *name = capsnet_model_name(r->engine->model);
+    const struct segment version = r->segments[1];
     char wanted[48], quoted[48];
-    for (size_t i = 0; i < ROUTE_SEGMENTS && r->segments[i].at; i++) {
-        struct segment segment = r->segments[i];
-        if (is(segment, i ? OIP_VERSION : name))
-            continue;
-        size_t n = segment.n < sizeof wanted - 1 ? segment.n : sizeof wanted - 1;
-        memcpy(wanted, segment.at, n);
-        wanted[n] = 0;
-        return request_refuse(r, REFUSED_NOT_FOUND, "there is no %s \"%s\" here, only \"%s\"",
-                              i ? "version" : "model", quote_client(quoted, wanted),
-                              i ? OIP_VERSION : name);
-    }
-    return 0;
+    if (!version.at || (version.n == strlen(OIP_VERSION) &&
+                        memcmp(version.at, OIP_VERSION, version.n) == 0))
+        return 0;
+    snprintf(wanted, sizeof wanted, "%.*s", (int)(version.n < 47 ? version.n : 47), version.at);
+    return request_refuse(r, REFUSED_NOT_FOUND,
+                          "there is no version \"%s\" here, only \"" OIP_VERSION "\"",
+                          quote_client(quoted, wanted));
 }
 
 /* ---- Metadata --------------------------------------------------------------------- */
 
 unsigned oip_model_ready_answer(struct request *request)
 {
-    unsigned status = oip_find_model(request);
+    unsigned status = oip_find_version(request);
     if (status)
         return status;
     struct text text = {0};
@@ -65,7 +55,7 @@ static void add_metadata(struct text *text, const char *name, enum oip_tensor te
 
 unsigned oip_model_answer(struct request *request)
 {
-    unsigned status = oip_find_model(request);
+    unsigned status = oip_find_version(request);
     if (status)
         return status;
     const struct capsnet_model *model = request->engine->model;
@@ -102,7 +92,7 @@ static void add_configured(struct text *text, const char *name, enum oip_tensor 
 
 unsigned oip_config_answer(struct request *request)
 {
-    unsigned status = oip_find_model(request);
+    unsigned status = oip_find_version(request);
     if (status)
         return status;
     const struct capsnet_model *model = request->engine->model;
@@ -134,13 +124,9 @@ static void add_duration(struct text *text, const char *name, unsigned long long
     text_addf(text, "\"%s\": {\"count\": %llu, \"ns\": %llu}", name, count, us * 1000);
 }
 
-/* Of all routes that compute, since the process began.  Batches are not told by size. */
-unsigned oip_statistics_answer(struct request *request)
+static void add_statistics(struct text *text, const struct engine *engine)
 {
-    unsigned status = oip_find_model(request);
-    if (status)
-        return status;
-    struct metrics *metrics = &request->service->metrics;
+    struct model_metrics *metrics = engine->metrics;
     const unsigned long long n = histogram_count(&metrics->request_us);
     const struct {
         const char *name;
@@ -152,33 +138,55 @@ unsigned oip_statistics_answer(struct request *request)
         {"compute_infer", metrics_read(&metrics->infer_us.sum)},
         {"compute_output", metrics_read(&metrics->encode_us)},
     };
-    struct text text = {0};
-    text_add(&text, "{\"model_stats\": [{\"name\": ");
-    json_add_string(&text, capsnet_model_name(request->engine->model));
-    text_addf(&text, ", \"version\": \"" OIP_VERSION "\", \"last_inference\": %llu, "
-                     "\"inference_count\": %llu, \"execution_count\": %llu,\n"
-                     " \"inference_stats\": {",
+    text_add(text, "{\"name\": ");
+    json_add_string(text, capsnet_model_name(engine->model));
+    text_addf(text, ", \"version\": \"" OIP_VERSION "\", \"last_inference\": %llu, "
+                    "\"inference_count\": %llu, \"execution_count\": %llu,\n"
+                    " \"inference_stats\": {",
               metrics_read(&metrics->last_inference_ms), metrics_read(&metrics->batch_images.sum),
               histogram_count(&metrics->batch_images));
     for (size_t i = 0; i < sizeof TIMES / sizeof *TIMES; i++) {
-        add_duration(&text, TIMES[i].name, n, TIMES[i].us);
-        text_add(&text, ",\n  ");
+        add_duration(text, TIMES[i].name, n, TIMES[i].us);
+        text_add(text, ",\n  ");
     }
-    add_duration(&text, "fail", metrics_read(&metrics->failures),
+    add_duration(text, "fail", metrics_read(&metrics->failures),
                  metrics_read(&metrics->failures_us));
-    text_add(&text, "},\n \"batch_stats\": []}]}\n");
+    text_add(text, "},\n \"batch_stats\": []}");
+}
+
+/* Of a model, or of all where the path names none: of all routes that compute, since the
+ * process began.  Batches are not told by size. */
+unsigned oip_statistics_answer(struct request *request)
+{
+    unsigned status = oip_find_version(request);
+    if (status)
+        return status;
+    const struct generation *g = request->generation;
+    struct text text = {0};
+    text_add(&text, "{\"model_stats\": [");
+    if (request->segments[0].at)
+        add_statistics(&text, request->engine);
+    for (size_t i = 0; i < g->n && !request->segments[0].at; i++) {
+        text_add(&text, i ? ",\n " : "");
+        add_statistics(&text, &g->engines[i]);
+    }
+    text_add(&text, "]}\n");
     return answer_json(request, &text);
 }
 
 /* ---- Repository ------------------------------------------------------------------ */
 
-/* The body, which may ask for ready models only, is not looked at: this one is. */
+/* The body, which may ask for ready models only, is not looked at: all are. */
 unsigned oip_index_answer(struct request *request)
 {
+    const struct generation *g = request->generation;
     struct text text = {0};
-    text_add(&text, "[{\"name\": ");
-    json_add_string(&text, capsnet_model_name(request->engine->model));
-    text_add(&text, ", \"version\": \"" OIP_VERSION "\", \"state\": \"READY\", "
-                    "\"reason\": \"\"}]\n");
+    for (size_t i = 0; i < g->n; i++) {
+        text_add(&text, i ? ",\n {\"name\": " : "[{\"name\": ");
+        json_add_string(&text, capsnet_model_name(g->engines[i].model));
+        text_add(&text, ", \"version\": \"" OIP_VERSION "\", \"state\": \"READY\", "
+                        "\"reason\": \"\"}");
+    }
+    text_add(&text, "]\n");
     return answer_json(request, &text);
 }

@@ -23,11 +23,13 @@ enum { STRICT = 0, LENIENT = 1 };
     {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
 
 static const struct route ROUTES[] = {
-    POST("/classify", PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING, classify),
-    POST("/pose", PARAM_NORMALIZE, pose),
+    POST("/classify", PARAM_MODEL | PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING, classify),
+    POST("/pose", PARAM_MODEL | PARAM_NORMALIZE, pose),
     POST("/reconstruct",
-         PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG, reconstruct),
-    GET("/model", READY, KEYED, model_answer),
+         PARAM_MODEL | PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG,
+         reconstruct),
+    {"/model", "GET", PARAM_MODEL, 0, 0, KEYED, STRICT, model_answer, NULL, NULL},
+    GET("/models", READY, KEYED, models_answer),
     GET_ANY("/healthz", ALWAYS, OPEN, LENIENT, healthz_answer),
     GET_ANY("/readyz", READINESS, OPEN, LENIENT, readyz_answer),
     GET_ANY("/metrics", ALWAYS, KEYED, LENIENT, metrics_answer),

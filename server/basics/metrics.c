@@ -1,6 +1,8 @@
 /* metrics.c - see metrics.h. */
 #include "server/basics/metrics.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 const unsigned METRICS_STATUS[METRICS_STATUSES] = {200, 204, 304, 400, 401, 404, 405, 408, 413,
@@ -22,16 +24,38 @@ void metrics_init(struct metrics *metrics)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     metrics->start_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    struct histogram *const times[] = {&metrics->request_us, &metrics->queue_us,
-                                       &metrics->infer_us};
+}
+
+struct model_metrics *metrics_of_model(struct metrics *metrics, const char *name)
+{
+    for (struct model_metrics *m = metrics->models; m; m = m->next)
+        if (strcmp(m->name, name) == 0)
+            return m;
+    struct model_metrics *m = calloc(1, sizeof *m + strlen(name) + 1);
+    if (!m)
+        return NULL;
+    strcpy(m->name, name);
+    struct histogram *const times[] = {&m->request_us, &m->queue_us, &m->infer_us};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         times[i]->bounds = SECONDS;
         times[i]->n_bounds = N_SECONDS;
         times[i]->unit = 1e6;
     }
-    metrics->batch_images.bounds = IMAGES;
-    metrics->batch_images.n_bounds = N_IMAGES;
-    metrics->batch_images.unit = 1;
+    m->batch_images.bounds = IMAGES;
+    m->batch_images.n_bounds = N_IMAGES;
+    m->batch_images.unit = 1;
+    m->next = metrics->models;
+    metrics->models = m;
+    return m;
+}
+
+void metrics_destroy(struct metrics *metrics)
+{
+    while (metrics->models) {
+        struct model_metrics *m = metrics->models;
+        metrics->models = m->next;
+        free(m);
+    }
 }
 
 static void count(atomic_ullong *counter, unsigned long long n)
@@ -60,7 +84,7 @@ void metrics_count_answer(struct metrics *metrics, size_t route, unsigned status
         count(&metrics->rejected[reason], 1);
 }
 
-void metrics_count_times(struct metrics *metrics, const struct request_times *times)
+void metrics_count_times(struct model_metrics *metrics, const struct request_times *times)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -75,13 +99,13 @@ void metrics_count_times(struct metrics *metrics, const struct request_times *ti
                           memory_order_relaxed);
 }
 
-void metrics_count_failure(struct metrics *metrics, int64_t request_us)
+void metrics_count_failure(struct model_metrics *metrics, int64_t request_us)
 {
     count(&metrics->failures, 1);
     count(&metrics->failures_us, (unsigned long long)request_us);
 }
 
-void metrics_count_batch(struct metrics *metrics, size_t n)
+void metrics_count_batch(struct model_metrics *metrics, size_t n)
 {
     if (metrics)
         observe(&metrics->batch_images, (int64_t)n);

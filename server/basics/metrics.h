@@ -37,16 +37,30 @@ struct metrics {
     atomic_ullong requests[METRICS_ROUTES][METRICS_STATUSES];
     atomic_ullong rejected[METRICS_REASONS];
     atomic_ullong connections_accepted, connections_closed;
-    atomic_ullong out_of_distribution; /* images */
     atomic_ullong reloads, failed_reloads;
+    struct model_metrics *models; /* of every name that there has been */
+};
+
+/* What concerns one model.  It goes by the model's name, and so over reloads. */
+struct model_metrics {
+    struct model_metrics *next;
+    atomic_ullong out_of_distribution; /* images */
     atomic_ullong decode_us, encode_us;      /* of what request_us counts */
     atomic_ullong failures, failures_us;     /* requests to compute that were not answered so */
     atomic_ullong last_inference_ms;         /* Unix time; 0: none yet */
     struct histogram request_us, queue_us, infer_us, batch_images;
+    char name[];
 };
 
-/* Remembers the moment of the start, and gives the histograms their bounds. */
+/* Remembers the moment of the start. */
 void metrics_init(struct metrics *metrics);
+
+/* The metrics of a model's name, made when they are not there yet; NULL when memory is
+ * short.  One thread at a time. */
+struct model_metrics *metrics_of_model(struct metrics *metrics, const char *name);
+
+/* Frees those of all models. */
+void metrics_destroy(struct metrics *metrics);
 
 /* Counts a request that is over.
  *
@@ -61,13 +75,13 @@ struct request_times {
     int64_t request_us, queue_us, decode_us, infer_us, encode_us;
 };
 
-void metrics_count_times(struct metrics *metrics, const struct request_times *times);
+void metrics_count_times(struct model_metrics *metrics, const struct request_times *times);
 
 /* Counts an inference request that was refused, or whose client left. */
-void metrics_count_failure(struct metrics *metrics, int64_t request_us);
+void metrics_count_failure(struct model_metrics *metrics, int64_t request_us);
 
 /* Counts a batch of n images; metrics may be NULL. */
-void metrics_count_batch(struct metrics *metrics, size_t n);
+void metrics_count_batch(struct model_metrics *metrics, size_t n);
 
 /* A count as it is now, and how many values a histogram holds. */
 unsigned long long metrics_read(atomic_ullong *counter);

@@ -12,6 +12,8 @@
  * is asked twice: before decoding, where a request counts as one image, and on
  * submission, where only submitted images count; thus at most queue - 1 + the
  * images of one request wait.  Images in a batch no longer count.
+ * Each model has a batcher; they take turns (capsnet.h), and a batch is only taken when
+ * its turn has come.
  */
 #include "server/compute/batcher.h"
 
@@ -43,7 +45,7 @@ struct batcher {
     struct capsnet_workspace *workspace;
     struct capsnet_shape shape;
     size_t pixels, max_batch, queue, delay_us;
-    struct metrics *metrics;
+    struct model_metrics *metrics;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -241,12 +243,16 @@ static void *work(void *argument)
     pthread_setname_np(pthread_self(), "batcher");
     pthread_mutex_lock(&b->lock);
     while (wait_for_work(b)) {
+        pthread_mutex_unlock(&b->lock);
+        capsnet_turn_take(b->workspace); /* whoever comes meanwhile is in the batch, too */
+        pthread_mutex_lock(&b->lock);
         take_batch(b);
         pthread_mutex_unlock(&b->lock);
         const int64_t start = clock_us();
         run_forward(b);
         run_decode(b);
         const int64_t end = clock_us();
+        capsnet_turn_give(b->workspace);
         const size_t n = finish_jobs(b);
         pthread_mutex_lock(&b->lock);
         b->goal = n + b->jobs + b->admitted;
@@ -261,15 +267,17 @@ static void warm_up(struct batcher *b)
 {
     memset(b->images, 0, b->max_batch * b->pixels * sizeof(float));
     memset(b->classes, 0, b->max_batch * sizeof *b->classes);
+    capsnet_turn_take(b->workspace);
     capsnet_forward(b->workspace, 1, b->images, b->lengths, b->poses);
     capsnet_forward(b->workspace, b->max_batch, b->images, b->lengths, b->poses);
     capsnet_decode(b->workspace, b->max_batch, b->poses, b->classes, b->images);
+    capsnet_turn_give(b->workspace);
 }
 
 enum capsnet_status batcher_create(struct batcher **batcher, const struct capsnet_model *model,
                                    size_t max_batch, size_t threads, size_t queue,
-                                   size_t delay_us, struct metrics *metrics,
-                                   struct capsnet_error *error)
+                                   size_t delay_us, struct capsnet_turns *turns,
+                                   struct model_metrics *metrics, struct capsnet_error *error)
 {
     enum capsnet_status status = CAPSNET_ERR_MEMORY;
     struct batcher *b = calloc(1, sizeof *b);
@@ -304,6 +312,7 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
         batcher_free(b);
         return status;
     }
+    capsnet_workspace_share(b->workspace, turns);
     warm_up(b);
     status = CAPSNET_ERR_MEMORY;
     if (pthread_create(&b->thread, NULL, work, b) == 0) {

@@ -61,11 +61,12 @@ struct batcher;
  * max_batch  most images in one pass; threads: that compute
  * queue      images that may wait
  * delay_us   how long a batch that is not full waits for more
+ * turns      that it shares with other batchers; NULL: it has the CPUs to itself
  * metrics    where its batches are counted; may be NULL */
 CAPSNET_MUST_CHECK enum capsnet_status
 batcher_create(struct batcher **batcher, const struct capsnet_model *model, size_t max_batch,
-               size_t threads, size_t queue, size_t delay_us,
-               struct metrics *metrics, struct capsnet_error *error);
+               size_t threads, size_t queue, size_t delay_us, struct capsnet_turns *turns,
+               struct model_metrics *metrics, struct capsnet_error *error);
 
 /* Bytes of memory that its passes are computed in. */
 size_t batcher_bytes(const struct batcher *batcher);

@@ -1,32 +1,30 @@
 /* engine.c - see engine.h. */
 #include "server/compute/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum capsnet_status engine_load(struct engine **engine, const struct options *options,
-                                const char *memory, size_t threads, struct metrics *metrics,
-                                struct capsnet_error *error)
+#include "server/compute/weights_files.h"
+
+/* ---- One model ----------------------------------------------------------------- */
+
+static enum capsnet_status load_engine(struct engine *engine, const char *path,
+                                       const struct options *options,
+                                       const struct capsnet_options *plan, size_t threads,
+                                       struct capsnet_turns *turns, struct metrics *metrics,
+                                       struct capsnet_error *error)
 {
-    struct engine *e = calloc(1, sizeof *e);
-    if (!e) {
+    enum capsnet_status status = capsnet_model_load(&engine->model, path, plan, error);
+    if (status != CAPSNET_OK)
+        return status;
+    engine->metrics = metrics_of_model(metrics, capsnet_model_name(engine->model));
+    if (!engine->metrics) {
         strcpy(error->text, "out of memory while loading the weights");
         return CAPSNET_ERR_MEMORY;
     }
-    enum capsnet_status status =
-        capsnet_model_load(&e->model, options->weights,
-                           &(struct capsnet_options){options->cpu_level, options->precision,
-                                                     memory},
-                           error);
-    if (status == CAPSNET_OK)
-        status = batcher_create(&e->batcher, e->model, options->max_batch, threads,
-                                options->queue, options->batch_delay_us, metrics, error);
-    if (status != CAPSNET_OK) {
-        engine_free(e);
-        return status;
-    }
-    *engine = e;
-    return CAPSNET_OK;
+    return batcher_create(&engine->batcher, engine->model, options->max_batch, threads,
+                          options->queue, options->batch_delay_us, turns, engine->metrics, error);
 }
 
 size_t engine_bytes(const struct engine *engine)
@@ -34,44 +32,155 @@ size_t engine_bytes(const struct engine *engine)
     return capsnet_model_bytes(engine->model) + batcher_bytes(engine->batcher);
 }
 
-void engine_free(struct engine *engine)
+/* ---- A generation -------------------------------------------------------------- */
+
+/* What the other models are to have of the memory, where this one asks for what is left:
+ * those before it have what they took, those behind it the plan that needs least. */
+static size_t others_bytes(const struct generation *loaded, const struct capsnet_sizes *sizes,
+                           size_t n, size_t i)
 {
-    if (!engine)
+    size_t bytes = 0;
+    for (size_t j = 0; j < n; j++) {
+        if (j == i)
+            continue;
+        bytes += sizes[j].low;
+        if (j < i && strcmp(capsnet_model_memory(loaded->engines[j].model), "full") == 0)
+            bytes += sizes[j].transform;
+    }
+    return bytes;
+}
+
+/* Has an engine before the last one a model of the same name? */
+static enum capsnet_status check_name(const struct generation *loaded,
+                                      const struct weights_files *files,
+                                      struct capsnet_error *error)
+{
+    const size_t last = loaded->n - 1;
+    const char *name = capsnet_model_name(loaded->engines[last].model);
+    for (size_t j = 0; j < last; j++) {
+        if (strcmp(capsnet_model_name(loaded->engines[j].model), name) != 0)
+            continue;
+        snprintf(error->text, sizeof error->text,
+                 "%.150s and %.150s both call their model \"%.60s\"; each model needs a name of "
+                 "its own", files->paths[j], files->paths[last], name);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    return CAPSNET_OK;
+}
+
+static enum capsnet_status load_all(struct generation *g, const struct weights_files *files,
+                                    struct capsnet_sizes *sizes, struct engines *engines,
+                                    const struct options *options, const char *memory,
+                                    size_t threads, struct metrics *metrics,
+                                    struct capsnet_error *error)
+{
+    struct capsnet_options plan = {options->cpu_level, options->precision, memory};
+    const int is_auto = strcmp(memory, "auto") == 0;
+    enum capsnet_status status = CAPSNET_OK;
+    for (size_t i = 0; i < files->n && status == CAPSNET_OK; i++)
+        status = capsnet_model_sizes(&sizes[i], files->paths[i], &plan, error);
+    for (size_t i = 0; i < files->n && status == CAPSNET_OK; i++) {
+        if (is_auto)
+            plan.memory = capsnet_may_be_full(&sizes[i], others_bytes(g, sizes, files->n, i))
+                              ? "full"
+                              : "low";
+        g->n = i + 1;
+        status = load_engine(&g->engines[i], files->paths[i], options, &plan, threads,
+                             engines->turns, metrics, error);
+        if (status == CAPSNET_OK)
+            status = check_name(g, files, error);
+    }
+    return status;
+}
+
+enum capsnet_status generation_load(struct generation **generation, struct engines *engines,
+                                    const struct options *options, const char *memory,
+                                    size_t threads, struct metrics *metrics,
+                                    struct capsnet_error *error)
+{
+    struct weights_files files;
+    enum capsnet_status status = weights_files_list(&files, &options->weights, error);
+    if (status != CAPSNET_OK)
+        return status;
+    struct generation *g = calloc(1, sizeof *g + files.n * sizeof g->engines[0]);
+    struct capsnet_sizes *sizes = calloc(files.n, sizeof *sizes);
+    if (g && sizes) {
+        status = load_all(g, &files, sizes, engines, options, memory, threads, metrics, error);
+    } else {
+        strcpy(error->text, "out of memory while loading the weights");
+        status = CAPSNET_ERR_MEMORY;
+    }
+    free(sizes);
+    weights_files_free(&files);
+    if (status == CAPSNET_OK)
+        *generation = g;
+    else
+        generation_free(g);
+    return status;
+}
+
+const struct engine *generation_find(const struct generation *generation, const char *name,
+                                     size_t n)
+{
+    for (size_t i = 0; i < generation->n; i++) {
+        const char *own = capsnet_model_name(generation->engines[i].model);
+        if (strlen(own) == n && memcmp(own, name, n) == 0)
+            return &generation->engines[i];
+    }
+    return NULL;
+}
+
+size_t generation_bytes(const struct generation *generation)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < generation->n; i++)
+        bytes += engine_bytes(&generation->engines[i]);
+    return bytes;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (!generation)
         return;
-    batcher_free(engine->batcher);
-    capsnet_model_free(engine->model);
-    free(engine);
+    for (size_t i = 0; i < generation->n; i++) {
+        batcher_free(generation->engines[i].batcher);
+        capsnet_model_free(generation->engines[i].model);
+    }
+    free(generation);
 }
 
-void engines_init(struct engines *engines)
+/* ---- The current one and those before ------------------------------------------ */
+
+int engines_init(struct engines *engines)
 {
-    *engines = (struct engines){0};
+    *engines = (struct engines){.turns = capsnet_turns_create()};
     pthread_mutex_init(&engines->lock, NULL);
+    return engines->turns ? 0 : -1;
 }
 
-/* The lock makes looking and taking one step: an engine that is no longer
+/* The lock makes looking and taking one step: a generation that is no longer
  * current gets no new users. */
-struct engine *engines_acquire(struct engines *engines)
+struct generation *engines_acquire(struct engines *engines)
 {
     pthread_mutex_lock(&engines->lock);
-    struct engine *engine = engines->current;
-    if (engine)
-        atomic_fetch_add(&engine->users, 1);
+    struct generation *generation = engines->current;
+    if (generation)
+        atomic_fetch_add(&generation->users, 1);
     pthread_mutex_unlock(&engines->lock);
-    return engine;
+    return generation;
 }
 
-void engine_release(struct engine *engine)
+void generation_release(struct generation *generation)
 {
-    if (engine)
-        atomic_fetch_sub(&engine->users, 1);
+    if (generation)
+        atomic_fetch_sub(&generation->users, 1);
 }
 
-void engines_replace(struct engines *engines, struct engine *engine)
+void engines_replace(struct engines *engines, struct generation *generation)
 {
     pthread_mutex_lock(&engines->lock);
-    struct engine *old = engines->current;
-    engines->current = engine;
+    struct generation *old = engines->current;
+    engines->current = generation;
     pthread_mutex_unlock(&engines->lock);
     if (old) {
         old->next = engines->retired;
@@ -81,14 +190,14 @@ void engines_replace(struct engines *engines, struct engine *engine)
 
 void engines_sweep(struct engines *engines)
 {
-    for (struct engine **at = &engines->retired; *at;) {
-        struct engine *engine = *at;
-        if (atomic_load(&engine->users)) {
-            at = &engine->next;
+    for (struct generation **at = &engines->retired; *at;) {
+        struct generation *generation = *at;
+        if (atomic_load(&generation->users)) {
+            at = &generation->next;
             continue;
         }
-        *at = engine->next;
-        engine_free(engine);
+        *at = generation->next;
+        generation_free(generation);
     }
 }
 
@@ -96,5 +205,6 @@ void engines_destroy(struct engines *engines)
 {
     engines_replace(engines, NULL);
     engines_sweep(engines);
+    capsnet_turns_free(engines->turns);
     pthread_mutex_destroy(&engines->lock);
 }

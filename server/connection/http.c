@@ -170,6 +170,8 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
         .authorization = header(r, "Authorization"),
         .content_encoding = header(r, "Content-Encoding"),
     };
+    MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, "model", strlen("model"),
+                                  &head.model.at, &head.model.n);
     if (!r->path_is_cut)
         r->route = route_find(path, r->method, &head.allow, r->segments);
     r->is_misframed = framing.is_doubtful;
@@ -342,7 +344,7 @@ static void count_request(const struct request *r, unsigned status)
                                  : status == 408  ? REFUSED_TIMEOUT
                                                   : REFUSED_NOT;
     metrics_count_answer(metrics, route_number(r->route), status, refusal);
-    if (!r->route || !r->route->finish)
+    if (!r->route || !r->route->finish || !r->engine)
         return;
     const struct request_times times = {.request_us = clock_us() - r->received_us,
                                         .queue_us = r->queue_us,
@@ -350,9 +352,9 @@ static void count_request(const struct request *r, unsigned status)
                                         .infer_us = r->job.done_us - r->job.started_us,
                                         .encode_us = r->encode_us};
     if (status == 200)
-        metrics_count_times(metrics, &times);
+        metrics_count_times(r->engine->metrics, &times);
     else
-        metrics_count_failure(metrics, times.request_us);
+        metrics_count_failure(r->engine->metrics, times.request_us);
 }
 
 static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,

@@ -6,6 +6,7 @@
 
 #include "server/basics/clock.h"
 #include "server/basics/log.h"
+#include "server/basics/text.h"
 #include "server/connection/tls_certificates.h"
 #include "server/process/systemd_notify.h"
 
@@ -14,28 +15,37 @@ static void *load(void *argument)
     struct reload *reload = argument;
     struct service *service = reload->service;
     const char *memory = reload->step == RELOAD_LOW ? "low" : service->options->memory;
-    if (engine_load(&reload->engine, service->options, memory, service->threads,
-                    &service->metrics, &reload->error) != CAPSNET_OK)
-        reload->engine = NULL;
+    if (generation_load(&reload->generation, &service->engines, service->options, memory,
+                        service->threads, &service->metrics, &reload->error) != CAPSNET_OK)
+        reload->generation = NULL;
     atomic_store(&reload->done, 1);
     return NULL;
 }
 
-/* Puts the result of a step into effect; engine NULL: there is none. */
-static void conclude(struct reload *reload, struct engine *engine)
+static void log_success(const struct generation *g)
 {
-    if (engine && reload->step == RELOAD_LOW) {
-        engines_replace(&reload->service->engines, engine);
+    struct text names = {0};
+    for (size_t i = 0; i < g->n; i++)
+        text_addf(&names, "%s%s", i ? ", " : "", capsnet_model_name(g->engines[i].model));
+    log_event(LOG_LEVEL_INFO, "reloaded the weights: %s", names.failed ? "all" : names.bytes);
+    text_free(&names);
+}
+
+/* Puts the result of a step into effect; generation NULL: there is none. */
+static void conclude(struct reload *reload, struct generation *generation)
+{
+    if (generation && reload->step == RELOAD_LOW) {
+        engines_replace(&reload->service->engines, generation);
         reload->step = RELOAD_LOW_SERVES;
         return;
     }
     struct service *service = reload->service;
-    const char *weights = service->options->weights;
     struct metrics *metrics = &service->metrics;
-    atomic_fetch_add(engine && !reload->is_bad ? &metrics->reloads : &metrics->failed_reloads, 1);
-    if (engine) {
-        log_event(LOG_LEVEL_INFO, "reloaded %s: %s", weights, capsnet_model_name(engine->model));
-        engines_replace(&service->engines, engine);
+    atomic_fetch_add(generation && !reload->is_bad ? &metrics->reloads : &metrics->failed_reloads,
+                     1);
+    if (generation) {
+        log_success(generation);
+        engines_replace(&service->engines, generation);
     } else {
         log_event(LOG_LEVEL_ERROR, "%s: %s",
                   reload->step == RELOAD_FULL ? "the new weights stay in the plan of low memory"
@@ -64,14 +74,16 @@ static void reload_files(struct reload *reload)
     }
 }
 
-/* Have two engines like the current one no room within the memory limit?  Half an engine is
- * for requests, and for what loading takes beside the weights. */
+/* Has twice what is loaded no room within the memory limit?  Half of it is for requests,
+ * and for what loading takes beside the weights. */
 static int is_tight(const struct service *service)
 {
-    const struct engine *current = service->engines.current;
+    const struct generation *current = service->engines.current;
     const size_t limit = capsnet_memory_limit();
-    return limit && strcmp(capsnet_model_memory(current->model), "full") == 0 &&
-           engine_bytes(current) / 2 * 5 > limit;
+    int is_full = 0;
+    for (size_t i = 0; i < current->n; i++)
+        is_full |= strcmp(capsnet_model_memory(current->engines[i].model), "full") == 0;
+    return limit && is_full && generation_bytes(current) / 2 * 5 > limit;
 }
 
 static void start_step(struct reload *reload, enum reload_step step)
@@ -113,8 +125,8 @@ void reload_poll(struct reload *reload)
         return;
     pthread_join(reload->thread, NULL);
     reload->running = 0;
-    conclude(reload, reload->engine);
-    reload->engine = NULL;
+    conclude(reload, reload->generation);
+    reload->generation = NULL;
     if (reload->wanted && reload->step == RELOAD_AT_ONCE)
         reload_start(reload);
 }
@@ -125,5 +137,5 @@ void reload_finish(struct reload *reload)
         return;
     pthread_join(reload->thread, NULL);
     reload->running = 0;
-    engine_free(reload->engine);
+    generation_free(reload->generation);
 }

@@ -1,6 +1,7 @@
 /* judge.c - see judge.h. */
 #include "server/request/judge.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "server/request/inflate_body.h"
@@ -48,6 +49,45 @@ static unsigned judge_body(struct request *r, const struct request_head *head)
     return 0;
 }
 
+static unsigned refuse_model(struct request *r, struct segment wanted)
+{
+    enum { ROOM = 300 }; /* a sentence has no more for the names */
+    const struct generation *g = r->generation;
+    char name[48], quoted[48];
+    struct text names = {0};
+    snprintf(name, sizeof name, "%.*s", (int)(wanted.n < 47 ? wanted.n : 47),
+             memchr(wanted.at, 0, wanted.n) ? "?" : wanted.at); /* no 0 byte passes for the end */
+    for (size_t i = 0; i < g->n; i++) {
+        const char *own = capsnet_model_name(g->engines[i].model);
+        if (i && names.n + strlen(own) > ROOM) {
+            text_addf(&names, " and %zu more", g->n - i);
+            break;
+        }
+        text_addf(&names, "%s\"%.200s\"", i == 0 ? "" : i + 1 < g->n ? ", " : " and ", own);
+    }
+    unsigned status = names.failed
+                          ? request_refuse_no_memory(r)
+                          : request_refuse(r, REFUSED_NOT_FOUND,
+                                           "there is no model \"%s\" here, only %s",
+                                           quote_client(quoted, name), names.bytes);
+    text_free(&names);
+    return status;
+}
+
+/* Takes the models of this moment, and of them the one that the request is about. */
+static unsigned take_model(struct request *r, const struct request_head *head)
+{
+    struct segment wanted = r->segments[0]; /* {name} */
+    if (!wanted.at && r->route->params & PARAM_MODEL)
+        wanted = head->model;
+    r->generation = engines_acquire(&r->service->engines);
+    if (!r->generation)
+        return 0; /* of those routes that do without */
+    r->engine = wanted.at ? generation_find(r->generation, wanted.at, wanted.n)
+                          : &r->generation->engines[0];
+    return r->engine ? 0 : refuse_model(r, wanted);
+}
+
 unsigned judge_head(struct request *r, const struct request_head *head)
 {
     const struct options *options = r->service->options;
@@ -73,9 +113,7 @@ unsigned judge_head(struct request *r, const struct request_head *head)
         return request_refuse(r, REFUSED_UNAUTHORIZED,
                               "the request needs a valid API key: Authorization: Bearer KEY");
     unsigned status = r->route ? judge_body(r, head) : refuse_route(r, head);
-    if (!status)
-        r->engine = engines_acquire(&r->service->engines);
-    return status;
+    return status ? status : take_model(r, head);
 }
 
 unsigned judge_parameter(struct request *r, unsigned *seen, const char *name, size_t name_n,

@@ -22,9 +22,11 @@ struct request_head {
     size_t nbytes;          /* of the request line and the headers */
     uint64_t body_nbytes;   /* as Content-Length says; 0 when it says nothing */
     const char *authorization, *content_encoding; /* NULL when absent */
+    struct segment model;   /* the query's first "model"; at NULL when there is none */
 };
 
-/* Everything but the query and the queue.  From 0 on the request has its engine. */
+/* Everything but the query and the queue.  From 0 on the request has its engine: the
+ * model that its path or its query names, or the default. */
 unsigned judge_head(struct request *request, const struct request_head *head);
 
 /* One parameter of the query.  name and value (NULL for a bare name) may hold 0 bytes

@@ -47,6 +47,7 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         {"normalize", PARAM_NORMALIZE}, {"poses", PARAM_POSES}, {"class", PARAM_CLASS},
         {"scale", PARAM_SCALE},         {"sweep", PARAM_SWEEP},
         {"debug", PARAM_DEBUG},         {"routing", PARAM_ROUTING},
+        {"model", PARAM_MODEL},
     };
     unsigned flag = 0;
     for (size_t i = 0; i < sizeof PARAMS / sizeof *PARAMS; i++)
@@ -76,6 +77,9 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
     } else if (flag == PARAM_NORMALIZE) {
         strcpy(expected, "auto, fit or none");
         good = set_normalize(params, value);
+    } else if (flag == PARAM_MODEL) {
+        strcpy(expected, "a model's name");
+        good = *value != 0;
     } else if (flag == PARAM_SCALE) {
         strcpy(expected, "a whole number from 1 to 16");
         good = whole_number(value, &params->scale) && params->scale >= 1 && params->scale <= 16;

@@ -15,6 +15,7 @@ enum {
     PARAM_SWEEP = 16,
     PARAM_DEBUG = 32,
     PARAM_ROUTING = 64,
+    PARAM_MODEL = 128, /* judge.c has found the model by then */
 };
 
 /* The query parameters of all routes, with their defaults. */

@@ -150,7 +150,7 @@ void request_free(struct request *request)
         return;
     set_answer(request, (struct answer){0});
     request_drop_body(request);
-    engine_release(request->engine);
+    generation_release(request->generation);
     free(request->digits);
     free(request->pose);
     free(request->results);

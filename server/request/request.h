@@ -56,7 +56,9 @@ struct answer {
 struct request {
     enum request_stage stage;
     struct service *service;
-    struct engine *engine; /* from its headers to its end; NULL while loading, or when refused */
+    /* From its headers to its end; NULL while loading, or when refused. */
+    struct generation *generation; /* the models of this moment, */
+    const struct engine *engine;   /* and of them the one asked for, or the default */
     const struct route *route;
     struct resumable resumable; /* its connection */
     struct request *previous_head, *next_head; /* of bad_lengths.c, while its head arrives */

@@ -1,5 +1,5 @@
 /*
- * service.h - what every request needs to know: the options, the engine, and
+ * service.h - what every request needs to know: the options, the engines, and
  * whether the server is ready.
  */
 #ifndef CAPSNETD_SERVICE_H
@@ -21,8 +21,8 @@ enum service_state {
     SERVICE_DRAINING, /* takes nothing new */
 };
 
-/* Owned by main.c.  The first engine and the workers are there before the state
- * becomes READY.  A request uses its own engine, not the current one. */
+/* Owned by main.c.  The first engines and the workers are there before the state
+ * becomes READY.  A request uses its own engine, not a current one. */
 struct service {
     const struct options *options;
     size_t threads; /* the options' count, made definite */

@@ -57,7 +57,6 @@ struct request *fuzz_request(const uint8_t *body, size_t nbytes)
     MUST(request);
     request->service = &service;
     request->engine = &engine;
-    atomic_fetch_add(&engine.users, 1);
     if (nbytes == 0)
         return request;
     /* Exactly as long as it is, so that a byte read beyond it is seen. */

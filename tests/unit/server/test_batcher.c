@@ -48,7 +48,8 @@ static struct batcher *make(size_t max_batch, size_t queue, size_t delay_us)
 {
     struct batcher *batcher;
     struct capsnet_error error;
-    assert_int_equal(batcher_create(&batcher, model, max_batch, 1, queue, delay_us, NULL, &error),
+    assert_int_equal(batcher_create(&batcher, model, max_batch, 1, queue, delay_us, NULL, NULL,
+                                    &error),
                      CAPSNET_OK);
     return batcher;
 }

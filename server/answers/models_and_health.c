@@ -1,4 +1,4 @@
-/* model_and_health.c - GET /model, /healthz and /readyz.  They never wait. */
+/* models_and_health.c - GET /model, /models, /healthz and /readyz.  They never wait. */
 #include "server/answers/answers.h"
 
 #include <math.h>
@@ -71,29 +71,52 @@ static void add_known(struct text *text, const struct capsnet_known *known)
                    : rule);
 }
 
+/* What GET /models says of a model, and GET /model too: an object, left open. */
+static void begin_model(struct text *text, const struct request *request,
+                        const struct engine *engine)
+{
+    const struct capsnet_model *model = engine->model;
+    const struct capsnet_shape *shape = capsnet_model_shape(model);
+    text_add(text, "{\"name\": ");
+    json_add_string(text, capsnet_model_name(model));
+    text_addf(text, ",\n \"default\": %s,\n \"shape\": ",
+              engine == request->generation->engines ? "true" : "false");
+    add_shape(text, shape);
+    text_add(text, ",\n \"labels\": [");
+    for (size_t i = 0; i < shape->classes; i++) {
+        text_add(text, i ? ", " : "");
+        json_add_string(text, capsnet_model_label(model, i));
+    }
+    text_addf(text, "],\n \"parameters\": %zu", capsnet_model_parameters(model));
+    add_member(text, "precision", capsnet_model_precision(model));
+    add_member(text, "memory", capsnet_model_memory(model));
+    text_addf(text, ",\n \"weights_bytes\": %zu,\n \"memory_bytes\": %zu",
+              capsnet_model_bytes(model), engine_bytes(engine));
+    add_plans(text, model, request->service->options->max_batch);
+}
+
+unsigned models_answer(struct request *request)
+{
+    const struct generation *g = request->generation;
+    struct text text = {0};
+    text_add(&text, "{\"models\": [");
+    for (size_t i = 0; i < g->n; i++) {
+        text_add(&text, i ? "},\n" : "\n");
+        begin_model(&text, request, &g->engines[i]);
+    }
+    text_add(&text, "}]}\n");
+    return request_answer(request, "application/json", &text);
+}
+
 unsigned model_answer(struct request *request)
 {
     const struct service *service = request->service;
     const struct capsnet_model *model = request->engine->model;
-    const struct capsnet_shape *shape = capsnet_model_shape(model);
     struct text text = {0};
-    text_add(&text, "{\"name\": ");
-    json_add_string(&text, capsnet_model_name(model));
+    begin_model(&text, request, request->engine);
     add_member(&text, "version", CAPSNET_VERSION);
-    text_add(&text, ",\n \"shape\": ");
-    add_shape(&text, shape);
-    text_add(&text, ",\n \"labels\": [");
-    for (size_t i = 0; i < shape->classes; i++) {
-        text_add(&text, i ? ", " : "");
-        json_add_string(&text, capsnet_model_label(model, i));
-    }
-    text_addf(&text, "],\n \"parameters\": %zu", capsnet_model_parameters(model));
-    add_member(&text, "precision", capsnet_model_precision(model));
     add_member(&text, "stored_dtype", capsnet_model_stored_dtype(model));
     add_member(&text, "cpu_level", capsnet_model_cpu_level(model));
-    add_member(&text, "memory", capsnet_model_memory(model));
-    text_addf(&text, ",\n \"weights_bytes\": %zu", capsnet_model_bytes(model));
-    add_plans(&text, model, service->options->max_batch);
     text_addf(&text, ",\n \"threads\": %zu", service->threads);
     add_known(&text, capsnet_model_known(model));
     text_add(&text, ",\n \"metadata\": {");
