@@ -99,7 +99,7 @@ static int add_item(const struct option_entry *option, const char *source,
     if (list->is_default)
         *list = (struct option_list){0};
     if (list->n == OPTION_LIST_MAX)
-        return bad(message, "%s takes at most %d values", source, OPTION_LIST_MAX);
+        return bad(message, "%s may be given at most %d times", source, OPTION_LIST_MAX);
     list->items[list->n++] = item;
     return 0;
 }
@@ -110,6 +110,8 @@ static int add_items(const struct option_entry *option, const char *source, cons
 {
     for (;; values++) {
         const size_t n = strcspn(values, ":");
+        if (n == 0)
+            return bad(message, "%s must not be empty, nor a part of it", source);
         if (add_item(option, source, (struct option_item){values, n}, message) != 0)
             return -1;
         values += n;

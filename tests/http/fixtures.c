@@ -37,7 +37,8 @@ static float next_weight(uint64_t *state, float scale)
  * dims after the first is the fan-in; weights are scaled by its root so that
  * every layer keeps its input's size, digit.weight by more so that capsule
  * lengths differ. */
-void make_weights(const char *path, size_t conv1_channels, const char *threshold)
+void make_named_weights(const char *path, const char *name, size_t conv1_channels,
+                        const char *threshold)
 {
     enum { PRIMARY = 16, CAPSULES = 2 * 36, CLASSES = TEST_CLASSES, DIMS = TEST_POSE_DIMS };
     struct safetensors_entry entries[] = {
@@ -57,7 +58,7 @@ void make_weights(const char *path, size_t conv1_channels, const char *threshold
     char channels[24];
     snprintf(channels, sizeof channels, "%zu", conv1_channels);
     struct safetensors_metadata metadata[] = {
-        {"format", "capsnet-1"}, {"name", "capsnet-test"},
+        {"format", "capsnet-1"}, {"name", name},
         {"labels", "[\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"nine\"]"},
         {"height", "28"}, {"width", "28"}, {"channels", "1"}, {"classes", "10"},
         {"conv1_kernel", "9"}, {"conv1_channels", channels}, {"primary_kernel", "9"},
@@ -83,6 +84,11 @@ void make_weights(const char *path, size_t conv1_channels, const char *threshold
     enum capsnet_status status = safetensors_write(path, entries, N, metadata, n_metadata, &error);
     for (size_t e = 0; e < N; e++) free(data[e]);
     if (status != CAPSNET_OK) fail_msg("no test weights: %s", error.text);
+}
+
+void make_weights(const char *path, size_t conv1_channels, const char *threshold)
+{
+    make_named_weights(path, "capsnet-test", conv1_channels, threshold);
 }
 
 const char *test_weights(void)

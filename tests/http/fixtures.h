@@ -19,6 +19,10 @@ const char *test_weights(void);
  * weights have 16), threshold is its metadata's error_threshold or NULL. */
 void make_weights(const char *path, size_t conv1_channels, const char *threshold);
 
+/* The same with a name of its model's own; make_weights() has "capsnet-test". */
+void make_named_weights(const char *path, const char *name, size_t conv1_channels,
+                        const char *threshold);
+
 enum { TEST_CLASSES = 10, TEST_POSE_DIMS = 16 };
 
 /* ---- Files ------------------------------------------------------------ */

@@ -60,6 +60,8 @@ static void send_and_forget(struct server *server, const struct request *request
 
 #define REQUESTS(route, method, status)                                                       \
     "capsnetd_requests_total{route=\"" route "\",method=\"" method "\",status=\"" status "\"}"
+/* Of the test weights' model; labels: others, with a comma before them. */
+#define OF_MODEL(name, labels) name "{model=\"capsnet-test\"" labels "}"
 #define REJECTED(reason) "capsnetd_rejected_total{reason=\"" reason "\"}"
 
 /* ---- The numbers ------------------------------------------------------ */
@@ -103,28 +105,28 @@ static void images_and_batches_add_up(void **state)
 {
     (void)state;
     struct server *server = server_start(ARGS("--threads", "1", "--max-batch", "4"), NO_ARGS);
-    expect_sample(server, "capsnetd_images_total", 0); /* the warm-up does not count */
+    expect_sample(server, OF_MODEL("capsnetd_images_total", ""), 0); /* the warm-up does not count */
     struct bytes pngs[5];
     for (unsigned i = 0; i < 5; i++) pngs[i] = draw_png(i);
     char *json = images_json(pngs, 5);
     cJSON_Delete(post_json(server, "/classify", json, strlen(json))); /* 4 + 1 */
     cJSON_Delete(post_json(server, "/pose", pngs[0].data, pngs[0].nbytes));
     char *page = scrape(server);
-    assert_true(value_on(page, "capsnetd_images_total") == 6);
-    assert_true(value_on(page, "capsnetd_batches_total") == 3);
-    assert_true(value_on(page, "capsnetd_batch_images_bucket{le=\"1\"}") == 2);
-    assert_true(value_on(page, "capsnetd_batch_images_bucket{le=\"2\"}") == 2);
-    assert_true(value_on(page, "capsnetd_batch_images_bucket{le=\"4\"}") == 3);
-    assert_true(value_on(page, "capsnetd_batch_images_bucket{le=\"+Inf\"}") == 3);
-    assert_true(value_on(page, "capsnetd_batch_images_sum") == 6);
-    assert_true(value_on(page, "capsnetd_batch_images_count") == 3);
+    assert_true(value_on(page, OF_MODEL("capsnetd_images_total", "")) == 6);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batches_total", "")) == 3);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_bucket", ",le=\"1\"")) == 2);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_bucket", ",le=\"2\"")) == 2);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_bucket", ",le=\"4\"")) == 3);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_bucket", ",le=\"+Inf\"")) == 3);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_sum", "")) == 6);
+    assert_true(value_on(page, OF_MODEL("capsnetd_batch_images_count", "")) == 3);
     /* A request each, whatever its images; others than these two are no inference. */
-    assert_true(value_on(page, "capsnetd_request_duration_seconds_count") == 2);
-    assert_true(value_on(page, "capsnetd_queue_duration_seconds_count") == 2);
-    assert_true(value_on(page, "capsnetd_inference_duration_seconds_count") == 2);
-    double whole = value_on(page, "capsnetd_request_duration_seconds_sum");
-    double queue = value_on(page, "capsnetd_queue_duration_seconds_sum");
-    double infer = value_on(page, "capsnetd_inference_duration_seconds_sum");
+    assert_true(value_on(page, OF_MODEL("capsnetd_request_duration_seconds_count", "")) == 2);
+    assert_true(value_on(page, OF_MODEL("capsnetd_queue_duration_seconds_count", "")) == 2);
+    assert_true(value_on(page, OF_MODEL("capsnetd_inference_duration_seconds_count", "")) == 2);
+    double whole = value_on(page, OF_MODEL("capsnetd_request_duration_seconds_sum", ""));
+    double queue = value_on(page, OF_MODEL("capsnetd_queue_duration_seconds_sum", ""));
+    double infer = value_on(page, OF_MODEL("capsnetd_inference_duration_seconds_sum", ""));
     if (!(infer > 0 && queue + infer < whole && whole < 60))
         fail_msg("%g s of queue and %g s of inference in %g s", queue, infer, whole);
     free(page);
@@ -134,11 +136,15 @@ static void images_and_batches_add_up(void **state)
 }
 
 /* One image, to a server with those weights; how many of it were strange. */
-static void expect_strange(const char *weights, const uint8_t *png, size_t nbytes, double expected)
+static void expect_strange(const char *weights, const char *name, const uint8_t *png,
+                           size_t nbytes, double expected)
 {
+    char sample[100];
+    snprintf(sample, sizeof sample, "capsnetd_out_of_distribution_images_total{model=\"%s\"}",
+             name);
     struct server *server = server_start(ARGS("--threads", "1", "--weights", weights), NO_ARGS);
     cJSON_Delete(post_json(server, "/classify", png, nbytes));
-    expect_sample(server, "capsnetd_out_of_distribution_images_total", expected);
+    expect_sample(server, sample, expected);
     server_stop(server);
 }
 
@@ -150,13 +156,13 @@ static void strange_images_are_counted(void **state)
     struct bytes png = draw_png(0);
     snprintf(path, sizeof path, "%s/threshold.safetensors", test_folder());
     make_weights(path, 16, "1e-9");
-    expect_strange(path, png.data, png.nbytes, 1);
+    expect_strange(path, "capsnet-test", png.data, png.nbytes, 1);
     make_weights(path, 16, NULL); /* does not judge */
-    expect_strange(path, png.data, png.nbytes, 0);
+    expect_strange(path, "capsnet-test", png.data, png.nbytes, 0);
     free(png.data);
     size_t nbytes;
     uint8_t *digit = read_file("tests/digits/digit-7.png", &nbytes);
-    expect_strange(shipped, digit, nbytes, 0);
+    expect_strange(shipped, "capsnet-mnist", digit, nbytes, 0);
     free(digit);
 }
 
@@ -180,7 +186,7 @@ static void gauges_say_how_things_are(void **state)
     assert_true(value_on(page, "capsnetd_threads") == 1);
     assert_true(value_on(page, "capsnetd_queue_limit_images") == 77);
     assert_true(value_on(page, "capsnetd_build_info{version=\"" CAPSNET_VERSION "\"}") == 1);
-    assert_non_null(strstr(page, "capsnetd_model_info{name=\"capsnet-test\",precision=\"f32\","));
+    assert_non_null(strstr(page, "capsnetd_model_info{model=\"capsnet-test\",precision=\"f32\","));
     assert_true(value_on(page, "process_resident_memory_bytes") > 1e6);
     assert_true(value_on(page, "process_cpu_seconds_total") > 0);
     assert_true(value_on(page, "process_open_fds") > 3);

@@ -295,6 +295,7 @@ static const struct {
     {"POST", "/pose"},
     {"POST", "/reconstruct"},
     {"GET", "/model"},
+    {"GET", "/models"},
     {"GET", "/healthz"},
     {"GET", "/readyz"},
     {"GET", "/metrics"},
@@ -404,6 +405,12 @@ static void bad_answers_are_as_declared(void **state)
                404);
     }
     expect(&(struct request){.path = "/web/nothing.js"}, 404);
+    static const char *const MODELS[] = {"/classify", "/pose", "/reconstruct", "/model"};
+    for (size_t i = 0; i < sizeof MODELS / sizeof *MODELS; i++) {
+        char path[60];
+        snprintf(path, sizeof path, "%s?model=other", MODELS[i]);
+        expect(&(struct request){.path = path, .body = i < 3 ? "x" : NULL, .nbytes = i < 3}, 404);
+    }
     free(large);
 }
 

@@ -83,7 +83,7 @@ static void help_names_every_flag(void **state)
         }
         if (!strstr(outcome.out, variable)) fail_msg("--help does not name %s", variable);
     }
-    static const char *const defaults[] = {"127.0.0.1:8080", "weights/capsnet-mnist.safetensors",
+    static const char *const defaults[] = {"127.0.0.1:8080", "CAPSNETD_WEIGHTS, default weights\n",
                                            "16777216", "4096"};
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (!strstr(outcome.out, defaults[i])) fail_msg("--help lacks %s", defaults[i]);
@@ -219,7 +219,9 @@ static void weights_that_cannot_be_read_are_refused(void **state)
 {
     (void)state;
     char path[400];
-    refuse_weights(test_folder(), test_folder());
+    snprintf(path, sizeof path, "%s/empty", test_folder());
+    assert_int_equal(mkdir(path, 0700), 0);
+    refuse_weights("empty: the folder holds no file named *.safetensors", path);
     snprintf(path, sizeof path, "%s/missing.safetensors", test_folder());
     refuse_weights("missing.safetensors", path);
     refuse_weights("/dev/null", "/dev/null");

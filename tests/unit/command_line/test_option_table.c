@@ -20,6 +20,7 @@ static int resume;
 static float rate, threshold;
 static const char *out, *kind;
 static size_t threads;
+static struct option_list list;
 static const char *words[2];
 static char message[256];
 
@@ -30,6 +31,7 @@ static const struct option_entry ENTRIES[] = {
     {"out", "FILE", OPTION_TEXT, &out, 0, 0, "a file"},
     {"kind", "thin|thick", OPTION_TEXT, &kind, 0, 0, "a kind"},
     {"threads", "N", OPTION_SIZE, &threads, 1, 4, "threads"},
+    {"in", "FILE", OPTION_LIST, &list, 0, 0, "files"},
 };
 static const struct option_table TABLE = {ENTRIES, sizeof ENTRIES / sizeof *ENTRIES, "usage: it\n",
                                           NULL};
@@ -45,6 +47,7 @@ static enum options_status parse(char **argv, int argc)
     threshold = NAN;
     out = kind = words[0] = words[1] = NULL;
     threads = 2;
+    list = (struct option_list){{{"x", 1}, {"yz", 2}}, 2, 1};
     return options_parse(&TABLE, argc, argv, words, 2, message, sizeof message);
 }
 
@@ -119,7 +122,8 @@ static void help_has_the_defaults(void **state)
                               "  --threshold X          threshold\n"
                               "  --out FILE             a file\n"
                               "  --kind thin|thick      a kind [thin]\n"
-                              "  --threads N            threads [2]\n");
+                              "  --threads N            threads [2]\n"
+                              "  --in FILE              files [x:yz]\n");
     free(help);
 }
 

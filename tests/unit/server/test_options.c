@@ -28,13 +28,21 @@ static enum options_status parse(struct options *options, char **argv, int argc)
     return status;
 }
 
+static void assert_item(const struct option_list *list, size_t i, const char *text)
+{
+    assert_in_range(i, 0, list->n - 1);
+    assert_int_equal(list->items[i].nbytes, strlen(text));
+    assert_memory_equal(list->items[i].at, text, strlen(text));
+}
+
 static void flag_beats_variable_beats_default(void **state)
 {
     (void)state;
     struct options o;
     assert_int_equal(PARSE(&o, "--queue=9"), OPTIONS_RUN);
     assert_string_equal(o.listen, "127.0.0.1:8080");
-    assert_string_equal(o.weights, "weights/capsnet-mnist.safetensors");
+    assert_int_equal(o.weights.n, 1);
+    assert_item(&o.weights, 0, "weights");
     assert_null(o.cpu_level);
     assert_int_equal(o.threads, 0);
     assert_int_equal(o.max_batch, 64);
@@ -52,7 +60,8 @@ static void flag_beats_variable_beats_default(void **state)
     assert_int_equal(o.max_side, 100);
     assert_int_equal(o.queue, 7);
     assert_string_equal(o.cpu_level, "ref");
-    assert_string_equal(o.weights, "a=b");
+    assert_int_equal(o.weights.n, 1);
+    assert_item(&o.weights, 0, "a=b");
     assert_string_equal(o.listen, "127.0.0.1:8080");
 
     setenv("CAPSNETD_QUEUE", "many", 1);
@@ -67,6 +76,37 @@ static void flag_beats_variable_beats_default(void **state)
     unsetenv("CAPSNETD_QUEUE");
     unsetenv("CAPSNETD_CPU_LEVEL");
     unsetenv("CAPSNETD_LISTEN");
+}
+
+/* In the order given; colons separate them in the variable only. */
+static void weights_are_a_list(void **state)
+{
+    (void)state;
+    struct options o;
+    setenv("CAPSNETD_WEIGHTS", "one:/two/2", 1);
+    assert_int_equal(PARSE(&o, "--queue=9"), OPTIONS_RUN);
+    assert_int_equal(o.weights.n, 2);
+    assert_item(&o.weights, 0, "one");
+    assert_item(&o.weights, 1, "/two/2");
+    assert_int_equal(PARSE(&o, "--weights", "b:c", "--queue=9", "--weights=a"), OPTIONS_RUN);
+    assert_int_equal(o.weights.n, 2);
+    assert_item(&o.weights, 0, "b:c");
+    assert_item(&o.weights, 1, "a");
+    static const char *const BAD[] = {":", "a:", ":a", "a::b"};
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        setenv("CAPSNETD_WEIGHTS", BAD[i], 1);
+        assert_int_equal(PARSE(&o, "--queue=9"), OPTIONS_BAD);
+        assert_string_equal(message, "CAPSNETD_WEIGHTS must not be empty, nor a part of it");
+    }
+    unsetenv("CAPSNETD_WEIGHTS");
+    char *argv[1 + OPTION_LIST_MAX + 1 + 1] = {"capsnetd"};
+    for (int i = 1; i <= OPTION_LIST_MAX + 1; i++)
+        argv[i] = "--weights=x";
+    assert_int_equal(parse(&o, argv, 1 + OPTION_LIST_MAX + 1), OPTIONS_BAD);
+    assert_string_equal(message, "--weights may be given at most 64 times");
+    argv[1 + OPTION_LIST_MAX] = NULL;
+    assert_int_equal(parse(&o, argv, 1 + OPTION_LIST_MAX), OPTIONS_RUN);
+    assert_int_equal(o.weights.n, OPTION_LIST_MAX);
 }
 
 static void bad_values_are_named(void **state)
@@ -156,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flag_beats_variable_beats_default),
+        cmocka_unit_test(weights_are_a_list),
         cmocka_unit_test(bad_values_are_named),
         cmocka_unit_test(help_names_every_flag_and_variable),
         cmocka_unit_test(addresses_are_taken_or_named),
