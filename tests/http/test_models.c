@@ -416,19 +416,20 @@ static void check_result(int status, const struct load_result *result)
 }
 
 /* One connection on a model, alone and then beside 64 on another of the same size.  With
- * turns of a whole batch it would wait for 64 images each time, about 20 times what its one
- * takes; it should be about twice, and is let be 6 times, in the best of some rounds. */
+ * turns of a whole batch, one in a hundred of its requests at least would wait for such a
+ * batch, which is about what the 64 wait for an answer; half of that is allowed, in the
+ * best of some rounds, for a machine that does other things too. */
 static void a_busy_model_does_not_starve_another(void **state)
 {
     (void)state;
-    enum { ROUNDS = 5, MOST_TIMES = 6 };
+    enum { ROUNDS = 5 };
     make_folder();
-    make_named_weights(in_folder("busy.safetensors"), "busy", 256, NULL);
-    make_named_weights(in_folder("calm.safetensors"), "calm", 256, NULL);
+    make_named_weights(in_folder("busy.safetensors"), "busy", 1024, NULL);
+    make_named_weights(in_folder("calm.safetensors"), "calm", 1024, NULL);
     struct server *server = server_start(ARGS("--weights", folder, "--log-level", "error"), NO_ARGS);
     struct bytes png = draw_png(7);
-    double times = 1e9;
-    for (int round = 0; round < ROUNDS && times > MOST_TIMES; round++) {
+    int is_fair = 0;
+    for (int round = 0; round < ROUNDS && !is_fair; round++) {
         struct load_plan one = {.port = server->port, .path = "/classify?model=calm",
                                 .body = png.data, .nbytes = png.nbytes, .connections = 1,
                                 .seconds = 0.5};
@@ -445,14 +446,13 @@ static void a_busy_model_does_not_starve_another(void **state)
         assert_int_equal(pthread_join(busy.thread, NULL), 0);
         check_result(status, &beside);
         check_result(busy.status, &busy.result);
-        const double now = beside.answered_p50_ms / alone.answered_p50_ms;
-        times = now < times ? now : times;
+        is_fair = beside.answered_p99_ms < busy.result.answered_p50_ms / 2;
         print_message("one connection: p50 %.2f ms, p99 %.2f ms; beside 64 of another model: p50 "
                       "%.2f ms, p99 %.2f ms; those: p50 %.1f ms\n", alone.answered_p50_ms,
                       alone.answered_p99_ms, beside.answered_p50_ms, beside.answered_p99_ms,
                       busy.result.answered_p50_ms);
     }
-    assert_true(times <= MOST_TIMES);
+    assert_true(is_fair);
     free(png.data);
     server_stop(server);
 }
