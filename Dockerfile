@@ -37,9 +37,9 @@ RUN set -eu; case ${TARGETARCH:-$(dpkg --print-architecture)} in \
     $triplet-strip build/capsnetd build/capsnet-train
 COPY LICENSE ./
 COPY deploy/rootfs.sh deploy/
-COPY weights/capsnet-mnist.safetensors weights/
+COPY weights/*.safetensors weights/
 ARG SOURCE_DATE_EPOCH=0
-RUN sh deploy/rootfs.sh build/capsnetd /rootfs/capsnetd weights/capsnet-mnist.safetensors \
+RUN sh deploy/rootfs.sh build/capsnetd /rootfs/capsnetd weights/*.safetensors \
     && sh deploy/rootfs.sh build/capsnet-train /rootfs/capsnet-train
 
 # No shell, no package manager: the program, its libraries, their licences.
@@ -67,7 +67,7 @@ LABEL org.opencontainers.image.title="capsnetd" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /rootfs/capsnetd/ /
 ENV CAPSNETD_LISTEN=0.0.0.0:8080 \
-    CAPSNETD_WEIGHTS=/usr/share/capsnetd/capsnet-mnist.safetensors
+    CAPSNETD_WEIGHTS=/usr/share/capsnetd
 # Numeric, so that Kubernetes' runAsNonRoot can tell that it is not root.
 USER 10001:10001
 EXPOSE 8080

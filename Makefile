@@ -17,6 +17,7 @@ CROSS    ?=#          a cross compiler's prefix, e.g. aarch64-linux-gnu-; builds
 V        ?=#          1 shows every command
 PORT     ?= 8080
 WEIGHTS  ?= weights/capsnet-mnist.safetensors
+MODELS   ?= weights#  what is served, installed and shipped: a folder of weights, or one file
 DATA     ?= data#     where `make data` puts MNIST
 
 # ---- Flags ------------------------------------------------------------------
@@ -69,6 +70,7 @@ LEVEL_openblas := $(LEVEL_ref)
 LEVELS := ref $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512vnni avx512bf16)
 
 # ---- Files ------------------------------------------------------------------
+MODEL_FILES = $(filter %.safetensors,$(wildcard $(MODELS) $(MODELS)/*.safetensors))
 # The rooms of each library; tests/rooms.txt says what may know of what.
 SHARED_SRC := $(wildcard model/picture/*.c model/draw/*.c model/command_line/*.c)# what both programs need beside the network
 MODEL_SRC  := $(wildcard $(patsubst %,model/%/*.c,machine network layers inference weights_file)) \
@@ -121,9 +123,9 @@ help: ## list the targets
 
 all: $(if $(MPI),,$(BUILD)/capsnetd) $(BUILD)/capsnet-train ## build build/capsnetd and build/capsnet-train
 
-run: deps ## install what is missing, build, serve on port 8080 with the shipped weights
+run: deps ## install what is missing, build, serve the models of weights/ on port 8080
 	$(QUIET)$(MAKE) --no-print-directory all
-	$(BUILD)/capsnetd --listen 127.0.0.1:$(PORT) --weights $(WEIGHTS)
+	$(BUILD)/capsnetd --listen 127.0.0.1:$(PORT) --weights $(MODELS)
 
 test: deps-test data ## install what is missing, build, run all tests
 	$(QUIET)$(MAKE) --no-print-directory check
@@ -324,7 +326,7 @@ dist: all ## make a release in build/dist/: sources, programs, SBOM, checksums
 	$(QUIET)strip $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/*
 	$(QUIET)cp LICENSE README.md CHANGELOG.md $(DIST)/tmp/capsnetd-$(VERSION)/
 	$(QUIET)$(TAR) -C $(DIST)/tmp capsnetd-$(VERSION) | gzip -9n > $(DIST)/capsnetd-$(VERSION)-linux-$(DEBARCH).tar.gz
-	$(QUIET)sh deploy/rootfs.sh $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/capsnetd $(DIST)/tmp/1 $(WEIGHTS)
+	$(QUIET)sh deploy/rootfs.sh $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/capsnetd $(DIST)/tmp/1 $(MODEL_FILES)
 	$(QUIET)sh deploy/rootfs.sh $(DIST)/tmp/capsnetd-$(VERSION)/usr/local/bin/capsnet-train $(DIST)/tmp/2
 	$(QUIET)deploy/sbom.py $(VERSION) $(SOURCE_DATE_EPOCH) $(DIST)/tmp/1 $(DIST)/tmp/2 > $(DIST)/capsnetd-$(VERSION).spdx.json
 	$(QUIET)rm -rf $(DIST)/tmp && cd $(DIST) && sha256sum capsnetd-* > SHA256SUMS && ls -l
@@ -333,7 +335,7 @@ dist: all ## make a release in build/dist/: sources, programs, SBOM, checksums
 prefix  ?= /usr/local
 DESTDIR ?=
 INSTALLED = bin/capsnetd bin/capsnet-train share/man/man8/capsnetd.8 \
-            share/man/man1/capsnet-train.1 share/capsnetd/capsnet-mnist.safetensors
+            share/man/man1/capsnet-train.1 $(patsubst %,share/capsnetd/%,$(notdir $(MODEL_FILES)))
 UNIT = $(DESTDIR)$(if $(filter /usr,$(prefix)),/usr/lib,/etc)/systemd/system/capsnetd.service
 
 MAN := $(BUILD)/capsnetd.8 $(BUILD)/capsnet-train.1
@@ -349,7 +351,7 @@ install: all $(MAN) ## install programs, weights, man pages and the systemd unit
 	install -D -m 755 $(BUILD)/capsnet-train $(DESTDIR)$(prefix)/bin/capsnet-train
 	install -D -m 644 $(BUILD)/capsnetd.8 $(DESTDIR)$(prefix)/share/man/man8/capsnetd.8
 	install -D -m 644 $(BUILD)/capsnet-train.1 $(DESTDIR)$(prefix)/share/man/man1/capsnet-train.1
-	install -D -m 644 $(WEIGHTS) $(DESTDIR)$(prefix)/share/capsnetd/capsnet-mnist.safetensors
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/capsnetd $(MODEL_FILES)
 	install -d $(dir $(UNIT))
 	sed 's|/usr/local|$(prefix)|g' deploy/systemd/capsnetd.service > $(UNIT)
 	[ -e $(DESTDIR)/etc/default/capsnetd ] || \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# rootfs.sh PROGRAM FOLDER [WEIGHTS] - lays out a container's whole file system.
+# rootfs.sh PROGRAM FOLDER [WEIGHTS...] - lays out a container's whole file system.
 #
 # The Dockerfile's build stage runs it.  FOLDER gets the program, the shared
 # libraries that it needs (and those that they need), and of each library's
@@ -8,7 +8,8 @@
 # Works on another architecture's files too, so nothing of them is run.
 # Every file gets the time SOURCE_DATE_EPOCH.
 set -eu
-program=$1 root=$2 weights=${3:-}
+program=$1 root=$2
+shift 2
 
 interpreter=$(readelf -l "$program" | sed -n 's/.*program interpreter: \(.*\)\]/\1/p')
 case $interpreter in
@@ -68,9 +69,9 @@ cp -L "$(find_library "$(basename "$interpreter")")" "$root$interpreter"
 cp -L /etc/os-release "$root/etc/os-release"
 echo "capsnet:x:10001:10001:capsnetd:/:/sbin/nologin" >"$root/etc/passwd"
 echo "capsnet:x:10001:" >"$root/etc/group"
-if [ -n "$weights" ]; then
+if [ $# -gt 0 ]; then
     mkdir -p "$root/usr/share/capsnetd"
-    install -m 644 "$weights" "$root/usr/share/capsnetd/"
+    install -m 644 "$@" "$root/usr/share/capsnetd/"
 else
     install -d -o 10001 -g 10001 "$root/work" # what the trainer writes
 fi
