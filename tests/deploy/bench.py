@@ -80,8 +80,8 @@ def reload(replica, connection, times):
             sys.exit("a reload never came into effect")
 
 
-def send_many(connection):
-    connection.request("POST", "/classify", MANY, {"Content-Type": "multipart/form-data; boundary=x"})
+def send_many(connection, path="/classify"):
+    connection.request("POST", path, MANY, {"Content-Type": "multipart/form-data; boundary=x"})
     answer = connection.getresponse()
     answer.read()
     assert answer.status == 200

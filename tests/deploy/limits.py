@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """limits.py SERVER WEIGHTS - a replica within the limits that the manifests set takes the
-fast plan, and reloads under full batches without being killed.
+fast plan for its first model, and reloads under full batches without being killed; so does
+one of two models whose second has room for the small plan only.
 
-In control groups, as bench.py; bf16, where the CPU multiplies it, in the smallest limits.
+WEIGHTS is a file or a folder.  In control groups, as bench.py; bf16, where the CPU
+multiplies it, in the smallest limits.
 """
 import http.client
+import pathlib
+import re
 import sys
+import tempfile
 
 from bench import Replica, limits_of, reload, send_many
 from cgroup import available
@@ -27,6 +32,28 @@ def check(server, weights, path, precision):
     assert plan == "full" and after and not killed and not peak > 0.9 * mib
 
 
+def check_two(server, weights, mib, expected):
+    """The shipped model twice, the second time under another name."""
+    path = pathlib.Path(weights)
+    shipped = path / "capsnet-mnist.safetensors" if path.is_dir() else path
+    name = re.search(rb'"name": ?"([^"]*)"', shipped.read_bytes()).group(1)
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+        copy.write(shipped.read_bytes().replace(b'"' + name + b'"', b'"' + name[::-1] + b'"', 1))
+        copy.flush()
+        replica = Replica(server, str(shipped), 2, mib, "--weights", copy.name)
+        plans = re.findall(r"(full|low) memory", replica.line)
+        connection = http.client.HTTPConnection(replica.address, timeout=60)
+        for _ in range(3):
+            for model in (name, name[::-1]):
+                send_many(connection, f"/classify?model={model.decode()}")
+        reload(replica, connection, 3)
+        connection.close()
+        after, peak = replica.process.poll() is None, replica.group.peak_mib()
+        killed = replica.stop()
+    print(f"two models: {' and '.join(plans)}, {mib} MiB, peak {peak:.0f}")
+    assert plans == expected and after and not killed and not peak > 0.9 * mib
+
+
 def main():
     if not available():
         sys.exit("it makes control groups, which here it cannot (it needs root)")
@@ -35,6 +62,8 @@ def main():
     for path in ("deploy/compose.yaml", "deploy/kubernetes/base/deployment.yaml",
                  "deploy/kubernetes/overlays/production/kustomization.yaml", "deploy/kserve/servingruntime.yaml"):
         check(*sys.argv[1:], path, "f32")
+    check_two(*sys.argv[1:], 420, ["full", "low"])
+    check_two(*sys.argv[1:], 640, ["full", "full"])
     if has_bf16:
         check(*sys.argv[1:], "deploy/kubernetes/overlays/small/kustomization.yaml", "bf16")
 

@@ -425,6 +425,14 @@ static void test_arguments(struct random *random)
                                         &error), CAPSNET_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "auto, full or low"));
     assert_null(model);
+    struct capsnet_sizes sizes;
+    assert_int_equal(capsnet_model_sizes(&sizes, "/nonexistent/x", NULL, &error), CAPSNET_ERR_IO);
+    assert_int_equal(capsnet_model_sizes(&sizes, path, &(struct capsnet_options){.cpu_level = "sse9"},
+                                         &error), CAPSNET_ERR_ARGUMENT);
+    assert_int_equal(capsnet_model_sizes(&sizes, path, &(struct capsnet_options){.cpu_level = "ref"},
+                                         &error), CAPSNET_OK);
+    assert_true(capsnet_may_be_full(&sizes, 0));
+    assert_false(capsnet_may_be_full(&sizes, SIZE_MAX / 2)); /* others have it all */
     static const char *const memories[] = {"low", "full"};
     size_t bytes[2];
     for (size_t i = 0; i < 2; i++) {
@@ -438,6 +446,8 @@ static void test_arguments(struct random *random)
             capsnet_model_free(model);
     }
     assert_true(bytes[1] > 3 * bytes[0]);
+    assert_true(sizes.low > 2 * bytes[0]);
+    assert_int_equal(sizes.transform, 2 * (bytes[1] - bytes[0]));
 
     struct capsnet_workspace *ws = NULL;
     static const size_t bad[][2] = {{0, 1}, {4097, 1}, {1, 0}, {1, 1025}};
