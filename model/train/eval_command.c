@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/draw/label.h"
 #include "model/train/commands.h"
 #include "model/train/data/dataset_load.h"
-#include "model/draw/label.h"
+#include "model/train/data/pairs.h"
 #include "model/train/draw/picture_file.h"
 #include "model/train/draw/sheet.h"
+#include "model/train/eval_pairs.h"
 #include "model/train/measure/evaluate.h"
+#include "model/train/measure/trained_on.h"
 #include "model/train/output/output_check.h"
 
 static int write_answers(const char *path, const struct evaluation *e)
@@ -100,13 +103,18 @@ static void print_known(const struct capsnet_model *model, const struct dataset 
 
 int eval_command(int argc, char **argv)
 {
-    const char *data = "data", *set = "t10k", *answers = NULL, *mistakes = NULL;
-    size_t batch = 128, threads = capsnet_cpu_count();
+    const char *data = "data", *set = "t10k", *answers = NULL, *mistakes = NULL, *pictures = NULL;
+    size_t batch = 128, threads = capsnet_cpu_count(), seed = PAIRS_SEED, n_pictures = 100;
+    int pairs = 0;
     const struct option_entry table[] = {
         {"data", "DIR", OPTION_TEXT, &data, 0, 0, "folder with IDX files or folders of PNGs, as for train"},
         {"set", "NAME", OPTION_TEXT, &set, 0, 0, "which of its sets: t10k or train"},
-        {"answers", "FILE", OPTION_TEXT, &answers, 0, 0, "write each image's class, one a line"},
+        {"pairs", "", OPTION_FLAG, &pairs, 0, 0, "of a model of train --pairs: measure pairs, each image with 10 partners of other classes"},
+        {"seed", "N", OPTION_SIZE, &seed, 0, 4294967295.0, "which partners, and where each image lies on the canvas of a model that has one"},
+        {"answers", "FILE", OPTION_TEXT, &answers, 0, 0, "write each image's class, of pairs the two, one a line"},
         {"mistakes", "FILE.png", OPTION_TEXT, &mistakes, 0, 0, "draw every image it has wrong"},
+        {"pictures", "DIR", OPTION_TEXT, &pictures, 0, 0, "write the first pairs as PNGs, and their labels as pairs.tsv"},
+        {"pictures-count", "N", OPTION_SIZE, &n_pictures, 1, 1e9, "how many of them"},
         {"batch", "N", OPTION_SIZE, &batch, 1, 4096, "images per forward pass"},
         {"threads", "N", OPTION_SIZE, &threads, 1, 1024, "threads"},
     };
@@ -119,16 +127,35 @@ int eval_command(int argc, char **argv)
     struct capsnet_error error;
     struct capsnet_model *model = NULL;
     struct capsnet_workspace *ws = NULL;
-    struct dataset images = {0};
+    struct dataset images = {0}, placed;
     struct evaluation e = {0};
     const struct capsnet_options options = {.cpu_level = cpu_level()};
     int status = 1;
     uint64_t start;
+    if (pairs ? mistakes != NULL : pictures != NULL) {
+        fprintf(stderr, "capsnet-train: %s\n",
+                pairs ? "--mistakes draws single images, not --pairs"
+                      : "--pictures is for --pairs: it writes pairs");
+        return 2;
+    }
     if (outputs_check(outputs, sizeof outputs / sizeof *outputs, &error) != CAPSNET_OK ||
         capsnet_model_load(&model, weights, &options, &error) != CAPSNET_OK ||
         capsnet_workspace_create(&ws, model, batch, threads, &error) != CAPSNET_OK ||
         dataset_load(&images, data, set, model, &error) != CAPSNET_OK)
         goto failed;
+    if (pairs) {
+        const struct eval_pairs_options o = {weights, answers, pictures, n_pictures, seed, threads};
+        if (eval_pairs(ws, &images, &o, &error) != CAPSNET_OK)
+            goto failed;
+        status = 0;
+        goto out;
+    }
+    if (trained_place(&placed, model, &images, NULL, images.n, seed, &error) != CAPSNET_OK)
+        goto failed;
+    if (placed.n) {
+        dataset_free(&images);
+        images = placed;
+    }
     start = phase_clock();
     if (evaluate(&e, ws, &images, NULL, 0, &error) != CAPSNET_OK)
         goto failed;

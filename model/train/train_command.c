@@ -143,7 +143,7 @@ int train_command(int argc, char **argv)
         {"stroke", "X", OPTION_FLOAT, &o.augmentation.stroke, 0, 1, "augmentation: strokes grow or shrink by up to that many pixels each side"},
         {"canvas", "N", OPTION_SIZE, &o.augmentation.canvas, 1, 512, "a canvas of N x N pixels that images lie on, anywhere, instead of --shift; the network takes that size [none; with --pairs 8 more than the images]"},
         {"pairs", "", OPTION_FLAG, &o.pairs, 0, 0, "two images of different classes on top of each other on the canvas, as the paper's MultiMNIST"},
-        {"singles", "X", OPTION_FLOAT, &o.singles, 0, 1, "with --pairs: share of images that stay alone on the canvas"},
+        {"singles", "X", OPTION_FLOAT, &o.singles, 0, 0.99, "with --pairs: share of images that stay alone on the canvas"},
         {"conv1", "N", OPTION_SIZE, &o.shape.conv1_channels, 1, 1024, "channels of conv1"},
         {"types", "N", OPTION_SIZE, &o.shape.primary_types, 1, 256, "primary capsule types"},
         {"dims", "N", OPTION_SIZE, &o.shape.primary_dims, 1, 64, "dimensions of a primary capsule"},

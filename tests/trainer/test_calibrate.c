@@ -121,6 +121,17 @@ static void it_measures_what_training_measured(void **state)
     }
 }
 
+/* On a canvas images lie where they lay at the end of training. */
+static void it_measures_on_a_canvas(void **state)
+{
+    (void)state;
+    char words[400];
+    snprintf(words, sizeof words, TRAINING " --canvas 22", HELD_OUT);
+    run(0, "wrote f", words);
+    run(0, "from the held-out images", "calibrate f --data . --out g --threads 1");
+    expect_same("f", "g");
+}
+
 static void a_file_without_numbers_gets_them(void **state)
 {
     (void)state;
@@ -221,6 +232,7 @@ int main(void)
     printf("SEED=%llu\n", (unsigned long long)dice.state);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_measures_what_training_measured),
+        cmocka_unit_test(it_measures_on_a_canvas),
         cmocka_unit_test(a_file_without_numbers_gets_them),
         cmocka_unit_test(it_refuses_one_in_twenty),
         cmocka_unit_test(blank_images_take_no_part),

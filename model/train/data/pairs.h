@@ -14,6 +14,10 @@
  * which makes a canvas of 36 x 36 for digits of 28 x 28. */
 enum { PAIRS_SHIFT = 4 };
 
+/* By what pairs are measured: partners of each test image, and the seed of what is held
+ * out, and of the test unless another is asked for. */
+enum { PAIRS_PARTNERS = 10, PAIRS_SEED = 1 };
+
 /* Which images, and where the upper left corner of each is. */
 struct pair {
     uint32_t image[2]; /* of the data set; the same twice: one alone */

@@ -96,16 +96,10 @@ static enum capsnet_status check_text(const struct trainer *t, struct capsnet_er
 /* The test set, on the canvas where there is one. */
 static enum capsnet_status load_test(struct trainer *t, struct capsnet_error *error)
 {
-    struct dataset loaded;
-    enum capsnet_status status = dataset_load(&loaded, t->options->data, "t10k", t->model, error);
-    if (status != CAPSNET_OK)
-        return status;
-    if (!t->augmentation.canvas) {
-        t->test = loaded;
-        return evaluate_check(&t->model->shape, &t->test, error);
-    }
-    status = trainer_place(t, &t->test, &loaded, NULL, loaded.n, error);
-    dataset_free(&loaded);
+    struct dataset *loaded = t->augmentation.canvas ? &t->test_pictures : &t->test;
+    enum capsnet_status status = dataset_load(loaded, t->options->data, "t10k", t->model, error);
+    if (status == CAPSNET_OK && t->augmentation.canvas)
+        status = trainer_place(t, &t->test, loaded, NULL, loaded->n, error);
     return status == CAPSNET_OK ? evaluate_check(&t->model->shape, &t->test, error) : status;
 }
 

@@ -1,11 +1,8 @@
 /*
  * measured.c - the images that a run is measured by: those held out, where they are, and
- * pairs of them.
+ * pairs of them: the same pictures whatever the run's seed, so that runs can be compared.
  */
 #include "model/train/learn/run_state.h"
-
-/* The same pictures whatever the run's seed, so that runs can be compared. */
-enum { MEASURED_SEED = 1 };
 
 /* Held-out images, or the training images as they are when none are held out, in t->data. */
 static struct measured from_data(const struct trainer *t)
@@ -26,7 +23,7 @@ enum capsnet_status trainer_place(const struct trainer *t, struct dataset *place
                                   const struct dataset *data, const uint32_t *index, size_t n,
                                   struct capsnet_error *error)
 {
-    return pairs_single(placed, data, index, n, t->augmentation.canvas, MEASURED_SEED, error);
+    return pairs_single(placed, data, index, n, t->augmentation.canvas, PAIRS_SEED, error);
 }
 
 enum capsnet_status trainer_place_measured(struct trainer *t, struct capsnet_error *error)
@@ -37,6 +34,6 @@ enum capsnet_status trainer_place_measured(struct trainer *t, struct capsnet_err
         status = trainer_place(t, &t->placed, m.data, m.index, m.n, error);
     if (status == CAPSNET_OK && t->options->pairs && t->n_holdout)
         status = pairs_draw(&t->held_pairs, m.data, m.index, m.n, 1, t->augmentation.canvas,
-                            MEASURED_SEED, error);
+                            PAIRS_SEED, error);
     return status;
 }

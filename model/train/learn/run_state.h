@@ -21,7 +21,8 @@ struct epoch_sums {
 
 struct trainer {
     const struct train_options *options;
-    struct dataset data, test; /* test: empty without --test */
+    struct dataset data, test; /* test: empty without --test, on the canvas where there is one */
+    struct dataset test_pictures; /* then as it was loaded; else empty */
     struct dataset placed;     /* with a canvas, what is measured on it; else empty */
     struct pair *held_pairs;   /* [n_holdout] with pairs, of held-out images; else NULL */
     struct augmentation augmentation; /* the options', with the canvas that pairs have */

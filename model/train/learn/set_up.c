@@ -277,6 +277,7 @@ void trainer_tear_down(struct trainer *t)
     free(t->history);
     dataset_free(&t->data);
     dataset_free(&t->test);
+    dataset_free(&t->test_pictures);
     dataset_free(&t->placed);
     teacher_free(&t->teacher);
     capsnet_workspace_free(t->ws);

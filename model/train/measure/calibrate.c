@@ -10,8 +10,10 @@
 
 #include "model/weights_file/model_file.h"
 #include "model/train/measure/evaluate.h"
+#include "model/train/measure/trained_on.h"
 #include "model/train/data/dataset_load.h"
 #include "model/train/data/holdout_split.h"
+#include "model/train/data/pairs.h"
 
 enum { BATCH = 128 };
 
@@ -144,15 +146,6 @@ void calibrate_print(const struct capsnet_known *known, const char *source)
 
 /* ---- A file's ------------------------------------------------------------ */
 
-static const char *metadata_of(const struct capsnet_model *model, const char *key)
-{
-    const char *name, *value;
-    for (size_t i = 0; capsnet_model_metadata(model, i, &name, &value); i++)
-        if (strcmp(name, key) == 0)
-            return value;
-    return NULL;
-}
-
 /* Writes the model as it was read, but for its numbers and where they come
  * from. */
 static enum capsnet_status rewrite(const struct capsnet_model *model, const char *out,
@@ -168,7 +161,7 @@ static enum capsnet_status rewrite(const struct capsnet_model *model, const char
     }
     while (strcmp(safetensors_dtype_name(dtype), capsnet_model_stored_dtype(model)) != 0)
         dtype++;
-    const char *old = metadata_of(model, from);
+    const char *old = trained_metadata(model, from);
     for (size_t i = 0; i < model->n_metadata; i++) {
         const struct model_metadata *mine = &model->metadata[i];
         extra[n++] = (struct safetensors_metadata){mine->key,
@@ -225,16 +218,22 @@ static enum capsnet_status measure_file(struct capsnet_model *model, const char 
                                         const char *folder, const char *writers, size_t threads,
                                         const char **source, struct capsnet_error *error)
 {
-    struct dataset data = {0};
+    struct dataset data = {0}, placed = {0};
     struct capsnet_workspace *ws = NULL;
     uint32_t *split = NULL;
     struct split_record record;
     enum capsnet_status status = CAPSNET_ERR_FORMAT;
-    if (!split_parse(metadata_of(model, "train.images"), &record)) {
+    if (!split_parse(trained_metadata(model, "train.images"), &record)) {
         snprintf(error->text, sizeof error->text,
                  "%.200s does not say which images were held out: its metadata lacks a "
                  "\"train.images\" of capsnet-train", path);
         return status;
+    }
+    if (trained_on_pairs(model)) {
+        snprintf(error->text, sizeof error->text,
+                 "%.200s was trained on pairs: the picture of the winning capsule lacks the other "
+                 "digit, so it cannot tell whether an image is in_distribution", path);
+        return CAPSNET_ERR_ARGUMENT;
     }
     status = dataset_load(&data, folder, "train", model, error);
     if (status == CAPSNET_OK)
@@ -243,10 +242,15 @@ static enum capsnet_status measure_file(struct capsnet_model *model, const char 
         status = split_again(&split, &record, &data, path, writers, error);
     if (status == CAPSNET_OK) {
         const size_t n_shown = record.n_train + record.n_skipped, n_holdout = record.n_holdout;
+        const uint32_t *index = split + (n_holdout ? n_shown : 0);
+        const size_t n = n_holdout ? n_holdout : n_shown;
         *source = calibrate_source(n_holdout);
-        status = calibrate(&model->known, ws, &data, split + (n_holdout ? n_shown : 0),
-                           n_holdout ? n_holdout : n_shown, error);
+        status = trained_place(&placed, model, &data, index, n, PAIRS_SEED, error);
+        if (status == CAPSNET_OK)
+            status = placed.n ? calibrate(&model->known, ws, &placed, NULL, n, error)
+                              : calibrate(&model->known, ws, &data, index, n, error);
     }
+    dataset_free(&placed);
     free(split);
     capsnet_workspace_free(ws);
     dataset_free(&data);

@@ -59,7 +59,10 @@ static void draw(struct buffers *b, const struct dataset *data, const struct pai
     for (size_t i = 0; i < n; i++) {
         pair_picture(one, data, &pairs[i], 0, canvas);
         pair_picture(two, data, &pairs[i], 1, canvas);
-        pair_overlay(both, one, two, at->pixels);
+        if (pairs[i].image[0] != pairs[i].image[1])
+            pair_overlay(both, one, two, at->pixels);
+        else
+            memcpy(both, one, at->pixels);
         to_floats(b->digits[0] + i * at->pixels, one, at->pixels);
         to_floats(b->digits[1] + i * at->pixels, two, at->pixels);
         to_floats(b->images + i * at->pixels, both, at->pixels);
@@ -70,11 +73,12 @@ static void judge(struct pairs_evaluation *e, size_t at, size_t classes, const f
                   size_t label, size_t other)
 {
     float unused[DATASET_MAX_CLASSES];
+    const size_t present = label == other ? 1 : 2;
     size_t listed = 0;
     for (size_t j = 0; j < classes; j++)
         listed += lengths[j] > DETECTED_LENGTH;
     e->wrong += !longest_are(classes, lengths, label, other);
-    e->not_detected += !(listed == 2 && lengths[label] > DETECTED_LENGTH &&
+    e->not_detected += !(listed == present && lengths[label] > DETECTED_LENGTH &&
                          lengths[other] > DETECTED_LENGTH);
     e->margin += (double)margin_loss(classes, lengths, label, other, unused);
     longest_two(e->answers[at], classes, lengths);

@@ -22,7 +22,8 @@ struct pairs_evaluation {
     uint8_t (*answers)[2]; /* [n] the two longest capsules, the longest first */
 };
 
-/* n pairs of images of the data set, drawn on a canvas of the model's size, which must be
+/* n pairs of images of the data set, or single ones among them (of which the errors say
+ * that image's twice), drawn on a canvas of the model's size, which must be
  * square and no smaller than they are, in batches of the workspace's largest.  Returns OK,
  * ERR_SHAPE or ERR_MEMORY. */
 CAPSNET_MUST_CHECK enum capsnet_status
