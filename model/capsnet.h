@@ -89,6 +89,12 @@ struct capsnet_known {
     float error_threshold, typical_ink, ink_power, length_threshold;
 };
 
+/* What an image's object and its margin fill: the whole image, or, where the network was
+ * trained on objects lying anywhere on a larger canvas, the size of what lies there. */
+struct capsnet_frame {
+    size_t height, width; /* MNIST: 28, 28, of an image of 28 x 28 or of a canvas */
+};
+
 struct capsnet_model;
 struct capsnet_workspace;
 
@@ -162,6 +168,9 @@ int capsnet_may_be_full(const struct capsnet_sizes *sizes, size_t others_bytes);
 void capsnet_model_free(struct capsnet_model *model);
 
 const struct capsnet_shape *capsnet_model_shape(const struct capsnet_model *model);
+
+/* The whole image, unless the file states another frame. */
+const struct capsnet_frame *capsnet_model_frame(const struct capsnet_model *model);
 
 /* Number of trained parameters: 8,215,568 for the default shape. */
 size_t capsnet_model_parameters(const struct capsnet_model *model);

@@ -124,6 +124,7 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
     options = options ? options : &defaults;
     model->shape = *shape;
     model->known = (struct capsnet_known){NAN, 1, 0, 0};
+    model->frame = (struct capsnet_frame){shape->height, shape->width};
     model->stored_dtype = "F32";
     enum capsnet_status status = layout_of(&model->at, shape, error);
     if (status == CAPSNET_OK)
@@ -254,6 +255,11 @@ size_t capsnet_model_bytes(const struct capsnet_model *model)
 const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model)
 {
     return &model->known;
+}
+
+const struct capsnet_frame *capsnet_model_frame(const struct capsnet_model *model)
+{
+    return &model->frame;
 }
 
 int capsnet_model_metadata(const struct capsnet_model *model, size_t i, const char **key,

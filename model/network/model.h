@@ -45,6 +45,7 @@ struct capsnet_model {
     size_t spectrum_plane;
     struct packed packed;
     struct capsnet_known known;
+    struct capsnet_frame frame;
     const char *stored_dtype;
     char *name;
     char **labels; /* [classes] */

@@ -56,6 +56,19 @@ static enum capsnet_status read_shape(const struct safetensors *file, const char
     return CAPSNET_OK;
 }
 
+/* "28,28"; each at least 1 and no more than the image has. */
+static enum capsnet_status read_frame(struct capsnet_model *model, const char *text,
+                                      const char *path, struct capsnet_error *error)
+{
+    struct capsnet_frame frame;
+    if (!parse_size(&text, &frame.height) || *text++ != ',' || !parse_size(&text, &frame.width) ||
+        *text || !frame.height || !frame.width || frame.height > model->shape.height ||
+        frame.width > model->shape.width)
+        return bad(error, path, "metadata \"frame\" is not a height and a width within the image");
+    model->frame = frame;
+    return CAPSNET_OK;
+}
+
 /* Replaces the default labels by the file's JSON array. */
 static enum capsnet_status read_labels(struct capsnet_model *model, const char *text,
                                        const char *path, struct capsnet_error *error)
@@ -127,6 +140,9 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
             return model_no_memory(error);
     }
     enum capsnet_status status = read_known(&model->known, file, path, error);
+    text = safetensors_get_metadata(file, "frame");
+    if (status == CAPSNET_OK && text)
+        status = read_frame(model, text, path, error);
     text = safetensors_get_metadata(file, "labels");
     return status == CAPSNET_OK && text ? read_labels(model, text, path, error) : status;
 }

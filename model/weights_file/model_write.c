@@ -12,7 +12,7 @@
 
 #include "model/weights_file/tensor_map.h"
 
-static const char *const other_keys[] = {"format", "name", "labels", "decoder_hidden"};
+static const char *const other_keys[] = {"format", "name", "labels", "decoder_hidden", "frame"};
 enum { OTHER_KEYS = sizeof other_keys / sizeof *other_keys };
 
 /* Is this key written by model_save() itself? */
@@ -86,6 +86,11 @@ static size_t own_metadata(const struct capsnet_model *model, const char *labels
              model->shape.decoder_hidden[1]);
     out[n] = (struct safetensors_metadata){"decoder_hidden", numbers[n]};
     n++;
+    if (model->frame.height != model->shape.height || model->frame.width != model->shape.width) {
+        snprintf(numbers[n], sizeof *numbers, "%zu,%zu", model->frame.height, model->frame.width);
+        out[n] = (struct safetensors_metadata){"frame", numbers[n]};
+        n++;
+    }
     for (size_t i = 0; i < KNOWN_KEYS && !isnan(model->known.error_threshold); i++) {
         float value;
         memcpy(&value, (const char *)&model->known + known_keys[i].offset, sizeof value);

@@ -205,7 +205,7 @@ static void it_has_no_threshold(void **state)
 {
     (void)state;
     expect(0, "train.pairs            0.8\n", "info model");
-    assert_non_null(strstr(output, "train.canvas           20\n"));
+    assert_non_null(strstr(output, "frame                  12,12\n"));
     assert_null(strstr(output, "threshold"));
     expect(1, "was trained on pairs", "calibrate model --data .");
     expect(0, "wrote given", NETWORK "--epochs 1 --pairs --error-threshold 0.5 --out given --no-pictures");

@@ -106,10 +106,9 @@ static enum capsnet_status write_weights(const struct trainer *t,
                                          struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    char epochs[32], seed[32], images[160], canvas[32], pairs[32];
+    char epochs[32], seed[32], images[160], pairs[32];
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    snprintf(canvas, sizeof canvas, "%zu", t->augmentation.canvas);
     snprintf(pairs, sizeof pairs, "%.4g", 1 - (double)o->singles);
     split_describe(images, sizeof images,
                    &(struct split_record){t->n_train, t->n_skipped, t->n_holdout,
@@ -124,7 +123,6 @@ static enum capsnet_status write_weights(const struct trainer *t,
         {1, {"train.seed", seed}},
         {!isnan(t->model->known.error_threshold), {"error_threshold_from", source}},
         {1, {"train.step_precision", trainer_precision_name(t)}},
-        {t->augmentation.canvas > 0, {TRAINED_CANVAS, canvas}},
         {o->pairs, {TRAINED_PAIRS, pairs}},
         {o->test, {"test.wrong", test->wrong}},
         {o->test && o->pairs, {"test.pairs_wrong", test->pairs_wrong}},

@@ -25,7 +25,7 @@ enum capsnet_status trained_place(struct dataset *placed, const struct capsnet_m
                                   const struct dataset *data, const uint32_t *index, size_t n,
                                   uint64_t seed, struct capsnet_error *error)
 {
-    if (trained_metadata(model, TRAINED_CANVAS))
+    if (model->frame.height < model->shape.height || model->frame.width < model->shape.width)
         return pairs_single(placed, data, index, n, model->shape.width, seed, error);
     *placed = (struct dataset){0};
     return CAPSNET_OK;

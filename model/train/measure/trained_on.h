@@ -8,9 +8,7 @@
 #include "model/network/model.h"
 #include "model/train/data/dataset.h"
 
-/* The metadata's keys: the side of a canvas that images lay on, and the share of them
- * that another one lay on. */
-#define TRAINED_CANVAS "train.canvas"
+/* The metadata's key of the share of images that another one lay on. */
 #define TRAINED_PAIRS "train.pairs"
 
 /* The value of a key of the file's metadata, NULL when there is none. */

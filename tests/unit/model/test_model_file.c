@@ -141,7 +141,7 @@ static void check_tensors(const struct small *s, const struct parts *p,
 }
 
 static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype dtype,
-                       struct random *random)
+                       const struct capsnet_frame *frame, struct random *random)
 {
     struct small s;
     struct parts p;
@@ -151,6 +151,7 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
                                                  {"classes", "99"}}; /* own keys win */
     small_create(&s, shape, NULL, random);
     s.model->known = known;
+    s.model->frame = *frame;
     free(s.model->labels[1]);
     s.model->labels[1] = strdup("\"q\", \xe2\x82\xac");
     save(&s, dtype, extra, 2);
@@ -177,6 +178,7 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
     assert_string_equal(capsnet_model_stored_dtype(back), safetensors_dtype_name(dtype));
     assert_string_equal(capsnet_model_precision(back), "f32");
     assert_memory_equal(capsnet_model_known(back), &known, sizeof known);
+    assert_memory_equal(capsnet_model_frame(back), frame, sizeof *frame);
     const char *key, *value, *made = NULL;
     size_t n = 0, classes = 0;
     for (; capsnet_model_metadata(back, n, &key, &value); n++) {
@@ -195,8 +197,8 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
 static void test_round_trip(struct random *random)
 {
     struct capsnet_shape shape = small_shape();
-    round_trip(&shape, SAFETENSORS_F32, random);
-    round_trip(&shape, SAFETENSORS_F16, random);
+    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){18, 18}, random);
+    round_trip(&shape, SAFETENSORS_F16, &(struct capsnet_frame){10, 1}, random);
     shape.height = 22;
     shape.width = 25;
     shape.channels = 3;
@@ -205,7 +207,7 @@ static void test_round_trip(struct random *random)
     shape.primary_types = 13;
     shape.primary_dims = 5;
     shape.routing_iterations = 10;
-    round_trip(&shape, SAFETENSORS_F32, random);
+    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){22, 24}, random);
 }
 
 static void test_no_threshold(struct random *random)
@@ -274,6 +276,19 @@ static void test_hidden(struct random *random)
     parts_open(&p);
     set_metadata(&p, "decoder_hidden", "99999,6");
     expect(&p, CAPSNET_ERR_SHAPE, "decoder_hidden[0] is 99999");
+}
+
+static void test_frame(struct random *random)
+{
+    static const char *const bad[] = {"", "18", "18,", ",18", "18,18,1", "18 18", "0,18", "18,0",
+                                      "19,18", "18,19", "-1,18", "a,b", "18,9999999999"};
+    struct parts p;
+    good_file(random);
+    for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
+        parts_open(&p);
+        set_metadata(&p, "frame", bad[b]);
+        expect(&p, CAPSNET_ERR_FORMAT, "\"frame\" is not a height and a width within the image");
+    }
 }
 
 static void test_texts(struct random *random)
@@ -501,6 +516,7 @@ static const struct {
 } cases[] = {
     {"round trips", test_round_trip},   {"no threshold", test_no_threshold},
     {"sizes", test_sizes},              {"decoder_hidden", test_hidden},
+        {"frame", test_frame},
     {"texts", test_texts},              {"shapes", test_shapes},
     {"tensors", test_tensors},          {"transposed", test_transposed},
     {"arguments", test_arguments},      {"unwritable", test_unwritable},
