@@ -93,6 +93,7 @@ struct capsnet_known {
  * trained on objects lying anywhere on a larger canvas, the size of what lies there. */
 struct capsnet_frame {
     size_t height, width; /* MNIST: 28, 28, of an image of 28 x 28 or of a canvas */
+    size_t objects;       /* how many may lie there on top of each other: 1; of pairs 2 */
 };
 
 struct capsnet_model;
@@ -169,7 +170,7 @@ void capsnet_model_free(struct capsnet_model *model);
 
 const struct capsnet_shape *capsnet_model_shape(const struct capsnet_model *model);
 
-/* The whole image, unless the file states another frame. */
+/* The whole image and one object, unless the file states something else. */
 const struct capsnet_frame *capsnet_model_frame(const struct capsnet_model *model);
 
 /* Number of trained parameters: 8,215,568 for the default shape. */

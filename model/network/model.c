@@ -124,7 +124,7 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
     options = options ? options : &defaults;
     model->shape = *shape;
     model->known = (struct capsnet_known){NAN, 1, 0, 0};
-    model->frame = (struct capsnet_frame){shape->height, shape->width};
+    model->frame = (struct capsnet_frame){shape->height, shape->width, 1};
     model->stored_dtype = "F32";
     enum capsnet_status status = layout_of(&model->at, shape, error);
     if (status == CAPSNET_OK)

@@ -56,15 +56,22 @@ static enum capsnet_status read_shape(const struct safetensors *file, const char
     return CAPSNET_OK;
 }
 
-/* "28,28"; each at least 1 and no more than the image has. */
-static enum capsnet_status read_frame(struct capsnet_model *model, const char *text,
+/* "28,28,2": height and width, each at least 1 and no more than the image has, and objects,
+ * at most as many as there are classes.  Absent: the default stands. */
+static enum capsnet_status read_frame(struct capsnet_model *model, const struct safetensors *file,
                                       const char *path, struct capsnet_error *error)
 {
     struct capsnet_frame frame;
+    const char *text = safetensors_get_metadata(file, "frame");
+    if (!text)
+        return CAPSNET_OK;
     if (!parse_size(&text, &frame.height) || *text++ != ',' || !parse_size(&text, &frame.width) ||
-        *text || !frame.height || !frame.width || frame.height > model->shape.height ||
-        frame.width > model->shape.width)
-        return bad(error, path, "metadata \"frame\" is not a height and a width within the image");
+        *text++ != ',' || !parse_size(&text, &frame.objects) || *text || !frame.height ||
+        !frame.width || !frame.objects || frame.height > model->shape.height ||
+        frame.width > model->shape.width || frame.objects > model->shape.classes)
+        return bad(error, path,
+                   "metadata \"frame\" is not a height, a width and a number of objects that the "
+                   "image has room for");
     model->frame = frame;
     return CAPSNET_OK;
 }
@@ -140,9 +147,8 @@ static enum capsnet_status read_metadata(struct capsnet_model *model,
             return model_no_memory(error);
     }
     enum capsnet_status status = read_known(&model->known, file, path, error);
-    text = safetensors_get_metadata(file, "frame");
-    if (status == CAPSNET_OK && text)
-        status = read_frame(model, text, path, error);
+    if (status == CAPSNET_OK)
+        status = read_frame(model, file, path, error);
     text = safetensors_get_metadata(file, "labels");
     return status == CAPSNET_OK && text ? read_labels(model, text, path, error) : status;
 }

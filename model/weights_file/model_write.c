@@ -86,8 +86,10 @@ static size_t own_metadata(const struct capsnet_model *model, const char *labels
              model->shape.decoder_hidden[1]);
     out[n] = (struct safetensors_metadata){"decoder_hidden", numbers[n]};
     n++;
-    if (model->frame.height != model->shape.height || model->frame.width != model->shape.width) {
-        snprintf(numbers[n], sizeof *numbers, "%zu,%zu", model->frame.height, model->frame.width);
+    if (model->frame.height != model->shape.height || model->frame.width != model->shape.width ||
+        model->frame.objects != 1) {
+        snprintf(numbers[n], sizeof *numbers, "%zu,%zu,%zu", model->frame.height,
+                 model->frame.width, model->frame.objects);
         out[n] = (struct safetensors_metadata){"frame", numbers[n]};
         n++;
     }

@@ -77,6 +77,14 @@ unsigned body_make_digits(struct request *r, size_t n)
     return 0;
 }
 
+static struct normalize_form form_of(const struct request *r)
+{
+    const struct capsnet_shape *shape = request_shape(r);
+    const struct capsnet_frame *frame = capsnet_model_frame(r->engine->model);
+    return (struct normalize_form){shape->height, shape->width,  shape->channels,
+                                   frame->height, frame->width, frame->objects};
+}
+
 unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
     const struct capsnet_shape *shape = request_shape(r);
@@ -87,8 +95,9 @@ unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t
     enum image_status status = png_decode(&image, bytes, nbytes, r->service->options->max_side,
                                           shape->channels == 1 ? 0 : shape->channels, &message);
     if (status == IMAGE_OK) {
-        status = normalize_image(r->digits + i * pixels, shape->height, shape->width,
-                                 shape->channels, &image, r->params.normalize, &message);
+        const struct normalize_form form = form_of(r);
+        status =
+            normalize_image(r->digits + i * pixels, &form, &image, r->params.normalize, &message);
         image_free(&image);
     }
     switch (status) {

@@ -92,13 +92,22 @@ static void scale_area(float *out, size_t stride, size_t step, size_t width, siz
     }
 }
 
+/* Of what size the frame of a picture's ink is: of one digit, or, where there may be two,
+ * shifted, between that and what the canvas lets them take. */
+static double fit_frame(size_t frame, size_t canvas, size_t objects)
+{
+    return objects > 1 ? (double)(frame + canvas) / 2 : (double)frame;
+}
+
 /* The size of the box's picture: the longer side takes 20/28 of the frame. */
-static void fit_size(size_t *width, size_t *height, const struct box *box, size_t frame_width,
-                     size_t frame_height)
+static void fit_size(size_t *width, size_t *height, const struct box *box,
+                     const struct normalize_form *form)
 {
     const double w = (double)(box->x1 - box->x0), h = (double)(box->y1 - box->y0);
-    const double most_w = round((double)frame_width * 20 / 28);
-    const double most_h = round((double)frame_height * 20 / 28);
+    const double most_w =
+        round(fit_frame(form->frame_width, form->width, form->objects) * 20 / 28);
+    const double most_h =
+        round(fit_frame(form->frame_height, form->height, form->objects) * 20 / 28);
     const double scale = fmin(most_w / w, most_h / h);
 
     *width = (size_t)fmax(1, fmin(round(w * scale), most_w));
@@ -203,15 +212,19 @@ static void see_channel(struct channel *channel, const struct image *image, cons
 
 /* Scales the box, or a copy with other strokes, into the frame's corner, and
  * moves it to its place. */
-static enum image_status fill_frame(float *digit, size_t height, size_t width, size_t channels,
+static enum image_status fill_frame(float *digit, const struct normalize_form *form,
                                     const struct image *image, const struct ink *ink,
                                     const struct box *box)
 {
+    const size_t channels = form->channels, count = form->height * form->width * channels;
+    /* How much of the ink's box one digit takes. */
+    const double share =
+        (double)form->frame_height / fit_frame(form->frame_height, form->height, form->objects);
     struct channel channel;
     size_t w = 0, h = 0;
 
     see_ink(&channel, ink, box);
-    const double change = strokes_change(&channel);
+    const double change = strokes_change(&channel, share);
     for (size_t c = 0; c < channels; c++) {
         struct image copy = {.pixels = NULL};
         if (channels > 1)
@@ -226,30 +239,30 @@ static enum image_status fill_frame(float *digit, size_t height, size_t width, s
             for (size_t i = 0; i < LEVELS; i++)
                 channel.table[i] = (uint8_t)i;
         }
-        fit_size(&w, &h, &channel.box, width, height);
-        scale_area(digit + c, width, channels, w, h, &channel);
+        fit_size(&w, &h, &channel.box, form);
+        scale_area(digit + c, form->width, channels, w, h, &channel);
         image_free(&copy);
     }
-    stretch(digit, height * width * channels);
-    strengthen(digit, height * width * channels);
-    centre_by_mass(digit, height, width, channels, h, w);
+    stretch(digit, count);
+    strengthen(digit, count);
+    centre_by_mass(digit, form->height, form->width, channels, h, w);
     return IMAGE_OK;
 }
 
-static enum image_status fit(float *digit, size_t height, size_t width, size_t channels,
+static enum image_status fit(float *digit, const struct normalize_form *form,
                              const struct image *image, const struct plane *plane)
 {
     struct ink ink = {0};
     struct box box;
     enum image_status status = ink_extract(&ink, plane->pixels, plane->width, plane->height);
 
-    memset(digit, 0, height * width * channels * sizeof *digit);
+    memset(digit, 0, form->height * form->width * form->channels * sizeof *digit);
     if (status == IMAGE_OK && ink.pixels) {
         status = ink_remove_rules(&ink);
         if (status == IMAGE_OK)
             status = ink_keep_digit(&ink, &box);
         if (status == IMAGE_OK)
-            status = fill_frame(digit, height, width, channels, image, &ink, &box);
+            status = fill_frame(digit, form, image, &ink, &box);
     }
     free(ink.pixels);
     return status;
@@ -257,19 +270,38 @@ static enum image_status fit(float *digit, size_t height, size_t width, size_t c
 
 /* ---- Which way -------------------------------------------------------------------- */
 
-static void copy_pixels(float *digit, size_t channels, const struct image *image)
+/* The picture's own pixels, in the middle of what the network reads. */
+static void copy_pixels(float *digit, const struct normalize_form *form, const struct image *image)
 {
+    const size_t channels = form->channels, row = image->width * channels;
     const int is_luma = channels < image->channels;
-    for (size_t i = 0; i < image->width * image->height * channels; i++)
-        digit[i] = (float)(is_luma ? luma_of(image->pixels + 3 * i) : image->pixels[i]) / 255.0f;
+    memset(digit, 0, form->height * form->width * channels * sizeof *digit);
+    digit += ((form->height - image->height) / 2 * form->width + (form->width - image->width) / 2) *
+             channels;
+    for (size_t y = 0; y < image->height; y++, digit += form->width * channels)
+        for (size_t i = 0; i < row; i++) {
+            const size_t at = y * row + i;
+            const uint8_t value = is_luma ? luma_of(image->pixels + 3 * at) : image->pixels[at];
+            digit[i] = (float)value / 255.0f;
+        }
 }
 
-/* Does a picture of the model's size already look as MNIST's do?  Light on
+/* Does a direction's ink of that extent, with its mean there, look as MNIST's does?  See
+ * is_normal().  slack: by how much the picture is larger than a frame. */
+static int is_within(double extent, double mean, size_t frame, size_t slack, size_t objects)
+{
+    const double most = 0.75 * (double)frame + (objects > 1 ? (double)slack : 0);
+    const double middle = (double)(frame + slack) / 2;
+    return extent <= most && fabs(mean - middle) <= (double)frame * 3 / 28 + (double)slack / 2;
+}
+
+/* Does a picture, of the model's size or of a frame's, already look as MNIST's do?  Light on
  * dark at full contrast, ink along at least half and at most three quarters of
  * the frame (MNIST: 20 of 28), its centre of mass within 3/28 of the middle
  * (MNIST: 1; training shifts by 2 more): so it has a margin.  Every one of
- * MNIST's 70,000 images does. */
-static int is_normal(const struct plane *luma)
+ * MNIST's 70,000 images does.  A picture larger than a frame lets it lie anywhere, and two
+ * digits extend so much farther. */
+static int is_normal(const struct plane *luma, const struct normalize_form *form)
 {
     enum { FULL = 200, DARK = 16, INK = 32 };
     const size_t w = luma->width, h = luma->height;
@@ -296,30 +328,37 @@ static int is_normal(const struct plane *luma)
     levels_of_border(border, luma->pixels, w, h, 1);
     if (most < FULL || levels_quantile(border, 0.5) > DARK)
         return 0;
-    const double side = fmax((double)(box.x1 - box.x0) / (double)w,
-                             (double)(box.y1 - box.y0) / (double)h);
-    return side >= 0.5 && side <= 0.75 && fabs(mass_x / mass / (double)w - 0.5) <= 3.0 / 28 &&
-           fabs(mass_y / mass / (double)h - 0.5) <= 3.0 / 28;
+    const double wide = (double)(box.x1 - box.x0), high = (double)(box.y1 - box.y0);
+    const size_t frame_w = form->frame_width, frame_h = form->frame_height;
+    return fmax(wide / (double)frame_w, high / (double)frame_h) >= 0.5 &&
+           is_within(wide, mass_x / mass, frame_w, w - frame_w, form->objects) &&
+           is_within(high, mass_y / mass, frame_h, h - frame_h, form->objects);
 }
 
-enum image_status normalize_image(float *digit, size_t height, size_t width, size_t channels,
+/* Has a picture the model's size, or a frame's? */
+static int is_sized(const struct image *image, const struct normalize_form *form)
+{
+    return (image->height == form->height && image->width == form->width) ||
+           (image->height == form->frame_height && image->width == form->frame_width);
+}
+
+enum image_status normalize_image(float *digit, const struct normalize_form *form,
                                   const struct image *image, enum normalize_mode mode,
                                   struct image_message *message)
 {
-    const int same_size = image->width == width && image->height == height;
     struct plane plane = {image->pixels, image->width, image->height};
     enum image_status status = IMAGE_OK;
     uint8_t *flat = NULL;
 
-    assert(image->channels == channels || channels == 1);
-    if (mode == NORMALIZE_NONE && !same_size) {
+    assert(image->channels == form->channels || form->channels == 1);
+    if (mode == NORMALIZE_NONE && (image->height != form->height || image->width != form->width)) {
         snprintf(message->text, sizeof message->text,
                  "the image is %zu x %zu pixels, and without normalisation it must be %zu x %zu",
-                 image->width, image->height, width, height);
+                 image->width, image->height, form->width, form->height);
         return IMAGE_INVALID;
     }
     if (mode == NORMALIZE_NONE) {
-        copy_pixels(digit, channels, image);
+        copy_pixels(digit, form, image);
         return IMAGE_OK;
     }
     if (image->channels > 1) {
@@ -329,12 +368,12 @@ enum image_status normalize_image(float *digit, size_t height, size_t width, siz
         colour_luma(flat, image);
         plane.pixels = flat;
     }
-    if (mode == NORMALIZE_AUTO && same_size && is_normal(&plane)) {
-        copy_pixels(digit, channels, image);
+    if (mode == NORMALIZE_AUTO && is_sized(image, form) && is_normal(&plane, form)) {
+        copy_pixels(digit, form, image);
     } else {
         if (flat)
             colour_contrast(flat, image);
-        status = fit(digit, height, width, channels, image, &plane);
+        status = fit(digit, form, image, &plane);
     }
     free(flat);
     return status;

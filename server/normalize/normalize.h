@@ -13,25 +13,42 @@
  * has that form already; FIT, ours always; NONE, the client's. */
 enum normalize_mode { NORMALIZE_AUTO, NORMALIZE_FIT, NORMALIZE_NONE };
 
+/* The form of a model's digits, as its file states it. */
+struct normalize_form {
+    size_t height, width, channels;   /* of what the network reads */
+    size_t frame_height, frame_width; /* of one digit with its margin, of which it takes 20/28:
+                                       * as much, or less where digits lie anywhere on a canvas */
+    size_t objects;                   /* digits that may lie there on top of each other */
+};
+
+/* That of digits which fill the image. */
+static inline struct normalize_form normalize_whole(size_t height, size_t width, size_t channels)
+{
+    return (struct normalize_form){height, width, channels, height, width, 1};
+}
+
 /* Brings a picture to the model's input form.
  *
  * digit    [height][width][channels] floats, 0 background to 1 ink
- * height, width, channels   the model's; image->channels is the same, or 3 for 1
+ * form     the model's; image->channels is its channels, or 3 for 1
  *
  * AUTO: a picture of the model's size that already is an MNIST-style digit
- * (light on dark, with its margin) is used as it is; any other as FIT.
+ * (light on dark, with its margin; on a canvas anywhere there, and perhaps two of them) is
+ * used as it is, and so is one of a frame's size in the middle of the canvas; any other as
+ * FIT.
  * FIT: light on dark by the border's polarity, cropped to the ink, strokes made
  * as broad as MNIST's are, scaled (area-averaged) into the middle 20/28 of the
- * frame keeping its aspect, centred by its centre of mass.  A blank picture gives
+ * frame keeping its aspect, centred by its centre of mass.  Two digits of such frames,
+ * shifted on a canvas, together take more, up to that of the whole canvas: where there may be
+ * two, the ink gets the middle between what one takes and that.  A blank picture gives
  * a blank digit.
  * NONE: the picture must have the model's size; its pixels / 255 are used.
  *
  * Returns IMAGE_OK, IMAGE_INVALID (NONE and the size differs) with message, or
  * IMAGE_MEMORY. */
 __attribute__((warn_unused_result)) enum image_status
-normalize_image(float *digit, size_t height, size_t width, size_t channels,
-                const struct image *image, enum normalize_mode mode,
-                struct image_message *message);
+normalize_image(float *digit, const struct normalize_form *form, const struct image *image,
+                enum normalize_mode mode, struct image_message *message);
 
 /* Does a digit [height][width][channels] show strokes, and not nothing at all, or
  * one solid blot, with a square of ink of 0.55 of its longer side?  None of MNIST's

@@ -187,23 +187,24 @@ static double sum_of(const struct image *cells)
 }
 
 /* Is some of the ink, of that sum, in strokes nearly as broad as they should be at
- * least?  Then it is the digit, and what else is there a hairline or a frame. */
-static int is_partly_broad(const struct channel *channel, double sum)
+ * least, which is that part of the longer side?  Then it is the digit, and what else is there a hairline or a frame. */
+static int is_partly_broad(const struct channel *channel, double sum, double least)
 {
     const struct grain grain = grain_of(&channel->box);
     const size_t shorter = grain.width < grain.height ? grain.width : grain.height;
     struct image core;
-    if ((double)shorter < LEAST_WIDTH * (double)longer_side(&grain)) /* one straight line */
+    if ((double)shorter < least * (double)longer_side(&grain)) /* one straight line */
         return 0;
-    if (strokes_copy(&core, channel, -0.4 * LEAST_WIDTH) != IMAGE_OK)
+    if (strokes_copy(&core, channel, -0.4 * least) != IMAGE_OK)
         return 0;
     const double left = sum_of(&core);
     image_free(&core);
     return left > 0.05 * sum;
 }
 
-double strokes_change(const struct channel *channel)
+double strokes_change(const struct channel *channel, double share)
 {
+    const double least = share * LEAST_WIDTH, most = share * MOST_WIDTH;
     const struct box *box = &channel->box;
     struct image cells;
     if ((box->x1 - box->x0 <= SMALL && box->y1 - box->y0 <= SMALL) ||
@@ -212,9 +213,9 @@ double strokes_change(const struct channel *channel)
     const struct grain grain = grain_of(box);
     const double width = width_of(&cells) / (double)longer_side(&grain), sum = sum_of(&cells);
     image_free(&cells);
-    if (width < LEAST_WIDTH && is_partly_broad(channel, sum))
+    if (width < least && is_partly_broad(channel, sum, least))
         return 0;
     /* The digit grows with its strokes: (width + 2 c) / (1 + 2 c) = wanted. */
-    const double wanted = fmin(fmax(width, LEAST_WIDTH), MOST_WIDTH);
+    const double wanted = fmin(fmax(width, least), most);
     return (wanted - width) / (2 * (1 - wanted));
 }

@@ -17,8 +17,9 @@ struct channel {
 };
 
 /* How much broader the strokes should be on either side, as a part of the box's
- * longer side; negative: narrower; 0: they are as MNIST's. */
-double strokes_change(const struct channel *channel);
+ * longer side; negative: narrower; 0: they are as MNIST's.  share: how much of the box one
+ * digit takes, 1 but for several on top of each other. */
+double strokes_change(const struct channel *channel, double share);
 
 /* Copies the channel's box with its strokes broader by that much on either side,
  * so that the copy is broader too.  pixels: [height][width] ink; image_free() it.

@@ -77,6 +77,7 @@ float *batch_next(struct batch *batch, size_t label)
 
 void batch_png(struct batch *batch, size_t label, const uint8_t *png, size_t nbytes)
 {
+    const struct normalize_form form = normalize_whole(SIDE, SIDE, 1);
     struct image_message message;
     struct image image;
     const double start = now_ms();
@@ -84,7 +85,7 @@ void batch_png(struct batch *batch, size_t label, const uint8_t *png, size_t nby
         fail(message.text);
     const double decoded = now_ms();
     float *digit = batch_next(batch, label);
-    if (normalize_image(digit, SIDE, SIDE, 1, &image, NORMALIZE_AUTO, &message) != IMAGE_OK)
+    if (normalize_image(digit, &form, &image, NORMALIZE_AUTO, &message) != IMAGE_OK)
         fail("a picture could not be normalised");
     batch->decode_ms += decoded - start;
     batch->normalize_ms += now_ms() - decoded;
@@ -131,6 +132,7 @@ static void print_head(const char *title)
 static void measure_mnist(struct lab *lab)
 {
     static const char *const names[] = {"normalize=auto", "normalize=fit", "normalize=none"};
+    const struct normalize_form form = normalize_whole(SIDE, SIDE, 1);
     struct batch *batch = &lab->batch;
     print_head("MNIST's images as they are");
     for (int mode = NORMALIZE_AUTO; mode <= NORMALIZE_NONE; mode++) {
@@ -143,7 +145,7 @@ static void measure_mnist(struct lab *lab)
             struct image_message message;
             float *digit = batch_next(batch, lab->mnist.labels[i]);
             const double start = now_ms();
-            if (normalize_image(digit, SIDE, SIDE, 1, &image, (enum normalize_mode)mode,
+            if (normalize_image(digit, &form, &image, (enum normalize_mode)mode,
                                 &message) != IMAGE_OK)
                 fail("an image of MNIST could not be normalised");
             batch->normalize_ms += now_ms() - start;

@@ -53,9 +53,10 @@ struct image flat_image(size_t width, size_t height, size_t channels, int value)
 void make_digit(float *digit, const struct image *image, enum normalize_mode mode)
 {
     struct image_message message;
+    const struct normalize_form form = normalize_whole(N, N, image->channels);
     for (size_t i = 0; i < PIXELS * image->channels; i++)
         digit[i] = NAN; /* so that a pixel left out shows */
-    assert_int_equal(normalize_image(digit, N, N, image->channels, image, mode, &message), IMAGE_OK);
+    assert_int_equal(normalize_image(digit, &form, image, mode, &message), IMAGE_OK);
 }
 
 void make_digit_of(float *digit, struct image image, enum normalize_mode mode)

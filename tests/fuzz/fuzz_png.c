@@ -37,6 +37,7 @@ static void fix_crcs(uint8_t *png, size_t nbytes)
 static void take(const uint8_t *png, size_t nbytes, enum normalize_mode mode, size_t channels)
 {
     static float digit[SIDE * SIDE * 3];
+    const struct normalize_form form = normalize_whole(SIDE, SIDE, channels);
     struct image image;
     struct image_message message = {""};
     enum image_status status = png_decode(&image, png, nbytes, MAX_SIDE, channels, &message);
@@ -48,7 +49,7 @@ static void take(const uint8_t *png, size_t nbytes, enum normalize_mode mode, si
     MUST(image.width >= 1 && image.width <= MAX_SIDE);
     MUST(image.height >= 1 && image.height <= MAX_SIDE && image.channels == channels);
     memset(digit, 0xff, sizeof digit); /* NaN: each pixel must be written */
-    status = normalize_image(digit, SIDE, SIDE, channels, &image, mode, &message);
+    status = normalize_image(digit, &form, &image, mode, &message);
     MUST(status == IMAGE_OK || (status == IMAGE_INVALID && mode == NORMALIZE_NONE));
     for (size_t i = 0; status == IMAGE_OK && i < SIDE * SIDE * channels; i++)
         MUST(digit[i] >= 0 && digit[i] <= 1);

@@ -237,7 +237,8 @@ static void debug_shows_what_the_network_saw(void **state)
     float digit[28 * 28];
     struct image_message message = {""};
     struct image image = {28, 28, 1, paper};
-    assert_int_equal(normalize_image(digit, 28, 28, 1, &image, NORMALIZE_FIT, &message), IMAGE_OK);
+    const struct normalize_form form = normalize_whole(28, 28, 1);
+    assert_int_equal(normalize_image(digit, &form, &image, NORMALIZE_FIT, &message), IMAGE_OK);
     for (size_t i = 0; i < sizeof sent; i++)
         assert_in_range(turned[i] + 1, (int)(digit[i] * 255), (int)(digit[i] * 255) + 2);
     free(turned);

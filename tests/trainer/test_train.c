@@ -353,7 +353,7 @@ static void test_canvas(void **state)
     assert_null(strstr(output, "pairs"));
     says("of 60) as stored");
     expect(0, "height                 24", "info canvas");
-    says("frame                  20,20\n");
+    says("frame                  20,20,1\n");
     expect(0, "wrote other", "train " NETWORK "--epochs 15 --out other --canvas 24 --holdout 30 --test "
                              "--shift 5 --threads 3");
     assert_true(same_run("canvas", "other")); /* --shift has no part in it */

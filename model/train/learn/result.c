@@ -11,7 +11,6 @@
 #include "model/train/measure/calibrate.h"
 #include "model/train/measure/evaluate.h"
 #include "model/train/measure/evaluate_pairs.h"
-#include "model/train/measure/trained_on.h"
 
 /* Rounds the parameters to what the file will hold, so that what is measured
  * is what is shipped. */
@@ -106,10 +105,9 @@ static enum capsnet_status write_weights(const struct trainer *t,
                                          struct capsnet_error *error)
 {
     const struct train_options *o = t->options;
-    char epochs[32], seed[32], images[160], pairs[32];
+    char epochs[32], seed[32], images[160];
     snprintf(epochs, sizeof epochs, "%zu", o->epochs);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    snprintf(pairs, sizeof pairs, "%.4g", 1 - (double)o->singles);
     split_describe(images, sizeof images,
                    &(struct split_record){t->n_train, t->n_skipped, t->n_holdout,
                                           o->holdout_writers ? o->holdout : 0, o->seed});
@@ -123,7 +121,6 @@ static enum capsnet_status write_weights(const struct trainer *t,
         {1, {"train.seed", seed}},
         {!isnan(t->model->known.error_threshold), {"error_threshold_from", source}},
         {1, {"train.step_precision", trainer_precision_name(t)}},
-        {o->pairs, {TRAINED_PAIRS, pairs}},
         {o->test, {"test.wrong", test->wrong}},
         {o->test && o->pairs, {"test.pairs_wrong", test->pairs_wrong}},
     };

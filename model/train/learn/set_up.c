@@ -222,7 +222,7 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
     status = model_create(&t->model, &shape, &options, error);
     if (status != CAPSNET_OK)
         return status;
-    t->model->frame = (struct capsnet_frame){t->data.height, t->data.width};
+    t->model->frame = (struct capsnet_frame){t->data.height, t->data.width, o->pairs ? 2 : 1};
     status = trainer_set_names(t, error);
     if (status == CAPSNET_OK)
         status = trainer_choose_precision(t, error);

@@ -18,7 +18,7 @@ const char *trained_metadata(const struct capsnet_model *model, const char *key)
 
 int trained_on_pairs(const struct capsnet_model *model)
 {
-    return trained_metadata(model, TRAINED_PAIRS) != NULL;
+    return model->frame.objects > 1;
 }
 
 enum capsnet_status trained_place(struct dataset *placed, const struct capsnet_model *model,

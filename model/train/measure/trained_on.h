@@ -8,9 +8,6 @@
 #include "model/network/model.h"
 #include "model/train/data/dataset.h"
 
-/* The metadata's key of the share of images that another one lay on. */
-#define TRAINED_PAIRS "train.pairs"
-
 /* The value of a key of the file's metadata, NULL when there is none. */
 const char *trained_metadata(const struct capsnet_model *model, const char *key);
 

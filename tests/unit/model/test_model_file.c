@@ -197,8 +197,8 @@ static void round_trip(const struct capsnet_shape *shape, enum safetensors_dtype
 static void test_round_trip(struct random *random)
 {
     struct capsnet_shape shape = small_shape();
-    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){18, 18}, random);
-    round_trip(&shape, SAFETENSORS_F16, &(struct capsnet_frame){10, 1}, random);
+    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){18, 18, 1}, random);
+    round_trip(&shape, SAFETENSORS_F16, &(struct capsnet_frame){10, 1, 3}, random);
     shape.height = 22;
     shape.width = 25;
     shape.channels = 3;
@@ -207,7 +207,7 @@ static void test_round_trip(struct random *random)
     shape.primary_types = 13;
     shape.primary_dims = 5;
     shape.routing_iterations = 10;
-    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){22, 24}, random);
+    round_trip(&shape, SAFETENSORS_F32, &(struct capsnet_frame){22, 25, 2}, random);
 }
 
 static void test_no_threshold(struct random *random)
@@ -280,14 +280,15 @@ static void test_hidden(struct random *random)
 
 static void test_frame(struct random *random)
 {
-    static const char *const bad[] = {"", "18", "18,", ",18", "18,18,1", "18 18", "0,18", "18,0",
-                                      "19,18", "18,19", "-1,18", "a,b", "18,9999999999"};
+    static const char *const bad[] = {"", "18", "18,18", "18,18,", ",18,1", "18,18,1,1", "18 18 1",
+                                      "0,18,1", "18,0,1", "18,18,0", "19,18,1", "18,19,1",
+                                      "18,18,4", "-1,18,1", "a,b,c", "18,18,9999999999"};
     struct parts p;
     good_file(random);
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
         parts_open(&p);
         set_metadata(&p, "frame", bad[b]);
-        expect(&p, CAPSNET_ERR_FORMAT, "\"frame\" is not a height and a width within the image");
+        expect(&p, CAPSNET_ERR_FORMAT, "\"frame\" is not a height, a width and a number of objects");
     }
 }
 

@@ -294,9 +294,10 @@ static void test_other_frames(void **state)
     (void)state;
     for (size_t f = 0; f < sizeof frames / sizeof *frames; f++) {
         const size_t h = frames[f][0], w = frames[f][1];
+        const struct normalize_form form = normalize_whole(h, w, 1);
         float *digit = malloc(h * w * sizeof *digit), most = 0;
         assert_non_null(digit);
-        assert_int_equal(normalize_image(digit, h, w, 1, &image, NORMALIZE_AUTO, &message), IMAGE_OK);
+        assert_int_equal(normalize_image(digit, &form, &image, NORMALIZE_AUTO, &message), IMAGE_OK);
         for (size_t i = 0; i < h * w; i++) {
             assert_true(digit[i] >= 0.0f && digit[i] <= 1.0f);
             most = fmaxf(most, digit[i]);

@@ -152,6 +152,7 @@ static void test_none(void **state)
 {
     float digit[PIXELS];
     struct image_message message = {""};
+    const struct normalize_form form = normalize_whole(N, N, 1);
     struct image image = draw_four(N, N, 0, 0, 28, 200, 10);
 
     (void)state;
@@ -159,7 +160,7 @@ static void test_none(void **state)
     assert_true(is_untouched(digit, &image));
     image.height = 27;
     digit[0] = 42.0f;
-    assert_int_equal(normalize_image(digit, N, N, 1, &image, NORMALIZE_NONE, &message),
+    assert_int_equal(normalize_image(digit, &form, &image, NORMALIZE_NONE, &message),
                      IMAGE_INVALID);
     assert_string_equal(message.text,
                         "the image is 28 x 27 pixels, and without normalisation it must be 28 x 28");

@@ -116,6 +116,7 @@ static void test_equal_luma(void **state)
         {{0, 118, 0}, {232, 0, 0}},     {{232, 0, 0}, {0, 118, 0}},
         {{60, 140, 255}, {215, 110, 0}}, {{255, 255, 255}, {255, 255, 0}}};
     float gray[PIXELS], digit[PIXELS];
+    const struct normalize_form form = normalize_whole(N, N, 1);
     struct image four = draw_open_four(32), colour = flat_image(400, 400, 3, 0);
     int is_known;
     (void)state;
@@ -128,7 +129,7 @@ static void test_equal_luma(void **state)
                     (uint8_t)(paper + four.pixels[p] * (ink - paper) / 255);
             }
         struct image_message message;
-        assert_int_equal(normalize_image(digit, N, N, 1, &colour, NORMALIZE_AUTO, &message),
+        assert_int_equal(normalize_image(digit, &form, &colour, NORMALIZE_AUTO, &message),
                          IMAGE_OK);
         check_digit(digit, 1, 0);
         assert_true(digit_difference(gray, digit) < 0.01);
