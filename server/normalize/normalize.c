@@ -287,12 +287,14 @@ static void copy_pixels(float *digit, const struct normalize_form *form, const s
 }
 
 /* Does a direction's ink of that extent, with its mean there, look as MNIST's does?  See
- * is_normal().  slack: by how much the picture is larger than a frame. */
+ * is_normal().  slack: by how much the picture is larger than a frame.  Two digits are
+ * together as much larger as they are shifted apart, and as their frames' middles, which
+ * are centres of mass, differ from those of their boxes: a seventh of 28 at most. */
 static int is_within(double extent, double mean, size_t frame, size_t slack, size_t objects)
 {
-    const double most = 0.75 * (double)frame + (objects > 1 ? (double)slack : 0);
-    const double middle = (double)(frame + slack) / 2;
-    return extent <= most && fabs(mean - middle) <= (double)frame * 3 / 28 + (double)slack / 2;
+    const double unit = (double)frame / 28, half = (double)slack / 2;
+    const double most = 21 * unit + (objects > 1 ? (double)slack + 4 * unit : 0);
+    return extent <= most && fabs(mean - (14 * unit + half)) <= unit + fmax(2 * unit, half);
 }
 
 /* Does a picture, of the model's size or of a frame's, already look as MNIST's do?  Light on
