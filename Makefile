@@ -191,6 +191,16 @@ train-slim: deps data ## train weights/capsnet-mnist-slim.safetensors, a small n
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(call stage,$(SLIM_WEIGHTS),--name capsnet-mnist-slim --test $(SLIM_SHAPE) $(SLIM),slim)
 
+# Two digits on top of each other, on 36 x 36 (weights/README.md has the protocol).
+PAIRS_WEIGHTS ?= weights/capsnet-multimnist.safetensors
+PAIRS_SHAPE := --conv1 128 --types 16 --hidden1 256 --hidden2 512
+PAIRS := --pairs --singles 0.1 --holdout 1000 --epochs 60 --seed 1 --rate 0.0015 --hold 0.5 --ema 0.9995 \
+         --distorted 0.5 --rotate 10 --zoom 0.1 --shear 0.1 --elastic 1
+.PHONY: train-pairs
+train-pairs: deps data ## train weights/capsnet-multimnist.safetensors, for two overlapping digits, anew
+	$(QUIET)$(MAKE) --no-print-directory all
+	$(call stage,$(PAIRS_WEIGHTS),--name capsnet-multimnist --test $(PAIRS_SHAPE) $(PAIRS),pairs)
+
 bench: deps ## measure the forward pass, beside OpenBLAS's
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
@@ -505,6 +515,7 @@ $(HTTP_BIN) $(BUILD)/tests/soak/soak $(BUILD)/tests/faults/test_faults $(BUILD)/
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_SERVER) $(LIBS_TRAIN) $(LIBS_MODEL) \
 	    $(shell $(PKG_CONFIG) --libs cmocka libcurl)
 
+$(BUILD)/tests/http/test_canvas: $(BUILD)/tests/common/temp_folder.o
 $(BUILD)/tests/soak/soak: $(patsubst %,$(BUILD)/tests/soak/%.o,samples traffic)
 $(BUILD)/tests/faults/test_faults: | $(BUILD)/tests/faults/fail_alloc.so
 $(BUILD)/tests/faults/test_machine: | $(BUILD)/tests/faults/bad_machine.so
