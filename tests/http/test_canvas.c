@@ -37,7 +37,7 @@ static void train_and_ask(void)
     if (run_trainer(said, sizeof said,
                     "train --data . --out pairs.safetensors --name capsnet-pairs --pairs --epochs 3 "
                     "--conv1 16 --types 4 --hidden1 32 --hidden2 48 --batch 16 --warmup 5 "
-                    "--rate 0.003 --ema 0 --no-pictures") != 0 ||
+                    "--rate 0.003 --ema 0 --no-pictures --step-precision f32") != 0 ||
         run_trainer(said, sizeof said,
                     "eval pairs.safetensors --data . --pairs --answers answers") != 0)
         fail_msg("%s", said);
@@ -83,24 +83,21 @@ static struct bytes pair_png(const struct pair *pair)
     return gray_png(both, CANVAS, CANVAS);
 }
 
-/* The two longest capsules, in order: checked against the trainer's. */
+/* The two longest capsules, in order, are the trainer's, but for lengths that the plans of
+ * large and small batches round differently: by 1e-4 at most. */
 static void check_prediction(const cJSON *prediction, size_t i)
 {
+    const double rounding = 2e-4;
     const cJSON *lengths = json_array(prediction, "probabilities", CLASSES);
-    double most[2] = {-1, -1};
-    int two[2] = {-1, -1};
-    for (int j = 0; j < CLASSES; j++) {
-        const double length = cJSON_GetArrayItem(lengths, j)->valuedouble;
-        if (length > most[0]) {
-            most[1] = most[0], two[1] = two[0];
-            most[0] = length, two[0] = j;
-        } else if (length > most[1]) {
-            most[1] = length, two[1] = j;
-        }
-    }
-    if (two[0] != answers[i][0] || two[1] != answers[i][1])
-        fail_msg("pair %zu: %d and %d, by the trainer %u and %u", i, two[0], two[1], answers[i][0],
-                 answers[i][1]);
+    double length[CLASSES];
+    for (int j = 0; j < CLASSES; j++) length[j] = cJSON_GetArrayItem(lengths, j)->valuedouble;
+    const double first = length[answers[i][0]], second = length[answers[i][1]];
+    int right = answers[i][0] != answers[i][1] && first >= second - rounding;
+    for (int j = 0; j < CLASSES; j++)
+        right &= j == answers[i][0] || j == answers[i][1] || length[j] <= second + rounding;
+    if (!right)
+        fail_msg("pair %zu: the trainer found %u and %u, of lengths %.5f and %.5f here", i,
+                 answers[i][0], answers[i][1], first, second);
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(prediction, "in_distribution")));
 }
 
@@ -115,7 +112,7 @@ static void pairs_get_the_answers_of_the_trainer(void **state)
         struct bytes pngs[EACH];
         for (size_t i = 0; i < EACH; i++) pngs[i] = pair_png(&pairs[first + i]);
         char *body = images_json(pngs, EACH);
-        cJSON *json = post_json(server, "/classify", body, strlen(body));
+        cJSON *json = post_json(server, "/classify?normalize=none", body, strlen(body));
         const cJSON *predictions = json_array(json, "predictions", EACH);
         for (size_t i = 0; i < EACH; i++) {
             check_prediction(cJSON_GetArrayItem(predictions, (int)i), first + i);
