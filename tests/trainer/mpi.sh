@@ -85,6 +85,14 @@ for n in 2 3; do
     check "$n processes print each epoch once" test "$(grep -c '^epoch' "$work/output")" -eq 6
 done
 
+# Pairs are made from the seed on whatever rank.
+train paired $plain train $recipe --epochs 6 --pairs --holdout 9
+train pairs2 $ranks -np 2 "$mpi" train $recipe --epochs 6 --pairs --holdout 9
+check "2 processes train pairs and write a file" test -s "$work/pairs2.safetensors"
+worst paired pairs2
+status=$?
+check "and have the losses of one; worst difference $(cat "$work/worst")" test $status -eq 0
+
 # A signal to the last rank alone stops all, and the run goes on from there.
 # mpirun kills one second after it has told its processes to end; the other
 # rank may take longer to come round.
