@@ -31,6 +31,15 @@ EMBED(web_pad, "text/javascript; charset=utf-8", "pad.js");
 EMBED(web_client, "text/javascript; charset=utf-8", "client.js");
 EMBED(web_plot, "text/javascript; charset=utf-8", "plot.js");
 EMBED(web_samples, "text/javascript; charset=utf-8", "samples.js");
+EMBED(web_dom, "text/javascript; charset=utf-8", "dom.js");
+EMBED(web_link, "text/javascript; charset=utf-8", "link.js");
+EMBED(web_nudge, "text/javascript; charset=utf-8", "nudge.js");
+EMBED(web_pair, "text/javascript; charset=utf-8", "pair.js");
+EMBED(web_parts, "text/javascript; charset=utf-8", "parts.js");
+EMBED(web_save, "text/javascript; charset=utf-8", "save.js");
+EMBED(web_state, "text/javascript; charset=utf-8", "state.js");
+EMBED(web_turn, "text/javascript; charset=utf-8", "turn.js");
+EMBED(web_votes, "text/javascript; charset=utf-8", "votes.js");
 EMBED(web_openapi, "application/json", "openapi.json");
 
 /* The page loads nothing from elsewhere and may be framed by nobody. */

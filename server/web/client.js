@@ -64,7 +64,8 @@ async function troubleOf(response) {
 
 /* Fetches and reads the answer as 'json' or as 'bitmap'.  Throws Trouble. */
 export async function call(path, body, as = 'json') {
-    const options = { signal: AbortSignal.timeout(TIMEOUT_MS), headers: {} };
+    const options = { signal: AbortSignal.timeout(TIMEOUT_MS),
+        headers: { Accept: as === 'bitmap' ? 'image/png' : 'application/json' } };
     if (body !== undefined) {
         options.method = 'POST';
         options.body = body;
@@ -72,8 +73,6 @@ export async function call(path, body, as = 'json') {
     }
     if (key)
         options.headers.Authorization = `Bearer ${key}`;
-    if (as === 'bitmap')
-        options.headers.Accept = 'image/png';
     let answer;
     try {
         const response = await fetch(path, options);

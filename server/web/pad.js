@@ -3,8 +3,8 @@
  * that is sent.
  *
  * What the pad holds is a picture: { strokes, image, png, fresh }.  A stroke is
- * { width, points: [x, y, ...] } in parts of the pad, so that it survives a
- * change of size.  image is an ImageBitmap that was loaded, png the Blob to
+ * { width, pen, points: [x, y, ...] } in parts of the pad, so that it survives a
+ * change of size; pen is an index, none means 0.  image is an ImageBitmap that was loaded, png the Blob to
  * send for it.  The first stroke on a fresh picture (a sample, an image)
  * starts a new one.
  */
@@ -29,10 +29,11 @@ function trace(g, points, size) {
     g.stroke();
 }
 
-export function drawStrokes(g, strokes, size, colour) {
-    g.strokeStyle = colour;
+/* colours has one for each pen; a stroke without a pen has the first. */
+export function drawStrokes(g, strokes, size, ...colours) {
     g.lineCap = g.lineJoin = 'round';
     for (const stroke of strokes) {
+        g.strokeStyle = colours[stroke.pen ?? 0];
         g.lineWidth = stroke.width * size;
         trace(g, stroke.points, size);
     }
@@ -74,12 +75,16 @@ export class Pad {
     #history = [];
     #pointer = null;
     #sent = Object.assign(document.createElement('canvas'), { width: SENT_SIZE, height: SENT_SIZE });
+    #pens;
     penWidth = 0.075;
+    pen = 0;
 
-    /* changed(finished): the picture has changed; false while a stroke is being drawn. */
-    constructor(canvas, changed) {
+    /* changed(finished): the picture has changed; false while a stroke is being drawn.
+     * pens are the properties of the canvas's style that hold their colours. */
+    constructor(canvas, changed, pens = ['color']) {
         this.#canvas = canvas;
         this.#changed = changed;
+        this.#pens = pens;
         canvas.addEventListener('pointerdown', (e) => this.#begin(e));
         canvas.addEventListener('pointermove', (e) => this.#move(e));
         canvas.addEventListener('pointerup', (e) => this.#end(e));
@@ -90,6 +95,10 @@ export class Pad {
 
     get isEmpty() {
         return !this.#picture.image && this.#picture.strokes.length === 0;
+    }
+
+    get strokes() {
+        return this.#picture.strokes;
     }
 
     get canUndo() {
@@ -106,8 +115,9 @@ export class Pad {
             this.#replace(BLANK);
     }
 
-    setSample(sample) {
-        this.#replace({ ...BLANK, strokes: sampleStrokes(sample, this.penWidth) });
+    /* A fresh picture is what the next stroke does not add to. */
+    setStrokes(strokes, fresh = true) {
+        this.#replace({ ...BLANK, strokes, fresh });
     }
 
     setImage({ image, png }) {
@@ -122,7 +132,7 @@ export class Pad {
         const g = this.#sent.getContext('2d', { willReadFrequently: true });
         g.fillStyle = '#000';
         g.fillRect(0, 0, SENT_SIZE, SENT_SIZE);
-        drawStrokes(g, this.#picture.strokes, SENT_SIZE, '#fff');
+        drawStrokes(g, this.#picture.strokes, SENT_SIZE, ...this.#pens.map(() => '#fff'));
         return imagesJson([this.#sent]);
     }
 
@@ -150,7 +160,7 @@ export class Pad {
         event.preventDefault();
         this.#canvas.setPointerCapture(event.pointerId);
         this.#pointer = event.pointerId;
-        const stroke = { width: this.penWidth, points: [...this.#position(event)] };
+        const stroke = { width: this.penWidth, pen: this.pen, points: [...this.#position(event)] };
         stroke.points.push(...stroke.points); /* a tap is a dot */
         const strokes = this.#picture.fresh ? [stroke] : [...this.#picture.strokes, stroke];
         this.#history.push(this.#picture);
@@ -195,7 +205,8 @@ export class Pad {
             g.imageSmoothingEnabled = scale < 3;
             g.drawImage(image, (size - w) / 2, (size - h) / 2, w, h);
         }
-        drawStrokes(g, strokes, size, getComputedStyle(canvas).color);
+        const style = getComputedStyle(canvas);
+        drawStrokes(g, strokes, size, ...this.#pens.map((name) => style.getPropertyValue(name)));
     }
 }
 

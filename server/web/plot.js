@@ -1,4 +1,4 @@
-/* plot.js - line plots of many series against one variable, as SVG. */
+/* plot.js - line plots of many series against one variable, and columns, as SVG. */
 
 const LEFT = 34;
 const RIGHT = 62;   /* room for the labels at the lines' ends */
@@ -65,4 +65,35 @@ export function plot(svg, { series, xs, low, high, ticks, at, format }) {
     spread(labels, height - BOTTOM);
     for (const label of labels)
         add(svg, 'text', { class: `label rank${label.rank}`, x: width - RIGHT + 6, y: label.y }, label.text);
+}
+
+const FOOT = 16; /* room for the labels beneath the columns */
+
+/*
+ * Columns in an <svg>, at its size on the page, of a height of 0 to 1.
+ *
+ * values, labels   one a column
+ * ranks            its colour and whether its value is written: as of a series; -1: none
+ */
+export function bars(svg, { values, labels, ranks }) {
+    const width = svg.clientWidth;
+    const height = svg.clientHeight;
+    if (!width || !height)
+        return;
+    svg.replaceChildren();
+    svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    const step = width / values.length;
+    const y = (v) => TOP + LABEL_GAP + (1 - v) * (height - TOP - LABEL_GAP - FOOT);
+    add(svg, 'line', { class: 'grid', x1: 0, x2: width, y1: y(0), y2: y(0) });
+    values.forEach((value, i) => {
+        const x = i * step;
+        const rank = ranks[i] >= 0 ? ` rank${ranks[i]}` : '';
+        add(svg, 'rect', { class: `column${rank}`, x: x + step * 0.15, width: step * 0.7, y: y(value), height: y(0) - y(value) });
+        add(svg, 'text', { class: `label${rank}`, x: x + step / 2, y: height - 3, 'text-anchor': 'middle' }, labels[i]);
+        if (!rank)
+            return;
+        /* Values side by side would touch. */
+        const [anchor, aside] = ranks[i + 1] >= 0 ? ['end', 0.95] : ranks[i - 1] >= 0 ? ['start', 0.05] : ['middle', 0.5];
+        add(svg, 'text', { class: `label${rank}`, x: x + step * aside, y: y(value) - 4, 'text-anchor': anchor }, value.toFixed(2));
+    });
 }
