@@ -1,43 +1,16 @@
 /* page.test.mjs - the page in a real browser, before the real server. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
-import { ROOT, SHOTS, drawWithMouse, isDrawn, launch, openPage, pixels, settle, startServer, trained,
-    waitChange, waitDigit } from './harness.mjs';
+import { test } from 'node:test';
+import { ROOT, SHOTS, drawWithMouse, isDrawn, openPage, pageTest, pixels, setUp, settle, stage, startServer,
+    trained, waitChange, waitDigit } from './harness.mjs';
 
 const SEVEN = [[[25, 18], [75, 15], [60, 48], [46, 88]]];
 const ONE = [[[54, 12], [48, 88]]];
 
-let server, browser;
-let desktop = null; /* the page that most tests share */
-
-before(async () => {
-    [server, browser] = await Promise.all([startServer(), launch()]);
-});
-
-after(async () => {
-    await browser?.close();
-    await server?.stop();
-});
-
-/* A test that begins with the sample "3" on the page; it fails when the console
- * says anything.  With options it gets a page of its own. */
-function pageTest(name, fn, options = null) {
-    test(name, async () => {
-        const page = (!options && desktop) || await openPage(browser, server.url, options ?? {});
-        desktop = null; /* none for the next test, should this one fail */
-        await page.getByRole('button', { name: 'Sample: 3' }).click();
-        await settle(page);
-        await fn(page);
-        assert.deepEqual(page.complaints, [], 'the console is silent');
-        if (options)
-            await page.context().close();
-        else
-            desktop = page;
-    });
-}
+setUp();
 
 const digitFile = (name) => path.join(ROOT, 'tests/digits', name);
 
@@ -48,38 +21,72 @@ async function assertDigit(page, digit) {
 
 /* ---- Files and headers ------------------------------------------------------- */
 
-test('the page weighs less than 100 kB and allows nothing from elsewhere', async () => {
-    const index = await fetch(server.url);
+test('the page weighs less than 130 kB and allows nothing from elsewhere', async () => {
+    const { url } = stage.server;
+    const index = await fetch(url);
     const policy = index.headers.get('content-security-policy');
     assert.match(policy, /default-src 'self'/);
     assert.doesNotMatch(policy, /unsafe|https?:|\*/);
     assert.equal(index.headers.get('x-content-type-options'), 'nosniff');
     assert.equal(index.headers.get('referrer-policy'), 'no-referrer');
     const html = await index.text();
-    const files = [...html.matchAll(/(?:src|href)="(web\/[^"]+)"/g)].map((m) => m[1]);
-    assert.ok(files.length >= 6);
+    const named = [...html.matchAll(/(?:src|href)="web\/([^"]+)"/g)].map((m) => m[1]);
+    const files = readdirSync(path.join(ROOT, 'server/web')).filter((name) => /\.(js|css)$/.test(name));
+    assert.deepEqual(named.filter((name) => !files.includes(name)), []);
     let weight = html.length;
     for (const file of files) {
-        const response = await fetch(`${server.url}/${file}`);
+        const response = await fetch(`${url}/web/${file}`);
         assert.equal(response.status, 200, file);
         assert.match(response.headers.get('content-type'), file.endsWith('.js') ? /^text\/javascript/ : /^text\/css/);
         weight += (await response.arrayBuffer()).byteLength;
         const etag = response.headers.get('etag');
-        const again = await fetch(`${server.url}/${file}`, { headers: { 'If-None-Match': etag } });
+        const again = await fetch(`${url}/web/${file}`, { headers: { 'If-None-Match': etag } });
         assert.equal(again.status, 304, file);
-        const changed = await fetch(`${server.url}/${file}`, { headers: { 'If-None-Match': '"0"' } });
+        const changed = await fetch(`${url}/web/${file}`, { headers: { 'If-None-Match': '"0"' } });
         assert.equal(changed.status, 200, file);
     }
     console.log(`the page weighs ${weight} bytes`);
-    assert.ok(weight < 100000);
+    assert.ok(weight < 130000);
+});
+
+/* The panels come once the first answer is there: a page whose panels are never sent
+ * answers all the same, and asked for nothing else before. */
+test('the first answer waits for no panel', async () => {
+    const page = await stage.browser.newPage();
+    const asked = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname.slice(1)));
+    const panels = /web\/(votes|parts|turn|nudge|pair|plot|save)\.js$/;
+    await page.route(panels, () => {});
+    await Promise.all([page.waitForRequest(panels), page.goto(stage.server.url)]);
+    await page.waitForFunction(() => /ms/.test(document.getElementById('timing').textContent));
+    assert.ok(asked.findIndex((name) => panels.test(name)) > asked.indexOf('classify'), asked.join(' '));
+    assert.equal(asked.filter((name) => name.startsWith('web/') && !panels.test(name)).length, 8);
+    await page.close();
+});
+
+test('nothing moves while the page fills', async () => {
+    for (const viewport of [{ width: 1280, height: 3600 }, { width: 390, height: 844 }]) {
+        const page = await stage.browser.newPage({ viewport });
+        await page.addInitScript(() => {
+            window.moved = 0;
+            new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.moved += entry.value)))
+                .observe({ type: 'layout-shift', buffered: true });
+        });
+        await page.goto(stage.server.url);
+        await page.waitForFunction(() => document.querySelectorAll('#pose-plot polyline').length > 0);
+        await page.waitForTimeout(200);
+        const moved = await page.evaluate(() => window.moved);
+        assert.ok(moved < 0.02, `${viewport.width} pixels wide: ${moved}`);
+        await page.close();
+    }
 });
 
 /* ---- The answer ----------------------------------------------------------------- */
 
 test('a sample is answered on arrival', async () => {
-    desktop = await openPage(browser, server.url);
-    await assertDigit(desktop, '3');
-    assert.deepEqual(desktop.complaints, []);
+    stage.desktop = await openPage(stage.browser, stage.server.url);
+    await assertDigit(stage.desktop, '3');
+    assert.deepEqual(stage.desktop.complaints, []);
 });
 
 pageTest('samples', async (page) => {
@@ -283,8 +290,8 @@ pageTest('nudging moves the pose and keeps the length', async (page) => {
     const dims = await page.locator('.slider').count();
     await page.locator('#pose-plot polyline').nth(dims - 1).waitFor({ state: 'attached' });
     assert.equal(await page.locator('#pose-plot polyline').count(), dims);
-    assert.equal(await page.locator('#length-plot polyline').count(), await page.locator('.bar').count());
-    await page.locator('.kinds').getByText('Rotate').click();
+    assert.equal(await page.locator('#length-plot polyline').count(), await page.locator('#bars .bar').count());
+    await page.locator('#kinds').getByText('Rotate').click();
     const turned = await page.locator('#pose-plot .rank0').first().getAttribute('points');
     const nudged = await pixels(page, 'nudged');
     const redrawn = await pixels(page, 'nudged-redrawn');
@@ -304,7 +311,7 @@ pageTest('nudging moves the pose and keeps the length', async (page) => {
         const before = await page.locator('#pose-plot').innerHTML();
         const [sent] = await Promise.all([
             page.waitForRequest('**/pose*'),
-            page.locator('.kinds').getByText(kind).click(),
+            page.locator('#kinds').getByText(kind).click(),
         ]);
         assert.ok(sent.postDataJSON().images.length > 10);
         await page.waitForFunction((old) => document.getElementById('pose-plot').innerHTML !== old, before);
@@ -351,12 +358,12 @@ pageTest('a server that wants a key gets one', async (page) => {
 });
 
 pageTest('a server that is gone is named, and its return noticed', async (page) => {
-    await server.stop();
+    await stage.server.stop();
     await page.getByRole('button', { name: 'Sample: 1' }).click();
     await troubled(page);
     assert.match(await page.textContent('#status'), /cannot be reached/);
     await page.getByRole('button', { name: 'Sample: 7' }).click();
-    server = await startServer(server.port);
+    stage.server = await startServer(stage.server.port);
     await well(page);
     await assertDigit(page, '7');
     page.complaints = page.complaints.filter((text) => !/ERR_CONNECTION|ERR_EMPTY|status of 503/.test(text));
@@ -365,8 +372,8 @@ pageTest('a server that is gone is named, and its return noticed', async (page) 
 /* ---- Keyboard, screen reader, looks --------------------------------------------- */
 
 pageTest('the keyboard reaches every control and sees where it is', async (page) => {
-    const wanted = await page.evaluate(() => document.querySelectorAll(
-        ':is(button:not(:disabled), input:not([type=radio]), input[type=radio]:checked):not([hidden] *)').length);
+    const wanted = await page.evaluate(() => [...document.querySelectorAll(':is(button:not(:disabled), select,' +
+        '[tabindex="0"], input:not([type=radio], :disabled), input[type=radio]:checked)')].filter((node) => node.checkVisibility()).length);
     const reached = new Set();
     for (let i = 0; i < wanted + 3; i++) {
         await page.keyboard.press('Tab');
@@ -404,8 +411,10 @@ pageTest('the keyboard reaches every control and sees where it is', async (page)
 });
 
 pageTest('every control and picture has a name', async (page) => {
-    const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, [role=img]')]
-        .filter((node) => !(node.getAttribute('aria-label') || node.textContent.trim() ||
+    const nameless = await page.evaluate(() => [...document.querySelectorAll(
+        'button, input, select, [tabindex], [role=img]')]
+        .filter((node) => !(node.getAttribute('aria-label') || document.getElementById(node.getAttribute('aria-labelledby')) ||
+            node.textContent.trim() ||
             [...(node.labels ?? [])].some((label) => label.textContent.trim())))
         .map((node) => node.outerHTML));
     assert.deepEqual(nameless, []);

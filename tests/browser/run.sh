@@ -14,4 +14,9 @@ done
 command -v node >/dev/null || missing node
 [ -d node_modules/playwright-core ] || missing playwright-core
 export CHROMIUM
-cd ../.. && exec node --test tests/browser/page.test.mjs
+cd ../.. || exit 1
+failed=0
+for file in page panels; do # one after the other: some of them take times
+    node --test "tests/browser/$file.test.mjs" || failed=1
+done
+exit $failed

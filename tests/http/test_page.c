@@ -65,6 +65,26 @@ static void check_file(const char *path, const char *content_type)
     reply_free(reply);
 }
 
+static const char SCRIPT[] = "text/javascript; charset=utf-8";
+
+/* Every module that a script imports, './NAME', is there. */
+static void check_imports(const char *script)
+{
+    struct reply *reply = get(script, NULL);
+    const char *at = (const char *)reply->body;
+    int n = 0;
+    for (; (at = strstr(at, "'./")) != NULL; n++) {
+        char path[80] = "/web/";
+        at += 3;
+        const size_t length = strcspn(at, "'");
+        assert_true(strlen(path) + length < sizeof path);
+        memcpy(path + strlen(path), at, length);
+        check_file(path, SCRIPT);
+    }
+    assert_true(n >= 5);
+    reply_free(reply);
+}
+
 /* Every file that the page names is there, and none other is loaded. */
 static void the_page_and_its_files_are_served(void **state)
 {
@@ -80,10 +100,12 @@ static void the_page_and_its_files_are_served(void **state)
         assert_true(length < sizeof path - 1);
         memcpy(path + 1, at, length);
         int is_css = strcmp(path + length - 3, ".css") == 0;
-        check_file(path, is_css ? "text/css; charset=utf-8" : "text/javascript; charset=utf-8");
+        check_file(path, is_css ? "text/css; charset=utf-8" : SCRIPT);
         n++;
     }
     assert_true(n >= 6);
+    check_imports("/web/page.js");
+    check_imports("/web/nudge.js"); /* of the panels, which page.js imports */
     assert_null(strstr((const char *)page->body, "=\"http"));
     reply_free(page);
 }
