@@ -281,6 +281,12 @@ accuracy: deps data ## measure what is read right, by kind of picture
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/accuracy/accuracy
 	$(BUILD)/tests/accuracy/accuracy --data $(DATA) --weights $(WEIGHTS) $(ACCURACY_FLAGS)
 
+.PHONY: claims
+claims: deps data ## what is said of capsules, measured: poses, parts, couplings, rounds (tests/claims/)
+	$(call install,python3 python3-pil)
+	$(QUIET)$(MAKE) --no-print-directory all
+	@/usr/bin/python3 -B tests/claims/claims.py --program $(BUILD)/capsnetd --weights $(WEIGHTS) --data $(DATA)
+
 data: ## bring MNIST into data/ and check it
 	@model/train/fetch_mnist.sh $(DATA)
 
