@@ -43,6 +43,7 @@ static const struct route ROUTES[] = {
     WEB("/web/samples.js", LENIENT, &web_samples),
     WEB("/web/dom.js", LENIENT, &web_dom),
     WEB("/web/link.js", LENIENT, &web_link),
+    WEB("/web/number.js", LENIENT, &web_number),
     WEB("/web/nudge.js", LENIENT, &web_nudge),
     WEB("/web/pair.js", LENIENT, &web_pair),
     WEB("/web/parts.js", LENIENT, &web_parts),

@@ -33,6 +33,7 @@ EMBED(web_plot, "text/javascript; charset=utf-8", "plot.js");
 EMBED(web_samples, "text/javascript; charset=utf-8", "samples.js");
 EMBED(web_dom, "text/javascript; charset=utf-8", "dom.js");
 EMBED(web_link, "text/javascript; charset=utf-8", "link.js");
+EMBED(web_number, "text/javascript; charset=utf-8", "number.js");
 EMBED(web_nudge, "text/javascript; charset=utf-8", "nudge.js");
 EMBED(web_pair, "text/javascript; charset=utf-8", "pair.js");
 EMBED(web_parts, "text/javascript; charset=utf-8", "parts.js");

@@ -10,7 +10,7 @@ struct web_file {
 };
 
 extern const struct web_file web_index, web_style, web_page, web_pad, web_client, web_plot,
-    web_samples, web_dom, web_link, web_nudge, web_pair, web_parts, web_save, web_state, web_turn,
-    web_votes, web_openapi;
+    web_samples, web_dom, web_link, web_nudge, web_number, web_pair, web_parts, web_save, web_state,
+    web_turn, web_votes, web_openapi;
 
 #endif

@@ -126,7 +126,7 @@ let panels = null;
 function loadPanels() {
     if (state.model && state.answer)
         panels ??= Promise.all([import('./votes.js'), import('./parts.js'), import('./turn.js'),
-            import('./nudge.js'), import('./pair.js')])
+            import('./nudge.js'), import('./pair.js'), import('./number.js')])
             .catch(() => ($('status').textContent = 'A part of this page did not arrive. Please load it again.'));
 }
 

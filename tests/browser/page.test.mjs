@@ -55,7 +55,7 @@ test('the first answer waits for no panel', async () => {
     const page = await stage.browser.newPage();
     const asked = [];
     page.on('request', (request) => asked.push(new URL(request.url()).pathname.slice(1)));
-    const panels = /web\/(votes|parts|turn|nudge|pair|plot|save)\.js$/;
+    const panels = /web\/(votes|parts|turn|nudge|number|pair|plot|save)\.js$/;
     await page.route(panels, () => {});
     await Promise.all([page.waitForRequest(panels), page.goto(stage.server.url)]);
     await page.waitForFunction(() => /ms/.test(document.getElementById('timing').textContent));

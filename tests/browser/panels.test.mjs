@@ -48,6 +48,27 @@ async function spot(page, selector, x, y) {
 const signed = (v) => `${v < 0 ? '\u2212' : v > 0 ? '+' : ''}${Math.abs(v).toFixed(2)}`;
 const near = (a, b, by, what) => assert.ok(Math.abs(a - b) <= by, `${what}: ${a} and ${b}`);
 
+/* ---- Several digits ---------------------------------------------------------------- */
+
+pageTest('digits side by side are read as a number', async (page) => {
+    const four = [[[22, 30], [14, 52], [38, 52]], [[34, 38], [32, 72]]];
+    const seven = [[[60, 32], [86, 30], [70, 72]]];
+    await page.locator('#pen').fill('5');
+    await page.click('#clear');
+    await drawWithMouse(page, [...four, ...seven]);
+    if (trained) {
+        await page.waitForFunction(() => document.getElementById('sentence').textContent === 'Side by side it reads 47.');
+        assert.equal(await text(page, 'digit'), '47');
+        assert.equal(await text(page, 'summary'), `${await text(page, 'sentence')} ${await text(page, 'known')}`);
+    }
+    await sample(page, '7').click();
+    if (trained)
+        await waitDigit(page, '7');
+    await page.locator('#pen').fill('7.5');
+    await settle(page);
+    assert.match(await text(page, 'sentence'), trained ? /^It reads 7/ : /./);
+});
+
 /* ---- Who votes for it ------------------------------------------------------------ */
 
 /* Draws a sample anew and returns the routing that the page was given for it. */
