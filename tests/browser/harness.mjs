@@ -71,14 +71,15 @@ export function launch() {
 
 /* ---- The tests of a file ---------------------------------------------------- */
 
-/* What the tests of a file share: the server, the browser, and the page that most of
- * them take over from each other. */
-export const stage = { server: null, browser: null, desktop: null };
+/* What the tests of a file share: the server and its GET /model, the browser, and the
+ * page that most of them take over from each other. */
+export const stage = { server: null, model: null, browser: null, desktop: null };
 
 /* weights: files to serve; none: the shipped one */
 export function setUp(weights = []) {
     before(async () => {
         [stage.server, stage.browser] = await Promise.all([startServer(0, weights), launch()]);
+        stage.model = await (await fetch(`${stage.server.url}/model`)).json();
     });
     after(async () => {
         await stage.browser?.close();

@@ -46,6 +46,7 @@ async function spot(page, selector, x, y) {
 }
 
 const signed = (v) => `${v < 0 ? '\u2212' : v > 0 ? '+' : ''}${Math.abs(v).toFixed(2)}`;
+const longest = async (page) => Math.max(...(await page.locator('#bars .value').allTextContents()).map(Number));
 const near = (a, b, by, what) => assert.ok(Math.abs(a - b) <= by, `${what}: ${a} and ${b}`);
 
 /* ---- Several digits ---------------------------------------------------------------- */
@@ -87,8 +88,9 @@ function shareOf(prediction, round, [r, c]) {
     const [a, b] = ranking(prediction.probabilities);
     const { votes, coupling } = prediction.routing.rounds[round];
     const sent = (j) => Math.round(coupling[j][r][c] * 100);
-    return `This place adds ${signed(votes[a][r][c])} to ${a} and ${signed(votes[b][r][c])} to ${b}. ` +
-        `Its capsules send ${sent(a)} % of their vote to ${a}, ${sent(b)} % to ${b}.`;
+    const [one, other] = [stage.model.labels[a], stage.model.labels[b]];
+    return `This place adds ${signed(votes[a][r][c])} to ${one} and ${signed(votes[b][r][c])} to ${other}. ` +
+        `Its capsules send ${sent(a)} % of their vote to ${one}, ${sent(b)} % to ${other}.`;
 }
 
 pageTest('votes: the maps add up to the lengths, round by round', async (page) => {
@@ -105,8 +107,8 @@ pageTest('votes: the maps add up to the lengths, round by round', async (page) =
         assert.equal(await text(page, 'round-text'), `Round ${r + 1} of ${rounds.length}`);
         assert.equal(await page.locator('#rounds .now figcaption').textContent(), `Round ${r + 1}`);
         for (const [k, id] of ['winner', 'runner-up'].entries()) {
-            const [, label, sum, length] = (await text(page, `${id}-caption`)).match(/^For (\d): (\S+) in all, length (\S+)$/);
-            assert.equal(Number(label), pair[k]);
+            const [, label, sum, length] = (await text(page, `${id}-caption`)).match(/^For (\S+): (\S+) in all, length (\S+)$/);
+            assert.equal(label, stage.model.labels[pair[k]]);
             const s = Number(sum.replace('\u2212', '-'));
             near(Number(length), (s * s) / (1 + s * s), 0.011, 'squash of the sum');
             near(Number(length), rounds[r].lengths[pair[k]], 0.0051, 'the length');
@@ -121,9 +123,9 @@ pageTest('votes: mouse and arrow keys tell a place\'s share', async (page) => {
     const prediction = await routingOf(page, '7');
     const last = prediction.routing.rounds.length - 1;
     const [down, across] = prediction.routing.grid;
-    const shape = (await (await fetch(`${stage.server.url}/model`)).json()).shape;
+    const { shape } = stage.model;
     const middle = (i) => i * shape.primary_stride + (shape.conv1_kernel + shape.primary_kernel - 1) / 2;
-    for (const [r, c] of [[0, 0], [1, across - 1], [down - 1, 2]]) {
+    for (const [r, c] of [[0, 0], [1, across - 1], [down - 1, across >> 1]]) {
         await page.mouse.move(...await spot(page, '#runner-up', middle(c) / shape.width, middle(r) / shape.height));
         assert.equal(await text(page, 'share'), shareOf(prediction, last, [r, c]));
     }
@@ -181,7 +183,7 @@ pageTest('parts: exchanged they are no digit, put together they are', async (pag
     const { now, whole, known } = await reading(page);
     assert.deepEqual(await lie(page), { 'Upper left quarter': [50, 50], 'Upper right quarter': [0, 50],
         'Lower left quarter': [50, 0], 'Lower right quarter': [0, 0] });
-    assert.equal(whole, Number((await text(page, 'sentence')).match(/\d\.\d+/)[0]));
+    assert.equal(whole, await longest(page));
     const label = (await text(page, 'digit')).trim();
     assert.match(await text(page, 'counts'), new RegExp(`still read ${label},`));
     if (trained) {
@@ -309,7 +311,7 @@ async function assertPair(page, { detected, probabilities, images }) {
     assert.deepEqual(values, probabilities.map((p) => p.toFixed(2)));
     const sentence = await text(page, 'pair-sentence');
     for (const j of detected)
-        assert.ok(sentence.includes(String(j)), `${j}: ${sentence}`);
+        assert.ok(sentence.includes(stage.model.labels[j]), `${j}: ${sentence}`);
     const captions = [await text(page, 'pair-first-caption'), await text(page, 'pair-second-caption')];
     const wanted = [0, 1].map((i) => (images[i] ? `${images[i].label}, length ${images[i].probability.toFixed(2)}` : 'No second digit'));
     if (images.length > 0)
@@ -328,9 +330,9 @@ pageTest('pair: chosen by keyboard, read, and drawn apart in two colours', async
     const inks = {};
     for (const id of ['pair-first', 'pair-second', 'pair-both'])
         inks[id] = await redAndGreen(page, id);
-    if (answer.images.length > 0)
+    if (trained && answer.images.length > 0)
         assert.ok(inks['pair-first'][0] > 20 && inks['pair-first'][1] === 0, `${inks['pair-first']}`);
-    if (answer.images.length > 1) {
+    if (trained && answer.images.length > 1) {
         assert.ok(inks['pair-second'][1] > 20 && inks['pair-second'][0] === 0, `${inks['pair-second']}`);
         assert.ok(inks['pair-both'].every((n) => n > 0), `${inks['pair-both']}`);
     }
@@ -416,7 +418,7 @@ pageTest('a link brings back what is drawn, and is dropped when that changes', a
 
     const other = await openPage(stage.browser, url);
     assert.equal(await text(other, 'digit'), await text(page, 'digit'));
-    near(Number((await text(other, 'sentence')).match(/\d\.\d+/)[0]), Number((await text(page, 'sentence')).match(/\d\.\d+/)[0]), 0.03, 'length');
+    near(await longest(other), await longest(page), 0.03, 'length');
     assert.equal(await linkOf(other), url, 'the same link again');
     const pens = await other.evaluate(() => document.getElementById('pair-sentence').textContent);
     assert.equal(pens, await text(page, 'pair-sentence'));
@@ -442,17 +444,18 @@ test('a link that holds nothing says so, and the page works', async () => {
         await page.goto(`${stage.server.url}/${hash}`);
         await page.getByText('This link holds no drawing').waitFor();
         await sample(page, '7').click();
+        await page.waitForFunction(() => document.getElementById('refused').textContent === '');
         if (trained)
             await waitDigit(page, '7');
-        assert.equal(await text(page, 'refused'), '');
         assert.deepEqual(errors, [], hash);
         await page.close();
     }
 });
 
 /* The size and the number of colours of a PNG, as the browser reads it. */
-const look = (page, png) => page.evaluate(async (bytes) => {
-    const bitmap = await createImageBitmap(new Blob([new Uint8Array(bytes)], { type: 'image/png' }));
+const look = (page, png) => page.evaluate(async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
     const canvas = Object.assign(document.createElement('canvas'), { width: bitmap.width, height: bitmap.height });
     const g = canvas.getContext('2d', { willReadFrequently: true });
     g.drawImage(bitmap, 0, 0);
@@ -461,7 +464,7 @@ const look = (page, png) => page.evaluate(async (bytes) => {
     for (let p = 0; p < data.length; p += 4 * 7) /* some of them will do */
         colours.add((data[p] << 16) | (data[p + 1] << 8) | data[p + 2]);
     return { width: bitmap.width, height: bitmap.height, colours: colours.size };
-}, [...png]);
+}, png.toString('base64'));
 
 pageTest('every panel can be saved as a PNG', async (page) => {
     const saves = page.locator('.save');
