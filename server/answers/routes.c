@@ -36,6 +36,7 @@ static const struct route ROUTES[] = {
     WEB("/", LENIENT, &web_index),
     WEB("/openapi.json", STRICT, &web_openapi),
     WEB("/web/style.css", LENIENT, &web_style),
+    WEB("/web/panels.css", LENIENT, &web_panels),
     WEB("/web/page.js", LENIENT, &web_page),
     WEB("/web/pad.js", LENIENT, &web_pad),
     WEB("/web/client.js", LENIENT, &web_client),

@@ -26,6 +26,7 @@
 
 EMBED(web_index, "text/html; charset=utf-8", "index.html");
 EMBED(web_style, "text/css; charset=utf-8", "style.css");
+EMBED(web_panels, "text/css; charset=utf-8", "panels.css");
 EMBED(web_page, "text/javascript; charset=utf-8", "page.js");
 EMBED(web_pad, "text/javascript; charset=utf-8", "pad.js");
 EMBED(web_client, "text/javascript; charset=utf-8", "client.js");

@@ -9,8 +9,8 @@ struct web_file {
     const char *content_type, *bytes, *end;
 };
 
-extern const struct web_file web_index, web_style, web_page, web_pad, web_client, web_plot,
-    web_samples, web_dom, web_link, web_nudge, web_number, web_pair, web_parts, web_save, web_state,
-    web_turn, web_votes, web_openapi;
+extern const struct web_file web_index, web_style, web_panels, web_page, web_pad, web_client,
+    web_plot, web_samples, web_dom, web_link, web_nudge, web_number, web_pair, web_parts, web_save,
+    web_state, web_turn, web_votes, web_openapi;
 
 #endif

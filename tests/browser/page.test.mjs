@@ -60,7 +60,7 @@ test('the first answer waits for no panel', async () => {
     await Promise.all([page.waitForRequest(panels), page.goto(stage.server.url)]);
     await page.waitForFunction(() => /ms/.test(document.getElementById('timing').textContent));
     assert.ok(asked.findIndex((name) => panels.test(name)) > asked.indexOf('classify'), asked.join(' '));
-    assert.equal(asked.filter((name) => name.startsWith('web/') && !panels.test(name)).length, 8);
+    assert.equal(asked.filter((name) => name.startsWith('web/') && !panels.test(name)).length, 9);
     await page.close();
 });
 
