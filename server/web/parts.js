@@ -132,7 +132,7 @@ function show(prediction) {
     });
     [$('parts-known').textContent, $('parts-known').className] = known(prediction);
     if (!prediction) {
-        $('parts-sentence').textContent = '';
+        $('parts-sentence').textContent = $('counts').textContent = '';
         return;
     }
     const [label, now, whole] = [labels[answer.class], prediction.probabilities[answer.class], answer.probability];
