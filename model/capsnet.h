@@ -126,11 +126,10 @@ struct capsnet_options {
     const char *precision;
 
     /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the
-     * transform domain as well (f32 95 MB, bf16 57 MB), which large batches
+     * transform domain as well (f32 95 MB, bf16 57, int8 34), which large batches
      * are computed with; low does without; auto is full where twice
      * that and 96 MiB fit into capsnet_memory_limit(): the model, a low
-     * one beside it during a reload, and room for their batches.  int8 never
-     * needs them: always low. */
+     * one beside it during a reload, and room for their batches. */
     const char *memory;
 };
 

@@ -9,7 +9,7 @@
 /* Up to this many images the direct convolution is faster than the spectral
  * one, whose products have too few rows there (make bench). */
 static const size_t direct_max_batch[PRECISIONS] = {
-    [PRECISION_F32] = 2, [PRECISION_BF16] = 2, [PRECISION_INT8] = SIZE_MAX};
+    [PRECISION_F32] = 2, [PRECISION_BF16] = 2, [PRECISION_INT8] = 2};
 
 enum plan plan_for(const struct capsnet_model *model, size_t n)
 {

@@ -173,9 +173,14 @@ static void carve(struct capsnet_model *model)
         for (size_t l = 0; l < 3; l++)
             p->decoder[l] = take(p, panels(at->out_row[l]) * at->in_row[l] / 2 * KERNEL_PANEL * word);
     }
-    p->spectrum_plane = packed_spectrum_plane(at);
-    if (model->precision == PRECISION_BF16 && model->is_spectral)
+    p->spectrum_plane = packed_spectrum_plane(at, model->products);
+    if (model->products != PRECISION_F32 && model->is_spectral)
         p->spectrum = take(p, model->winograd.x_planes * p->spectrum_plane * word);
+    if (model->products == PRECISION_INT8 && model->is_spectral) {
+        const size_t columns = model->winograd.operand_planes * at->primary_row;
+        p->spectrum_scales = take(p, columns * sizeof *p->spectrum_scales);
+        p->spectrum_starts = take(p, columns * sizeof *p->spectrum_starts);
+    }
 }
 
 enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error *error)

@@ -37,12 +37,19 @@ ALWAYS_INLINE __m512i dot(enum kind kind, __m512i acc, __m512i a, __m512i b)
     return _mm512_dpbusd_epi32(acc, a, b);
 }
 
+/* What comes next of B: its first line, words from step to step. */
+struct ahead {
+    const uint32_t *at;
+    size_t step;
+};
+
 /* acc += A[rows] B[32 columns], over all runs, asking for a line of `ahead` at
  * every step.  rows is a constant to the compiler. */
 ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
                             const struct narrow *g, const struct window *a, size_t i0,
-                            const uint32_t *b, const uint32_t *ahead)
+                            const uint32_t *b, struct ahead next)
 {
+    const uint32_t *ahead = next.at;
     const char *p[ROWS];
     __m512i acc[ROWS][2];
     size_t band = i0 / a->width, column = i0 % a->width;
@@ -58,8 +65,9 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
     const size_t step = 4 + a->gap;
     size_t at = 0;
     for (size_t run = 0; run < g->runs; run++, at += a->skip - step * g->words)
-        for (size_t w = 0; w < g->words; w++, at += step, b += KERNEL_PANEL, ahead += VEC) {
+        for (size_t w = 0; w < g->words; w++, at += step, b += KERNEL_PANEL, ahead += next.step) {
             __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(ahead + next.step - VEC, 0, 2);
             const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VEC);
 #pragma GCC unroll 12
             for (size_t i = 0; i < rows; i++) {
@@ -74,6 +82,13 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
         t->acc[i][0] = acc[i][0];
         t->acc[i][1] = acc[i][1];
     }
+}
+
+/* The rows of the next tile, of those that are left: about the same for all. */
+ALWAYS_INLINE size_t rows_from(size_t left)
+{
+    const size_t tiles = (left + ROWS - 1) / ROWS;
+    return (left + tiles - 1) / tiles;
 }
 
 /* Expands f with the number of rows as a constant. */
@@ -93,13 +108,30 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
     default: f(ROWS, __VA_ARGS__); break;    \
     }
 
+/* A row's and 16 columns' scales. */
+ALWAYS_INLINE __m512 scale_of(float row_scale, const float *scales)
+{
+    return _mm512_mul_ps(_mm512_set1_ps(row_scale), _mm512_loadu_ps(scales));
+}
+
+/* What the sums of columns j .. j + 2 VEC - 1, or half of them, begin with. */
+ALWAYS_INLINE void begin(struct sums *t, size_t rows, const int32_t *start, size_t j, int both)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i low = start ? _mm512_loadu_si512(start + j) : zero;
+    const __m512i high = start && both ? _mm512_loadu_si512(start + j + VEC) : zero;
+    for (size_t i = 0; i < rows; i++) {
+        t->acc[i][0] = low;
+        t->acc[i][1] = high;
+    }
+}
+
 /* 16 results of row i, column j. */
 ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t j, __m512i sum)
 {
     __m512 x = kind == KIND_INT8
                    ? _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
-                                   _mm512_mul_ps(_mm512_set1_ps(g->scale),
-                                                 _mm512_loadu_ps(g->scales + j)))
+                                   scale_of(g->row_scales[i * g->row_step], g->scales + j))
                    : _mm512_castsi512_ps(sum);
     if (g->bias)
         x = _mm512_add_ps(x, _mm512_loadu_ps(g->bias + j));
@@ -116,24 +148,24 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 }
 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
- * next is fetched, half of it each.  How far that lies ahead of its start. */
-ALWAYS_INLINE size_t words_ahead(size_t m, size_t n, size_t words, size_t b_panel, size_t i0,
-                                 size_t j)
+ * next is fetched, half of it each.  A single tile asks for what comes 64 steps
+ * later, with a third more speed than a whole panel ahead or none. */
+ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, size_t m, size_t n, size_t words,
+                                    size_t b_panel, size_t i0, size_t j)
 {
     const size_t left = (m - i0 + ROWS - 1) / ROWS;
-    return left <= 2 && m > ROWS && j + STEP < n ? b_panel + (2 - left) * words * VEC : 0;
+    const size_t next = left <= 2 && j + STEP < n ? b_panel + (2 - left) * words * VEC : 0;
+    return m <= ROWS ? (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL}
+                     : (struct ahead){b + next, VEC};
 }
 
 ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
 {
     struct sums t;
-    for (size_t i = 0; i < rows; i++)
-        t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
+    begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
-    const uint32_t *ahead = b;
-    if (g->runs == 1)
-        ahead += words_ahead(g->m, g->n, g->words, g->b_panel, i0, j);
-    tile_run(kind, &t, rows, g, &g->a, i0, b, ahead);
+    tile_run(kind, &t, rows, g, &g->a, i0, b,
+             ahead_of(b, g->m, g->runs == 1 ? g->n : 0, g->words, g->b_panel, i0, j));
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -144,8 +176,10 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
 ALWAYS_INLINE void multiply(enum kind kind, const struct narrow *g)
 {
     for (size_t j = 0; j < g->n; j += STEP)
-        for (size_t i = 0; i < g->m; i += ROWS)
-            WITH_ROWS(tile, g->m - i, kind, g, i, j)
+        for (size_t i = 0, rows; i < g->m; i += rows) {
+            rows = rows_from(g->m - i);
+            WITH_ROWS(tile, rows, kind, g, i, j)
+        }
 }
 
 void KERNEL(gemm_int8)(const struct narrow *g)
@@ -170,6 +204,78 @@ void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor)
     }
 }
 
+float KERNEL(quantise_signed)(uint8_t *dst, const float *src, size_t n)
+{
+    __m512 top = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += VEC)
+        top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(src + i)));
+    const float largest = _mm512_reduce_max_ps(top);
+    const __m512 by = _mm512_set1_ps(largest >= 1e-30f ? 127 / largest : 0);
+    for (size_t i = 0; i < n; i += VEC) {
+        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(src + i), by));
+        _mm_storeu_si128((__m128i *)(void *)(dst + i),
+                         _mm_xor_si128(_mm512_cvtsepi32_epi8(x), _mm_set1_epi8(-128)));
+    }
+    return largest >= 1e-30f ? largest / 127 : 0;
+}
+
+void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],
+                        const float *factors, size_t n)
+{
+    const __m512i most = _mm512_set1_epi32(127), least = _mm512_set1_epi32(-127);
+    for (size_t i = 0; i < n; i += VEC) {
+        __m512i word = _mm512_setzero_si512();
+        for (size_t q = 4; q-- > 0;) {
+            const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(rows[q] + i),
+                                           _mm512_loadu_ps(factors + i));
+            const __m512i byte = _mm512_max_epi32(
+                least, _mm512_min_epi32(most, _mm512_cvtps_epi32(x)));
+            word = _mm512_or_si512(_mm512_slli_epi32(word, 8),
+                                   _mm512_and_si512(byte, _mm512_set1_epi32(255)));
+        }
+        _mm512_storeu_si512(dst + i, word);
+        _mm512_storeu_si512(sums + i, _mm512_dpbusd_epi32(_mm512_loadu_si512(sums + i),
+                                                          _mm512_set1_epi8(1), word));
+    }
+}
+
+/* Three sums of integers, each with its scales: floats when they are added up, by
+ * one instruction that rounds once, whatever the number of rows. */
+ALWAYS_INLINE void tile3_int8(size_t rows, const struct narrow3 *g, const struct narrow *one,
+                              size_t i0, size_t j)
+{
+    __m512 first[ROWS][2];
+    for (size_t q = 0; q < 3; q++) {
+        struct sums t;
+        float *c = q == 1 ? g->re : g->im;
+        const uint32_t *b = g->b[q] + j / KERNEL_PANEL * g->b_panel;
+        begin(&t, rows, g->start[q], j, 1);
+        tile_run(KIND_INT8, &t, rows, one, &g->a[q], i0, b,
+                 ahead_of(b, g->m, g->n, g->words, g->b_panel, i0, j));
+        for (size_t i = 0; i < rows; i++)
+            for (size_t v = 0; v < 2; v++) {
+                const size_t at = j + v * VEC;
+                const __m512 x = _mm512_cvtepi32_ps(t.acc[i][v]);
+                const __m512 scale = scale_of(g->row_scales[q][i0 + i], g->scales[q] + at);
+                if (q == 0)
+                    first[i][v] = _mm512_mul_ps(x, scale);
+                else
+                    _mm512_storeu_ps(c + (i0 + i) * g->c_stride + at,
+                                     _mm512_fmadd_ps(x, scale, first[i][v]));
+            }
+    }
+}
+
+void KERNEL(gemm3_int8)(const struct narrow3 *g)
+{
+    const struct narrow one = {.words = g->words, .runs = 1};
+    for (size_t j = 0; j < g->n; j += STEP)
+        for (size_t i = 0, rows; i < g->m; i += rows) {
+            rows = rows_from(g->m - i);
+            WITH_ROWS(tile3_int8, rows, g, &one, i, j)
+        }
+}
+
 #endif
 
 #if defined(__AVX512BF16__)
@@ -183,10 +289,11 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
                          size_t i0, size_t j)
 {
     struct sums t, first;
-    const uint32_t *b[3], *ahead[3];
+    const uint32_t *b[3];
+    struct ahead ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        ahead[q] = b[q] + words_ahead(g->m, g->n, g->words, g->b_panel, i0, j);
+        ahead[q] = ahead_of(b[q], g->m, g->n, g->words, g->b_panel, i0, j);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
@@ -206,8 +313,10 @@ void KERNEL(gemm3_bf16)(const struct narrow3 *g)
 {
     const struct narrow one = {.words = g->words, .runs = 1};
     for (size_t j = 0; j < g->n; j += STEP)
-        for (size_t i = 0; i < g->m; i += ROWS)
-            WITH_ROWS(tile3, g->m - i, g, &one, i, j)
+        for (size_t i = 0, rows; i < g->m; i += rows) {
+            rows = rows_from(g->m - i);
+            WITH_ROWS(tile3, rows, g, &one, i, j)
+        }
 }
 
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)

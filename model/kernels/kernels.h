@@ -82,7 +82,7 @@ struct window {
 };
 
 /* C = epilogue(A B): with t the sum over runs * words words,
- *   x = t  (bf16)  or  t * scale * scales[j]  (8 bits);
+ *   x = t  (bf16)  or  (t + start[j]) * row_scales[i * row_step] * scales[j]  (8 bits);
  *   x += bias[j], unless bias is NULL;  x = max(0, x) if relu. */
 struct narrow {
     size_t m, n;        /* n a multiple of KERNEL_PAD */
@@ -90,8 +90,9 @@ struct narrow {
     struct window a;    /* bf16, or u8 */
     const uint32_t *b;  /* bf16, or s8 */
     size_t b_panel;     /* words */
-    float scale;
-    const float *scales; /* [n] */
+    const float *row_scales, *scales; /* 8 bits; row_step 0: all rows have one; [n] */
+    size_t row_step;
+    const int32_t *start; /* 8 bits: [n], or NULL for zeros */
     const float *bias;  /* [n] */
     int relu;
     float *c;           /* [m] rows of n, c_stride apart */
@@ -99,14 +100,17 @@ struct narrow {
     size_t c_stride;
 };
 
-/* A complex product by three real ones (Gauss), of bf16 and one run:
+/* A complex product by three real ones (Gauss), of one run:
  *   T = a[0] b[0];  re = T + a[1] b[1];  im = T + a[2] b[2].
- * n is a multiple of KERNEL_PANEL. */
+ * n is a multiple of KERNEL_PANEL.  Of 8 bits each has its own scales, as above, and
+ * what its sums begin with. */
 struct narrow3 {
     size_t m, n, words;
     struct window a[3];
     const uint32_t *b[3];
     size_t b_panel;
+    const float *row_scales[3], *scales[3]; /* 8 bits: [m], [n] */
+    const int32_t *start[3];                /* [n] */
     float *re, *im; /* [m] rows of n, c_stride apart */
     size_t c_stride;
 };
@@ -285,6 +289,18 @@ struct kernels {
     /* dst = src * factor rounded to nearest, ties to even, and at most 255;
      * src * factor is at least 0; n a multiple of KERNEL_PAD. */
     void (*quantise)(uint8_t *dst, const float *src, size_t n, float factor);
+
+    void (*gemm3_int8)(const struct narrow3 *g);
+
+    /* Values of either sign: dst = 128 + src / scale rounded to nearest, ties to even,
+     * with the scale returned, the largest magnitude over 127; if that is below 1e-30
+     * the scale is 0 and dst 128; n a multiple of KERNEL_PAD. */
+    float (*quantise_signed)(uint8_t *dst, const float *src, size_t n);
+
+    /* dst[i] = the word of rows[0..3][i] * factors[i], each rounded to nearest, ties to
+     * even, and -127 to 127; sums[i] += the four; n a multiple of KERNEL_PAD. */
+    void (*words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],
+                       const float *factors, size_t n);
 
     /* AVX-512 BF16. */
     void (*gemm_bf16)(const struct narrow *g);

@@ -30,6 +30,9 @@ const struct kernels PRODUCT(kernels) = {
     .gemm_int8 = KERNEL(gemm_int8),
     .largest = KERNEL(largest),
     .quantise = KERNEL(quantise),
+    .gemm3_int8 = KERNEL(gemm3_int8),
+    .quantise_signed = KERNEL(quantise_signed),
+    .words_int8 = KERNEL(words_int8),
 #endif
 #if defined(__AVX512BF16__)
     .gemm_bf16 = KERNEL(gemm_bf16),

@@ -156,6 +156,10 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 void KERNEL(gemm_int8)(const struct narrow *g);
 float KERNEL(largest)(const float *src, size_t n);
 void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor);
+void KERNEL(gemm3_int8)(const struct narrow3 *g);
+float KERNEL(quantise_signed)(uint8_t *dst, const float *src, size_t n);
+void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],
+                        const float *factors, size_t n);
 void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);

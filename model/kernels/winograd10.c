@@ -159,13 +159,15 @@ ALWAYS_INLINE void there(const struct sink *sink, const float *src, const struct
         put_all_complex(sink, values, m, s.reals);
 }
 
-/* Expands f with the matrix's shape as a constant: all real, one imaginary pair
- * or any, of n pixels. */
+/* Expands f with the matrix's shape as a constant: all real, one imaginary pair,
+ * eighth roots of unity or any, of n pixels. */
 #define WITH_SPLIT(f, pixels, m, ...)                                    \
     if ((m)->reals == POINTS)                                            \
         f(__VA_ARGS__, m, ((struct shape){pixels, 4, POINTS}));          \
     else if ((m)->reals == POINTS - 2)                                   \
         f(__VA_ARGS__, m, ((struct shape){pixels, 3, POINTS - 2}));      \
+    else if ((m)->reals == 4 && (m)->split == 3)                         \
+        f(__VA_ARGS__, m, ((struct shape){pixels, 3, 4}));               \
     else                                                                 \
         f(__VA_ARGS__, m, ((struct shape){pixels, (m)->split, (m)->reals}));
 #define WITH_SHAPE(f, m, ...)                                            \

@@ -21,8 +21,8 @@ static inline size_t smaller(size_t a, size_t b)
 /* n images at images [n][height][width][channels].  Gradients go to grad, a
  * flat array in the model's layout, overwritten. */
 
-/* Brings the primary weights into the transform domain, in f32 or bf16 as the model
- * holds them there (primary_spectral.c). */
+/* Brings the primary weights into the transform domain, in what the model multiplies
+ * there (primary_weights.c). */
 void primary_prepare(struct capsnet_model *model, struct pool *pool);
 
 /* conv1.c */

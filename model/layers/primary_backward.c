@@ -32,7 +32,7 @@ static void gradient_input(void *context, size_t image, size_t thread)
         const float *src = ws->primary + output_offset(at, image, tile);
         const size_t to = (image * at->tiles + tile) * y_row(at);
         for (size_t o = 0; o < at->primary_row; o += KERNEL_PAD)
-            if (ws->model->packed.spectrum)
+            if (ws->model->products == PRECISION_BF16)
                 for (enum operand_side side = OPERAND_LEFT; side <= OPERAND_RIGHT; side++)
                     kernels->to_points_bf16((uint16_t *)ws->dy_planes + to + o,
                                             &gradient->dy[side], side, m, src + o, &patch);
@@ -218,7 +218,7 @@ static void gradient_product(void *context, size_t i, size_t thread)
     const struct scratch *scratch = &ws->scratch[thread];
     if (product->k == 0)
         return;
-    if (!ws->model->packed.spectrum) {
+    if (ws->model->products == PRECISION_F32) {
         product_f32(&gradient->pass, product, scratch->transposed);
         return;
     }

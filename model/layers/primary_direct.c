@@ -1,6 +1,6 @@
 /*
- * primary_direct.c - PrimaryCaps as a plain convolution, for a few images, for int8,
- * and where there is no memory for weights in the transform domain:
+ * primary_direct.c - PrimaryCaps as a plain convolution, for a few images, and
+ * where there is no memory for weights in the transform domain:
  *
  *   z[y,x,o] = b[o] + sum_{ky,kx,c} a[2y+ky, 2x+kx, c] w[ky,kx,c,o],
  *
@@ -108,6 +108,7 @@ static void panel_narrow(const struct pass *pass, size_t slot, float *z, size_t 
     const size_t value = is_int8 ? 1 : 2, kernel = model->shape.primary_kernel; /* bytes */
     const size_t pixel = at->conv1_row * value, row = at->conv1_w * pixel;
     const size_t words = kernel * pixel / 4, o = panel * KERNEL_PANEL;
+    const float scale = is_int8 ? scale_of(ws, slot) : 1;
     const char *a = is_int8 ? (const char *)ws->wave_u8 : (const char *)ws->wave;
     const struct narrow g = {
         .m = at->positions,
@@ -116,7 +117,7 @@ static void panel_narrow(const struct pass *pass, size_t slot, float *z, size_t 
         .runs = kernel,
         .a = {a + slot * at->conv1_size * value, at->primary_w, 2 * pixel, 2 * row, row},
         .b = model->packed.primary + panel * kernel * words * KERNEL_PANEL,
-        .scale = is_int8 ? scale_of(ws, slot) : 1,
+        .row_scales = &scale,
         .scales = is_int8 ? model->packed.primary_scales + o : NULL,
         .bias = model->parameters + at->primary_bias + o,
         .c = z,

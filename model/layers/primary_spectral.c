@@ -15,9 +15,14 @@
  *   a^ = B^T a B,  w^ = G w G^T,  z^ = sum_{p,q,c} a^ w^,  z = A^T z^ A:
  * for each two points one matrix product [images*tiles] x [up to 4 c] x [o].
  * In fp32 all points are real: 90 multiplications per input channel, phase and
- * output channel stand for the direct 729.  In bf16 one pair is imaginary, for
- * precision's sake: 107, with three for a complex product.  Larger outputs are
- * cut into 6x6 tiles (overlap-save).
+ * output channel stand for the direct 729.  For precision's sake one pair is
+ * imaginary in bf16: 107, with three for a complex product; and in int8 all but 0,
+ * 1, -1 and infinity are complex: 129.  Larger outputs are cut into 6x6 tiles
+ * (overlap-save).
+ *
+ * int8: of every product each row of a^, a tile's, and each column of w^ has a
+ * scale, its largest magnitude over 127; of a complex one each of the three.  a^ is
+ * stored as u8, 128 for 0, and sums begin with what that adds: they are exact.
  *
  * Planes as in kernels.h; a^ are left operands, w^ right ones.  Errors against
  * double precision: tests/unit/kernels/test_winograd_convolution.c.
@@ -76,70 +81,39 @@ void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t n)
 {
     const struct layout *at = &ws->model->at;
     const size_t rows = n * at->tiles;
+    const size_t plane = (ws->model->products == PRECISION_INT8 ? 1 : rows) * x_row(at);
     *pass = (struct pass){.ws = ws, .n = n};
     for (size_t phase = 0; phase < KERNEL_PHASES; phase++)
-        winograd_operand(&pass->x[phase], &ws->model->winograd, phase, rows * x_row(at), 1);
+        winograd_operand(&pass->x[phase], &ws->model->winograd, phase, plane, 1);
     winograd_result(&pass->y, &ws->model->winograd, rows * y_row(at));
 }
 
-/* ---- Weights to their spectrum ------------------------------------------- */
+/* ---- Forward ------------------------------------------------------------- */
 
-static void prepare_f32(const struct capsnet_model *model, size_t panel, size_t phase)
+/* One tile's operands, a row of every product, to u8. */
+static void quantise_tile(struct capsnet_workspace *ws, size_t rows, size_t row,
+                          const float *operands)
 {
-    const struct layout *at = &model->at;
-    const struct patch patch = kernel_patch(model, phase);
-    const float *w = model->parameters + kernel_offset(model, panel, phase);
-    float *dst = model->spectrum + panel * at->spectral_k * KERNEL_PANEL;
-    struct planes planes;
-    winograd_operand(&planes, &model->winograd, phase, model->spectrum_plane, KERNEL_PANEL);
-    for (size_t i = 0; i < at->conv1_row * KERNEL_PANEL; i += KERNEL_PAD)
-        model->kernels->to_points(dst + i, &planes, OPERAND_RIGHT, &model->winograd.kernel, w + i,
-                                  &patch);
-}
-
-/* The same in bf16 words, two input channels to a word. */
-static void prepare_bf16(const struct capsnet_model *model, size_t panel, size_t phase)
-{
-    const struct layout *at = &model->at;
-    const struct packed *packed = &model->packed;
-    const struct patch patch = kernel_patch(model, phase);
-    const float *w = model->parameters + kernel_offset(model, panel, phase);
-    struct planes to, near;
-    /* A word is half a channel's. */
-    winograd_operand(&to, &model->winograd, phase, packed->spectrum_plane, KERNEL_PANEL / 2);
-    for (size_t p = 0; p < POINT_PLANES; p++)
-        near.at[p] = p * 2 * KERNEL_PANEL;
-    for (size_t c = 0; c < at->conv1_row; c += 2, w += 2 * KERNEL_PANEL) {
-        float values[POINT_PLANES][2 * KERNEL_PANEL] __attribute__((aligned(64)));
-        for (size_t i = 0; i < 2 * KERNEL_PANEL; i += KERNEL_PAD)
-            model->kernels->to_points(values[0] + i, &near, OPERAND_RIGHT,
-                                      &model->winograd.kernel, w + i, &patch);
-        uint32_t *dst = packed->spectrum + (panel * at->spectral_k + c) / 2 * KERNEL_PANEL;
-        for (size_t p = 0; p < model->winograd.operand_planes; p++)
-            if (to.at[p] != NO_PLANE)
-                model->kernels->pair_bf16(dst + to.at[p], values[p], values[p] + KERNEL_PANEL,
-                                          KERNEL_PANEL);
+    const struct winograd *w = &ws->model->winograd;
+    const size_t width = x_row(&ws->model->at);
+    for (size_t i = 0; i < w->products; i++) {
+        const struct winograd_product *p = &w->product[i];
+        for (size_t part = 0; part < (p->is_complex ? 3 : 1); part++) {
+            uint8_t *dst = (uint8_t *)ws->x_planes +
+                           ((p->x + part) * rows + row) * width + p->column;
+            ws->x_scales[(p->operand + part) * rows + row] = ws->model->kernels->quantise_signed(
+                dst, operands + (p->x + part) * width + p->column, p->k);
+        }
     }
 }
 
-/* Item: one panel of 32 output channels, one phase. */
-static void prepare_item(void *context, size_t item, size_t thread)
+/* Where the transform of a tile writes its first channel, for pass->x. */
+static float *operands_of(const struct pass *pass, size_t row, size_t thread)
 {
-    (void)thread;
-    const struct capsnet_model *model = context;
-    if (model->packed.spectrum)
-        prepare_bf16(model, item / KERNEL_PHASES, item % KERNEL_PHASES);
-    else
-        prepare_f32(model, item / KERNEL_PHASES, item % KERNEL_PHASES);
+    struct capsnet_workspace *ws = pass->ws;
+    return ws->model->products == PRECISION_INT8 ? ws->scratch[thread].operands
+                                                 : ws->x_planes + row * x_row(&ws->model->at);
 }
-
-void primary_prepare(struct capsnet_model *model, struct pool *pool)
-{
-    pool_run(pool, model->at.primary_row / KERNEL_PANEL * KERNEL_PHASES, prepare_item,
-             model);
-}
-
-/* ---- Forward ------------------------------------------------------------- */
 
 /* Item: one image through conv1 and the transforms, while it is in the cache. */
 static void spectral_input(void *context, size_t image, size_t thread)
@@ -149,7 +123,7 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
     const struct point_matrix *m = &ws->model->winograd.data;
-    const int is_bf16 = ws->model->packed.spectrum != NULL;
+    const int is_bf16 = ws->model->products == PRECISION_BF16;
     float *a = ws->scratch[thread].conv1;
     if (ws->model->packed.has_bf16_layers)
         conv1_rows_bf16(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
@@ -158,19 +132,22 @@ static void spectral_input(void *context, size_t image, size_t thread)
                    ws->scratch[thread].patches, a);
     if (ws->training)
         kernels->positive(ws->conv1_positive + image * at->conv1_size / 16, a, at->conv1_size);
-    for (size_t tile = 0; tile < at->tiles; tile++)
+    for (size_t tile = 0; tile < at->tiles; tile++) {
+        const size_t row = image * at->tiles + tile;
+        float *to = operands_of(pass, row, thread);
         for (size_t phase = 0; phase < KERNEL_PHASES; phase++) {
             const struct patch patch = input_patch(at, tile, phase);
             const float *src = a + input_offset(at, tile, phase);
-            const size_t to = (image * at->tiles + tile) * x_row(at);
             for (size_t c = 0; c < at->conv1_row; c += KERNEL_PAD)
                 if (is_bf16)
-                    kernels->to_points_bf16((uint16_t *)ws->x_planes + to + c, &pass->x[phase],
-                                            OPERAND_LEFT, m, src + c, &patch);
+                    kernels->to_points_bf16((uint16_t *)ws->x_planes + row * x_row(at) + c,
+                                            &pass->x[phase], OPERAND_LEFT, m, src + c, &patch);
                 else
-                    kernels->to_points(ws->x_planes + to + c, &pass->x[phase], OPERAND_LEFT, m,
-                                       src + c, &patch);
+                    kernels->to_points(to + c, &pass->x[phase], OPERAND_LEFT, m, src + c, &patch);
         }
+        if (ws->model->products == PRECISION_INT8)
+            quantise_tile(ws, pass->n * at->tiles, row, to);
+    }
 }
 
 static void product_f32(struct capsnet_workspace *ws, size_t n,
@@ -220,15 +197,53 @@ static void product_bf16(struct capsnet_workspace *ws, size_t n,
     ws->model->kernels->gemm3_bf16(&g);
 }
 
+static void product_int8(struct capsnet_workspace *ws, size_t n,
+                         const struct winograd_product *product)
+{
+    const struct packed *packed = &ws->model->packed;
+    const struct layout *at = &ws->model->at;
+    const size_t rows = n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
+    const size_t wp = packed->spectrum_plane, b_panel = at->spectral_k / 4 * KERNEL_PANEL;
+    const uint8_t *x = (const uint8_t *)ws->x_planes + product->x * xp + product->column;
+    const uint32_t *w = packed->spectrum + product->x * wp + product->column / 4 * KERNEL_PANEL;
+    const float *row_scales = ws->x_scales + product->operand * rows;
+    const float *scales = packed->spectrum_scales + product->operand * at->primary_row;
+    const int32_t *start = packed->spectrum_starts + product->operand * at->primary_row;
+    float *y = ws->y_planes + product->y * yp;
+    const struct window a = {.data = x, .width = rows, .row = x_row(at)};
+    if (!product->is_complex) {
+        const struct narrow g = {.m = rows, .n = at->primary_row, .words = product->k / 4,
+                                 .runs = 1, .a = a, .b = w, .b_panel = b_panel,
+                                 .row_scales = row_scales, .row_step = 1, .scales = scales,
+                                 .start = start, .c = y, .c_stride = y_row(at)};
+        ws->model->kernels->gemm_int8(&g);
+        return;
+    }
+    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = product->k / 4,
+                        .b_panel = b_panel, .re = y, .im = y + yp, .c_stride = y_row(at)};
+    /* (re + im) re,  im (-(re + im)),  re (im - re): parts of the left and right operand. */
+    static const size_t left[3] = {2, 1, 0}, right[3] = {0, 2, 1};
+    for (size_t q = 0; q < 3; q++) {
+        g.a[q] = a;
+        g.a[q].data = x + left[q] * xp;
+        g.b[q] = w + right[q] * wp;
+        g.row_scales[q] = row_scales + left[q] * rows;
+        g.scales[q] = scales + right[q] * at->primary_row;
+        g.start[q] = start + right[q] * at->primary_row;
+    }
+    ws->model->kernels->gemm3_int8(&g);
+}
+
 /* Item: one product. */
 static void spectral_product(void *context, size_t i, size_t thread)
 {
     (void)thread;
+    static void (*const product[PRECISIONS])(struct capsnet_workspace *, size_t,
+                                             const struct winograd_product *) = {
+        product_f32, product_bf16, product_int8};
     const struct pass *pass = context;
-    if (pass->ws->model->packed.spectrum)
-        product_bf16(pass->ws, pass->n, &pass->ws->model->winograd.product[i]);
-    else
-        product_f32(pass->ws, pass->n, &pass->ws->model->winograd.product[i]);
+    const struct capsnet_model *model = pass->ws->model;
+    product[model->products](pass->ws, pass->n, &model->winograd.product[i]);
 }
 
 /* Item: one image back to space, with the bias. */

@@ -11,7 +11,8 @@ struct pass {
     struct capsnet_workspace *ws;
     size_t n;
     const float *images;
-    struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes */
+    struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes, or, for int8,
+                                     * in a scratch's operands */
     struct planes y;                   /* where z^ lies in y_planes */
 };
 

@@ -23,7 +23,12 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 
 /* ---- Options ------------------------------------------------------------- */
 
+/* The points of the spectral plan: what winograd.h says of their noise. */
+static const struct point_set *const points_of[PRECISIONS] = {&points_real, &points_imaginary,
+                                                              &points_roots};
+
 static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
+static const size_t values_per_word[PRECISIONS] = {1, 2, 4};
 
 /* The index of a word in a list of n, 0 for NULL, n when it is not there. */
 static size_t choice(const char *word, const char *const *words, size_t n)
@@ -73,9 +78,7 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
 /* What room the plan "full" needs beside "low": twice the weights in the transform domain. */
 static size_t transform_bytes(const struct capsnet_model *model)
 {
-    return model->precision == PRECISION_INT8   ? 0
-           : model->precision == PRECISION_BF16 ? spectrum_bytes(model)
-                                                : 2 * spectrum_bytes(model);
+    return 2 * spectrum_bytes(model) / values_per_word[model->precision];
 }
 
 struct capsnet_sizes model_sizes(const struct capsnet_model *model)
@@ -106,8 +109,8 @@ static enum capsnet_status choose_memory(struct capsnet_model *model,
                  "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
         return CAPSNET_ERR_ARGUMENT;
     }
-    model->is_spectral = model->precision != PRECISION_INT8 && memory != LOW &&
-                         (memory == FULL || capsnet_may_be_full(&sizes, 0));
+    model->is_spectral =
+        memory == FULL || (memory != LOW && capsnet_may_be_full(&sizes, 0));
     return CAPSNET_OK;
 }
 
@@ -133,9 +136,9 @@ enum capsnet_status model_create(struct capsnet_model **out, const struct capsne
      * lines would compete for one set of the caches. */
     model->spectrum_plane = model->at.spectral_k * model->at.primary_row + 3 * KERNEL_PAD;
     if (status == CAPSNET_OK) {
-        const int is_bf16 = model->precision == PRECISION_BF16;
-        winograd_init(&model->winograd, is_bf16 ? &points_imaginary : &points_real,
-                      shape->primary_kernel, model->at.conv1_row);
+        model->products = model->precision;
+        winograd_init(&model->winograd, points_of[model->products], shape->primary_kernel,
+                      model->at.conv1_row);
         status = choose_memory(model, options, error);
     }
     if (status != CAPSNET_OK)
@@ -193,16 +196,16 @@ void capsnet_model_free(struct capsnet_model *model)
 enum capsnet_status model_set_products(struct capsnet_model *model, enum precision precision,
                                        struct capsnet_error *error)
 {
-    const int is_bf16 = precision == PRECISION_BF16;
     struct packed *packed = &model->packed;
     free_weights(model);
-    winograd_init(&model->winograd, is_bf16 ? &points_imaginary : &points_real,
-                  model->shape.primary_kernel, model->at.conv1_row);
-    if (!is_bf16) {
+    model->products = precision;
+    winograd_init(&model->winograd, points_of[precision], model->shape.primary_kernel,
+                  model->at.conv1_row);
+    if (precision == PRECISION_F32) {
         model->spectrum = huge_alloc(spectrum_bytes(model));
         return model->spectrum ? CAPSNET_OK : model_no_memory(error);
     }
-    packed->spectrum_plane = packed_spectrum_plane(&model->at);
+    packed->spectrum_plane = packed_spectrum_plane(&model->at, precision);
     packed->bytes = model->winograd.x_planes * packed->spectrum_plane * sizeof(uint32_t);
     packed->memory = huge_alloc(packed->bytes);
     packed->spectrum = packed->memory;

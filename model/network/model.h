@@ -26,7 +26,10 @@ struct packed {
     uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 */
     uint32_t *primary;     /* [panel][ky][primary_words][KERNEL_PANEL] bf16 or s8 */
     float *primary_scales; /* [primary_row] value of an s8's unit */
-    uint32_t *spectrum;    /* bf16 planes of [panel][spectral_k / 2][KERNEL_PANEL] */
+    uint32_t *spectrum;    /* planes of [panel][spectral_k / values][KERNEL_PANEL] words of
+                            * values: 2 bf16 or 4 s8 */
+    float *spectrum_scales;   /* s8: [operand_planes][primary_row] value of a unit */
+    int32_t *spectrum_starts; /* -128 times the sum of a column: what a u8 of 128 for 0 adds */
     size_t spectrum_plane; /* words from one to the next */
     void *digit;           /* struct image_routing's weight */
     uint32_t *decoder[3];  /* [panel][in_row / 2][KERNEL_PANEL] bf16 */
@@ -37,6 +40,7 @@ struct capsnet_model {
     struct layout at;
     const struct kernels *kernels;
     enum precision precision;
+    enum precision products; /* of the spectral plan: the same, or model_set_products()'s */
     int is_spectral;   /* has weights in the transform domain: memory is full */
     float *parameters; /* [at.total] */
     size_t released_bytes; /* of them */
@@ -73,11 +77,11 @@ CAPSNET_MUST_CHECK enum capsnet_status model_set_products(struct capsnet_model *
 /* What the model, made but not read yet, is about to take. */
 struct capsnet_sizes model_sizes(const struct capsnet_model *model);
 
-/* Words from one plane of the bf16 spectrum to the next: 32 more than it holds keep
+/* Words from one plane of a packed spectrum to the next: 32 more than it holds keep
  * planes from lying whole pages apart. */
-static inline size_t packed_spectrum_plane(const struct layout *at)
+static inline size_t packed_spectrum_plane(const struct layout *at, enum precision products)
 {
-    return at->spectral_k / 2 * at->primary_row + KERNEL_PANEL;
+    return at->spectral_k / (products == PRECISION_INT8 ? 4 : 2) * at->primary_row + KERNEL_PANEL;
 }
 
 /* Says that memory is short for a model; returns CAPSNET_ERR_MEMORY. */

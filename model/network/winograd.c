@@ -208,8 +208,13 @@ static void add_product(struct winograd *w, struct half open[2], int is_complex,
     struct winograd_product *p = &w->product[w->products++];
     struct half *half = &open[is_complex];
     const int is_half = count(phases) == KERNEL_PHASES / 2;
-    *p = (struct winograd_product){is_complex, phases, count(phases) * w->channels, w->x_planes, 0,
-                                   w->y_planes, w->dy_planes};
+    *p = (struct winograd_product){.is_complex = is_complex,
+                                   .phases = phases,
+                                   .k = count(phases) * w->channels,
+                                   .operand = w->operand_planes,
+                                   .x = w->x_planes,
+                                   .y = w->y_planes,
+                                   .dy = w->dy_planes};
     w->y_planes += is_complex ? 2 : 1;
     w->dy_planes += is_complex ? 5 : 1;
     w->operand_planes += is_complex ? 3 : 1;

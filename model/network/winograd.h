@@ -42,13 +42,14 @@ struct point_set {
 extern const struct point_set points_real;
 /* +-i among them: 107, a fourteenth of the noise; for bf16. */
 extern const struct point_set points_imaginary;
-/* Eighth roots of unity: 129, a hundredth of the noise, what 8 bits would need. */
+/* Eighth roots of unity: 129, a hundredth of the noise; for int8. */
 extern const struct point_set points_roots;
 
 struct winograd_product {
     int is_complex;
     unsigned phases; /* bit set: those that take part */
     size_t k;        /* their channels together */
+    size_t operand;   /* its first value among those of one transform, operand_planes */
     size_t x, column; /* first plane of the left and right operands, and where in its rows */
     size_t y;        /* first plane of the result */
     size_t dy;       /* of the result's gradient, as an operand of both sides */

@@ -41,7 +41,12 @@ static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, si
 {
     const struct layout *at = &ws->model->at;
     const size_t x = ws->model->winograd.x_planes * n * at->tiles * (at->spectral_k + KERNEL_PAD);
-    ws->x_planes = carve(arena, ws->model->packed.spectrum ? (x + 1) / 2 : x);
+    const size_t per_word = ws->model->products == PRECISION_F32    ? 1
+                            : ws->model->products == PRECISION_BF16 ? 2
+                                                                    : 4;
+    ws->x_planes = carve(arena, (x + per_word - 1) / per_word);
+    if (ws->model->products == PRECISION_INT8)
+        ws->x_scales = carve(arena, ws->model->winograd.operand_planes * n * at->tiles);
     ws->y_planes = carve(arena, ws->model->winograd.y_planes * n * at->tiles *
                                     (at->primary_row + KERNEL_PAD));
 }
@@ -82,7 +87,7 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->uniform = carve(arena, shape->classes * lanes);
     const struct winograd *w = &ws->model->winograd;
     const size_t x = rows * (at->spectral_k + KERNEL_PAD), y = rows * (at->primary_row + KERNEL_PAD);
-    const int is_bf16 = ws->model->packed.spectrum != NULL;
+    const int is_bf16 = ws->model->products == PRECISION_BF16;
     ws->dx_planes = is_bf16 ? carve(arena, w->x_planes * x) : ws->x_planes;
     ws->dy_planes = carve(arena, is_bf16 ? (w->dy_planes * y + 1) / 2 : w->y_planes * y);
     ws->dw_planes = carve(arena, ws->model->winograd.x_planes * ws->model->spectrum_plane);
@@ -96,7 +101,7 @@ static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struc
 {
     const struct layout *at = &ws->model->at;
     const size_t pairs = (ws->max_batch * at->tiles + 1) / 2;
-    if (!ws->model->packed.spectrum)
+    if (ws->model->products != PRECISION_BF16)
         return;
     s->w_words = (uint32_t *)carve(arena, 3 * at->primary_row / 2 * KERNEL_PANEL);
     s->dy_words = (uint32_t *)carve(arena, 3 * pairs * at->primary_row);
@@ -124,6 +129,8 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
         return;
     }
     s->image = (uint16_t *)carve(arena, image / 2 + 1);
+    if (ws->model->is_spectral && ws->model->products == PRECISION_INT8)
+        s->operands = carve(arena, ws->model->winograd.x_planes * (at->spectral_k + KERNEL_PAD));
     s->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
     s->u_hat = carve(arena, 2 * at->groups * at->outputs * KERNEL_LANES);
     s->sums = carve(arena, 2 * outputs * KERNEL_LANES);

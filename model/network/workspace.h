@@ -50,6 +50,7 @@ struct scratch {
     uint32_t *w_words;  /* [primary_row / 2][KERNEL_PANEL] */
     uint32_t *dy_words; /* [panel][(n*tiles + 1) / 2][KERNEL_PANEL] */
     uint32_t *x_words;  /* [(n*tiles + 1) / 2][X_COLUMNS] */
+    float *operands;  /* int8: winograd's planes of one tile, [spectral_k + KERNEL_PAD] fp32 */
     float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
     /* Of inference, for two images: */
     float *u;         /* [2][groups of capsules][dims][lanes] */
@@ -68,7 +69,8 @@ struct capsnet_workspace {
     uint64_t phase_ns[PHASES];
 
     /* Forward.  n images, g groups. */
-    float *x_planes;  /* winograd's of [n*tiles][spectral_k + KERNEL_PAD], fp32 or bf16 */
+    float *x_planes;  /* winograd's of [n*tiles][spectral_k + KERNEL_PAD], fp32, bf16 or u8 */
+    float *x_scales;  /* u8: [operand_planes][n*tiles] value of a unit */
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
     float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
     uint8_t *wave_u8; /* int8: the same, quantised */

@@ -76,7 +76,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
         {"precision", "f32|bf16|int8", OPTION_TEXT, &o->precision, 0, 0,
          "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them"},
         {"memory", "auto|low|full", OPTION_TEXT, &o->memory, 0, 0,
-         "low: without the weights in the transform domain (95 MB, bf16 57), slower from a few "
+         "low: without the weights in the transform domain (95 MB, bf16 57, int8 34), slower from a few "
          "images a batch on; auto: low where the memory limit is tight"},
         {"cors-origin", "ORIGIN", OPTION_TEXT, &o->cors_origin, 0, 0,
          "web pages that may call: * or https://a.example,https://b.example (default: none)"},

@@ -162,7 +162,9 @@ static struct window guard_window(const struct task *t, enum side side)
 /* ---- gemm_bf16, gemm_int8 ------------------------------------------------- */
 
 struct extras {
-    float scale, *scales, *bias; /* NULL: none */
+    float *row_scales, *scales, *bias; /* NULL: none */
+    size_t row_step;
+    int32_t *start; /* likewise */
     int relu, to_bf16;
 };
 
@@ -181,7 +183,10 @@ static float *run_product(const struct kernels *kernels, const struct task *t,
             .a = guard_window(t, side),
             .b = (const uint32_t *)guard_bytes(t->b, 4 * t->b_words, side),
             .b_panel = t->words * t->runs * KERNEL_PANEL,
-            .scale = e->scale,
+            .row_scales = t->kind == INT8 ? guard_input(e->row_scales, e->row_step ? t->m : 1, side)
+                                          : NULL,
+            .row_step = e->row_step,
+            .start = e->start ? guard_bytes(e->start, t->n * sizeof *e->start, side) : NULL,
             .scales = t->kind == INT8 ? guard_input(e->scales, t->n, side) : NULL,
             .bias = e->bias ? guard_input(e->bias, t->n, side) : NULL,
             .relu = e->relu,
@@ -200,13 +205,26 @@ static float *run_product(const struct kernels *kernels, const struct task *t,
     return out;
 }
 
+/* What 8-bit sums begin with. */
+static int32_t *random_start(struct random *random, size_t n)
+{
+    int32_t *start = (int32_t *)(void *)check_floats(n);
+    for (size_t j = 0; j < n; j++)
+        start[j] = (int32_t)random_below(random, 40000000) - 20000000;
+    return start;
+}
+
 static void product_case(const struct kernels *kernels, struct random *random, struct worst *worst,
                          struct task *t)
 {
     const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
     random_task(t, random, magnitude);
-    struct extras e = {.scale = (float)fabs(random_real(random)), .relu = (int)random_below(random, 2),
+    struct extras e = {.row_step = random_below(random, 2), .relu = (int)random_below(random, 2),
                        .to_bf16 = t->kind == BF16 && random_below(random, 2)};
+    e.row_scales = check_floats(t->m + 1);
+    random_fill(random, e.row_scales, t->m + 1, MAGNITUDE_ONE);
+    if (t->kind == INT8 && random_below(random, 2))
+        e.start = random_start(random, t->n);
     if (random_below(random, 2)) {
         e.bias = check_floats(t->n);
         random_fill(random, e.bias, t->n, magnitude);
@@ -220,10 +238,12 @@ static void product_case(const struct kernels *kernels, struct random *random, s
     for (size_t i = 0; i < t->m; i++)
         for (size_t j = 0; j < t->n; j++) {
             const double bias = e.bias ? (double)e.bias[j] : 0;
-            const double by = t->kind == INT8 ? (double)e.scale * (double)e.scales[j] : 1;
-            double x = want[i * t->n + j] * by + bias;
-            const double size = t->kind == INT8 ? fabs(want[i * t->n + j] * by)
-                                                : terms[i * t->n + j];
+            const double by = t->kind == INT8
+                                  ? (double)e.row_scales[i * e.row_step] * (double)e.scales[j]
+                                  : 1;
+            const double sum = want[i * t->n + j] + (e.start ? e.start[j] : 0);
+            double x = sum * by + bias;
+            const double size = t->kind == INT8 ? fabs(sum * by) : terms[i * t->n + j];
             const double roundings = t->kind == INT8 ? 4 : (double)t->k + 2;
             double bound = roundings * (ROUNDING * (size + fabs(bias)) + (double)FLT_MIN);
             x = e.relu ? fmax(x, 0) : x;
@@ -280,13 +300,14 @@ static void test_int8_range(const struct kernels *kernels, struct random *random
     uint8_t *a = (uint8_t *)check_floats(WORDS);
     int8_t *b = (int8_t *)check_floats(WORDS * N);
     float c[N], scales[N];
+    const float one = 1;
     memset(a, 255, 4 * WORDS);
     for (int sign = -1; sign <= 1; sign += 2) {
         memset(b, sign * 127, 4 * WORDS * N);
         for (size_t j = 0; j < N; j++)
             scales[j] = 1;
         const struct narrow g = {.m = 1, .n = N, .words = WORDS, .runs = 1, .a = {a, 1, 0, 0, 0},
-                                 .b = (const uint32_t *)(const void *)b, .scale = 1,
+                                 .b = (const uint32_t *)(const void *)b, .row_scales = &one,
                                  .scales = scales, .c = c, .c_stride = N};
         kernels->gemm_int8(&g);
         for (size_t j = 0; j < N; j++)
@@ -306,11 +327,12 @@ static void test_rows(const struct kernels *kernels, struct random *random, stru
             continue;
         struct task t = {.kind = kind, .m = M, .n = N, .words = WORDS, .runs = 1};
         random_task(&t, random, MAGNITUDE_ONE);
-        float all[M * N], scales[N], one[M * N];
+        float all[M * N], scales[N], row_scales[M], one[M * N];
         random_fill(random, scales, N, MAGNITUDE_ONE);
+        random_fill(random, row_scales, M, MAGNITUDE_ONE);
         struct narrow g = {.m = M, .n = N, .words = WORDS, .runs = 1, .a = t.window, .b = t.b,
-                           .b_panel = WORDS * KERNEL_PANEL, .scale = 0.5f, .scales = scales,
-                           .c = all, .c_stride = N};
+                           .b_panel = WORDS * KERNEL_PANEL, .row_scales = row_scales, .row_step = 1,
+                           .scales = scales, .start = random_start(random, N), .c = all, .c_stride = N};
         g.a.data = t.a;
         g.a.width = M;
         g.a.row = 4 * WORDS;
@@ -325,6 +347,7 @@ static void test_rows(const struct kernels *kernels, struct random *random, stru
         for (size_t rows = 1; rows < M; rows++)
             for (size_t first = 0; first + rows <= M; first++) {
                 g.m = g.a.width = rows;
+                g.row_scales = row_scales + first;
                 g.a.data = (const char *)t.a + first * 4 * WORDS;
                 multiply(&g);
                 check_bits(one, all + first * N, rows * N, "a block of rows");
@@ -333,19 +356,44 @@ static void test_rows(const struct kernels *kernels, struct random *random, stru
     }
 }
 
-/* ---- gemm3_bf16 ----------------------------------------------------------- */
+/* ---- gemm3_bf16, gemm3_int8 ----------------------------------------------------------- */
 
-static void complex_case(const struct kernels *kernels, struct random *random,
+/* One of the three real products, as doubles, and the size of its errors: bf16 sums
+ * round once a term, 8-bit ones when they are scaled. */
+struct third {
+    struct task t;
+    float *row_scales, *scales;
+    int32_t *start;
+    double *want, *size;
+};
+
+static void random_third(struct third *third, struct random *random)
+{
+    struct task *t = &third->t;
+    const size_t count = t->m * t->n;
+    random_task(t, random, MAGNITUDE_ONE);
+    third->want = check_doubles(count);
+    third->size = check_doubles(count);
+    reference_product(third->want, third->size, t->m, t->n, t->k, t->a_dense, t->b_dense);
+    third->row_scales = check_floats(t->m);
+    third->scales = check_floats(t->n);
+    random_fill(random, third->row_scales, t->m, MAGNITUDE_ONE);
+    random_fill(random, third->scales, t->n, MAGNITUDE_ONE);
+    third->start = random_start(random, t->n);
+    for (size_t i = 0; i < count && t->kind == INT8; i++) {
+        third->want[i] += third->start[i % t->n];
+        third->want[i] *= (double)third->row_scales[i / t->n] * (double)third->scales[i % t->n];
+        third->size[i] = fabs(third->want[i]);
+    }
+}
+
+static void complex_case(const struct kernels *kernels, enum kind kind, struct random *random,
                          struct worst *worst, size_t m, size_t n, size_t words)
 {
-    struct task t[3];
-    double *want[3], *terms[3];
+    struct third thirds[3];
     for (size_t q = 0; q < 3; q++) {
-        t[q] = (struct task){.kind = BF16, .m = m, .n = n, .words = words, .runs = 1};
-        random_task(&t[q], random, MAGNITUDE_ONE);
-        want[q] = check_doubles(m * n);
-        terms[q] = check_doubles(m * n);
-        reference_product(want[q], terms[q], m, n, t[q].k, t[q].a_dense, t[q].b_dense);
+        thirds[q].t = (struct task){.kind = kind, .m = m, .n = n, .words = words, .runs = 1};
+        random_third(&thirds[q], random);
     }
     const size_t stride = n + KERNEL_PAD, count = m ? (m - 1) * stride + n : 0;
     float *result[SIDES][2];
@@ -353,22 +401,28 @@ static void complex_case(const struct kernels *kernels, struct random *random,
         struct narrow3 g = {.m = m, .n = n, .words = words, .b_panel = words * KERNEL_PANEL,
                             .c_stride = stride};
         for (size_t q = 0; q < 3; q++) {
-            g.a[q] = guard_window(&t[q], side);
-            g.b[q] = guard_bytes(t[q].b, 4 * t[q].b_words, side);
+            const struct third *third = &thirds[q];
+            g.a[q] = guard_window(&third->t, side);
+            g.b[q] = guard_bytes(third->t.b, 4 * third->t.b_words, side);
+            g.row_scales[q] = guard_input(third->row_scales, m, side);
+            g.scales[q] = guard_input(third->scales, n, side);
+            g.start[q] = guard_bytes(third->start, n * sizeof *third->start, side);
         }
         g.re = result[side][0] = guard_output(count, side);
         g.im = result[side][1] = guard_output(count, side);
-        kernels->gemm3_bf16(&g);
+        (kind == INT8 ? kernels->gemm3_int8 : kernels->gemm3_bf16)(&g);
     }
+    const double roundings = kind == INT8 ? 5 : 2 * (double)thirds[0].t.k + 2;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++)
             for (size_t part = 0; part < 2; part++) {
                 const size_t at = i * n + j, to = i * stride + j;
-                check_bits(&result[0][part][to], &result[1][part][to], 1, "gemm3_bf16");
-                check_value(worst, (double)result[0][part][to], want[0][at] + want[1 + part][at],
-                            (2 * (double)t[0].k + 2) *
-                                (ROUNDING * (terms[0][at] + terms[1 + part][at]) +
-                                 (double)FLT_MIN),
+                const struct third *other = &thirds[1 + part];
+                check_bits(&result[0][part][to], &result[1][part][to], 1, "complex product");
+                check_value(worst, (double)result[0][part][to],
+                            thirds[0].want[at] + other->want[at],
+                            roundings * (ROUNDING * (thirds[0].size[at] + other->size[at]) +
+                                         (double)FLT_MIN),
                             "m %zu n %zu %zu words: %s[%zu][%zu]", m, n, words, part ? "im" : "re",
                             i, j);
             }
@@ -379,16 +433,69 @@ static void complex_case(const struct kernels *kernels, struct random *random,
     check_release();
 }
 
-static void test_gemm3_bf16(const struct kernels *kernels, struct random *random,
-                            struct worst *worst)
+/* As test_rows(), of a complex product. */
+static void complex_rows(const struct kernels *kernels, enum kind kind, struct random *random)
 {
-    if (lacks(kernels, kernels->gemm3_bf16 != NULL))
-        return;
+    enum { M = 27, N = 32, WORDS = 19 };
+    float re[M * N], im[M * N], re_block[M * N], im_block[M * N];
+    struct narrow3 g = {.m = M, .n = N, .words = WORDS, .re = re, .im = im, .c_stride = N};
+    void (*multiply)(const struct narrow3 *) =
+        kind == INT8 ? kernels->gemm3_int8 : kernels->gemm3_bf16;
+    struct third thirds[3];
+    for (size_t q = 0; q < 3; q++) {
+        struct third *third = &thirds[q];
+        third->t = (struct task){.kind = kind, .m = M, .n = N, .words = WORDS, .runs = 1};
+        random_third(third, random);
+        uint16_t *a = (uint16_t *)(void *)check_floats(M * WORDS);
+        for (size_t i = 0; i < 2 * M * WORDS; i++)
+            a[i] = random_bf16(random, MAGNITUDE_ONE);
+        g.a[q] = (struct window){a, M, 4 * WORDS, 0, 0, 0};
+        g.b[q] = third->t.b;
+        g.row_scales[q] = third->row_scales;
+        g.scales[q] = third->scales;
+        g.start[q] = third->start;
+    }
+    multiply(&g);
+    struct narrow3 block = g;
+    block.re = re_block;
+    block.im = im_block;
+    for (block.m = 1; block.m < M; block.m++)
+        for (size_t first = 0; first + block.m <= M; first++) {
+            for (size_t q = 0; q < 3; q++) {
+                block.a[q].data = (const char *)g.a[q].data + first * 4 * WORDS;
+                block.a[q].width = block.m;
+                block.row_scales[q] = g.row_scales[q] + first;
+            }
+            multiply(&block);
+            check_bits(re_block, re + first * N, block.m * N, "a block of rows, re");
+            check_bits(im_block, im + first * N, block.m * N, "a block of rows, im");
+        }
+    check_release();
+}
+
+static void test_complex(const struct kernels *kernels, enum kind kind, struct random *random,
+                         struct worst *worst)
+{
     for (size_t i = 0; i < COUNT(m_sizes); i++)
         for (size_t n = KERNEL_PANEL; n <= 96; n += KERNEL_PANEL)
             for (size_t w = 0; w < COUNT(word_sizes); w++)
-                complex_case(kernels, random, worst, m_sizes[i], n, word_sizes[w]);
-    complex_case(kernels, random, worst, 13, 64, 512);
+                complex_case(kernels, kind, random, worst, m_sizes[i], n, word_sizes[w]);
+    complex_case(kernels, kind, random, worst, 13, 64, 512);
+    complex_rows(kernels, kind, random);
+}
+
+static void test_gemm3_bf16(const struct kernels *kernels, struct random *random,
+                            struct worst *worst)
+{
+    if (!lacks(kernels, kernels->gemm3_bf16 != NULL))
+        test_complex(kernels, BF16, random, worst);
+}
+
+static void test_gemm3_int8(const struct kernels *kernels, struct random *random,
+                            struct worst *worst)
+{
+    if (!lacks(kernels, kernels->gemm3_int8 != NULL))
+        test_complex(kernels, INT8, random, worst);
 }
 
 /* ---- Conversions ---------------------------------------------------------- */
@@ -458,37 +565,6 @@ static void test_zip_bf16(const struct kernels *kernels, struct random *random,
     check_release();
 }
 
-static void test_quantise(const struct kernels *kernels, struct random *random,
-                          struct worst *worst)
-{
-    enum { N = 80 };
-    float src[N];
-    if (lacks(kernels, kernels->quantise != NULL))
-        return;
-    for (size_t round = 0; round < 50; round++) {
-        float top = 0;
-        random_fill(random, src, N, round % 2 ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE);
-        for (size_t i = 0; i < N; i++) {
-            src[i] = fabsf(src[i]);
-            top = fmaxf(top, src[i]);
-        }
-        const float factor = 255 / top;
-        src[round % N] = 2 * top; /* beyond the largest: 255 */
-        for (enum side side = 0; side < SIDES; side++) {
-            const float *in = guard_input(src, N, side);
-            uint8_t *out = (uint8_t *)guard_output(N / 4, side);
-            assert_true(kernels->largest(in, N) == 2 * top);
-            kernels->quantise(out, in, N, factor);
-            for (size_t i = 0; i < N; i++, worst->values++)
-                assert_int_equal(out[i], (int)fminf(255, nearbyintf(src[i] * factor)));
-        }
-        for (size_t i = 0; i < N; i++)
-            src[i] = -src[i];
-        assert_true(kernels->largest(src, N) == 0);
-        check_release();
-    }
-}
-
 /* ---- Timing: PrimaryCaps of one image, and one product of 64 ------------ */
 
 static void call_int8(const struct kernels *k, void *g)
@@ -503,6 +579,10 @@ static void call_gemm3(const struct kernels *k, void *g)
 {
     k->gemm3_bf16(g);
 }
+static void call_gemm3_int8(const struct kernels *k, void *g)
+{
+    k->gemm3_int8(g);
+}
 
 static void bench_direct(const struct kernels *k, size_t value, const char *name,
                          void (*call)(const struct kernels *, void *))
@@ -515,7 +595,8 @@ static void bench_direct(const struct kernels *k, size_t value, const char *name
                           SIDE_START), 6, 2 * pixel, 2 * WIDTH * pixel, WIDTH * pixel, 0},
         .b = (const uint32_t *)(const void *)guard_input(check_floats(KERNEL * words * N),
                                                          KERNEL * words * N, SIDE_START),
-        .b_panel = KERNEL * words * KERNEL_PANEL, .scale = 1, .scales = check_floats(N),
+        .b_panel = KERNEL * words * KERNEL_PANEL, .row_scales = check_floats(1),
+        .scales = check_floats(N),
         .c = guard_output(POSITIONS * N, SIDE_START), .c_stride = N,
     };
     bench_print(k, name, 2.0 * POSITIONS * N * KERNEL * KERNEL * PIXEL, "Gop/s", call, &g);
@@ -533,21 +614,37 @@ static void bench_bf16(const struct kernels *k)
         bench_direct(k, 2, "bf16 36x256x20736", call_bf16);
 }
 
-static void bench_gemm3(const struct kernels *k)
+/* One complex product of 64 rows and 1024 values. */
+static void bench_complex(const struct kernels *k, size_t value, const char *name,
+                          void (*call)(const struct kernels *, void *))
 {
-    enum { M = 64, N = 256, WORDS = 512 };
-    struct narrow3 g = {.m = M, .n = N, .words = WORDS, .b_panel = WORDS * KERNEL_PANEL,
+    enum { M = 64, N = 256, K = 1024 };
+    const size_t words = K * value / 4;
+    struct narrow3 g = {.m = M, .n = N, .words = words, .b_panel = words * KERNEL_PANEL,
                         .re = guard_output(M * N, SIDE_START),
                         .im = guard_output(M * N, SIDE_START), .c_stride = N};
-    if (!k->gemm3_bf16)
-        return;
     for (size_t q = 0; q < 3; q++) {
-        g.a[q] = (struct window){guard_input(check_floats(M * WORDS), M * WORDS, SIDE_START), M,
-                                 4 * WORDS, 0, 0, 0};
-        g.b[q] = (const uint32_t *)(const void *)guard_input(check_floats(N * WORDS), N * WORDS,
+        g.a[q] = (struct window){guard_input(check_floats(M * words), M * words, SIDE_START), M,
+                                 4 * words, 0, 0, 0};
+        g.b[q] = (const uint32_t *)(const void *)guard_input(check_floats(N * words), N * words,
                                                              SIDE_START);
+        g.row_scales[q] = check_floats(M);
+        g.scales[q] = check_floats(N);
+        g.start[q] = (const int32_t *)(const void *)check_floats(N);
     }
-    bench_print(k, "gemm3 64x256x1024", 12.0 * M * N * WORDS, "GFLOP/s", call_gemm3, &g);
+    bench_print(k, name, 6.0 * M * N * K, "Gop/s", call, &g);
+}
+
+static void bench_gemm3(const struct kernels *k)
+{
+    if (k->gemm3_bf16)
+        bench_complex(k, 2, "gemm3_bf16 64x256x1024", call_gemm3);
+}
+
+static void bench_gemm3_int8(const struct kernels *k)
+{
+    if (k->gemm3_int8)
+        bench_complex(k, 1, "gemm3_int8 64x256x1024", call_gemm3_int8);
 }
 
 int main(void)
@@ -558,9 +655,9 @@ int main(void)
         {"gemm_int8 range", test_int8_range, NULL},
         {"narrow rows", test_rows, NULL},
         {"gemm3_bf16", test_gemm3_bf16, bench_gemm3},
+        {"gemm3_int8", test_gemm3_int8, bench_gemm3_int8},
         {"to_bf16, pair_bf16", test_to_bf16, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
-        {"quantise, largest", test_quantise, NULL},
     };
     return check_main(checks, COUNT(checks));
 }
