@@ -120,9 +120,10 @@ struct capsnet_options {
      * a CPU gets that has none of the levels behind it. */
     const char *cpu_level;
 
-    /* "f32", "bf16" or "int8": what PrimaryCaps' products, and with bf16 and
-     * int8 the other layers' weights, are rounded to.  All sums are fp32's, or
-     * exact.  bf16 needs level avx512bf16, int8 avx512vnni or avx512bf16. */
+    /* "f32", "bf16", "int8" or "auto": what PrimaryCaps' products, and with bf16
+     * and int8 the other layers' weights, are rounded to.  All sums are fp32's, or
+     * exact.  bf16 needs level avx512bf16, int8 avx512vnni or avx512bf16; auto is
+     * the one of those that are here whose products take the least time. */
     const char *precision;
 
     /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the
@@ -131,6 +132,12 @@ struct capsnet_options {
      * that and 96 MiB fit into capsnet_memory_limit(): the model, a low
      * one beside it during a reload, and room for their batches. */
     const char *memory;
+
+    /* "auto", "direct" or "spectral": how batches are computed.  Direct needs no
+     * weights in the transform domain: memory auto is low.  Spectral needs them,
+     * at any batch size: memory auto is full, low an error.  Auto takes whichever
+     * is faster for a batch, see capsnet_model_measure(). */
+    const char *plan;
 };
 
 /* Loads a safetensors weights file.
@@ -187,6 +194,10 @@ const char *capsnet_model_stored_dtype(const struct capsnet_model *model);
 /* What the arithmetic is done in: "f32", "bf16", "int8". */
 const char *capsnet_model_precision(const struct capsnet_model *model);
 
+/* How long its products in the transform domain take, in units of what f32's take on
+ * this CPU: above 1 the precision is the slower one.  1 for f32. */
+double capsnet_model_cost(const struct capsnet_model *model);
+
 /* The CPU level whose kernels the model uses: "ref", "openblas", "avx2", ... */
 const char *capsnet_model_cpu_level(const struct capsnet_model *model);
 
@@ -205,6 +216,16 @@ size_t capsnet_model_bytes(const struct capsnet_model *model);
 /* How a batch of n images is computed: "direct" (PrimaryCaps as a plain
  * convolution) or "spectral" (in a transform domain, by a tenth of the multiplications). */
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
+
+/* Finds out from how many images on the spectral plan is the faster one on this
+ * machine, with that many threads, in at most about `seconds` and a batch of 16 images
+ * at most; for plan "auto", before the model is shared.  What it cannot find out in
+ * that time, or for want of memory, stays as it was: from 3 images on. */
+void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds);
+
+/* Takes over what was found out for a model of the same shape, level and precision,
+ * and returns 1; else 0. */
+int capsnet_model_measured_as(struct capsnet_model *model, const struct capsnet_model *other);
 
 /* What the file says of the images that the model knows. */
 const struct capsnet_known *capsnet_model_known(const struct capsnet_model *model);
@@ -263,7 +284,7 @@ void capsnet_turn_give(struct capsnet_workspace *workspace);
  * An image's answer depends on that image alone, not on its neighbours in the
  * batch; whether the batch is small (direct convolution) or large (spectral)
  * changes it by rounding only: in f32, with PrimaryCaps' kernels of 9x9, at most
- * 1e-4. */
+ * 1e-4.  From where on a batch is large is the machine's (capsnet_model_measure). */
 void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
                      float *lengths, float *poses);
 

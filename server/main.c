@@ -101,21 +101,37 @@ static int load(struct service *service)
     return 0;
 }
 
+/* The plan of small batches, and from where on another is taken. */
+static void plans_text(char *text, size_t size, const struct capsnet_model *model,
+                       size_t max_batch)
+{
+    const char *first = capsnet_model_plan(model, 1);
+    size_t n = 1;
+    while (n < max_batch && strcmp(first, capsnet_model_plan(model, n + 1)) == 0)
+        n++;
+    if (n == max_batch)
+        snprintf(text, size, "%s", first);
+    else
+        snprintf(text, size, "%s up to batches of %zu, then %s", first, n,
+                 capsnet_model_plan(model, n + 1));
+}
+
 static void announce(const struct service *service, const char *url)
 {
     const struct generation *g = service->engines.current;
     const size_t max_batch = service->options->max_batch;
     const char *scheme_end = strchr(url, ':');
-    char openblas[96];
+    char openblas[96], plans[96];
     capsnet_openblas(openblas, sizeof openblas);
     printf("capsnetd %s: ", CAPSNET_VERSION);
     for (size_t i = 0; i < g->n; i++) {
         const struct capsnet_model *model = g->engines[i].model;
-        printf("%s (%s, %s, %s memory: %.1f MB, %s at batch 1 and %s at %zu), ",
-               capsnet_model_name(model), capsnet_model_precision(model),
+        plans_text(plans, sizeof plans, model, max_batch);
+        printf("%s (%s%s, %s, %s memory: %.1f MB, %s), ", capsnet_model_name(model),
+               capsnet_model_precision(model),
+               capsnet_model_cost(model) > 1 ? ", which is slower than f32 on this CPU" : "",
                capsnet_model_cpu_level(model), capsnet_model_memory(model),
-               (double)engine_bytes(&g->engines[i]) / 1e6, capsnet_model_plan(model, 1),
-               capsnet_model_plan(model, max_batch), max_batch);
+               (double)engine_bytes(&g->engines[i]) / 1e6, plans);
     }
     printf("%s, %zu thread%s on %s%s\n", openblas, service->threads,
            service->threads == 1 ? "" : "s", service->options->tls_cert ? "https" : "http",

@@ -6,15 +6,9 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-/* Up to this many images the direct convolution is faster than the spectral
- * one, whose products have too few rows there (make bench). */
-static const size_t direct_max_batch[PRECISIONS] = {
-    [PRECISION_F32] = 2, [PRECISION_BF16] = 2, [PRECISION_INT8] = 2};
-
 enum plan plan_for(const struct capsnet_model *model, size_t n)
 {
-    return !model->is_spectral || n <= direct_max_batch[model->precision] ? PLAN_DIRECT
-                                                                          : PLAN_SPECTRAL;
+    return !model->is_spectral || n <= model->direct_max ? PLAN_DIRECT : PLAN_SPECTRAL;
 }
 
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n)

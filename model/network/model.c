@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/machine/huge_pages.h"
+#include "model/network/product_speed.h"
 
 enum capsnet_status model_no_memory(struct capsnet_error *error)
 {
@@ -22,6 +23,10 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 }
 
 /* ---- Options ------------------------------------------------------------- */
+
+/* Without a measurement, the direct convolution is taken for up to this many images:
+ * so it was on AMD's Zen 4 and 5. */
+enum { DIRECT_UNMEASURED = 2 };
 
 /* The points of the spectral plan: what winograd.h says of their noise. */
 static const struct point_set *const points_of[PRECISIONS] = {&points_real, &points_imaginary,
@@ -39,6 +44,22 @@ static size_t choice(const char *word, const char *const *words, size_t n)
     return i;
 }
 
+/* Each precision's time for a channel pair's multiplications, in units of f32's. */
+static enum capsnet_status measure_costs(double costs[PRECISIONS], const struct kernels *kernels,
+                                         struct capsnet_error *error)
+{
+    double ns[PRECISIONS];
+    const enum capsnet_status status = product_speed(ns, kernels, error);
+    for (size_t p = 0; p < PRECISIONS && status == CAPSNET_OK; p++) {
+        struct winograd w;
+        winograd_init(&w, points_of[p], 2 * TAPS - 1, KERNEL_PAD);
+        costs[p] = ns[p] * winograd_multiplications(&w);
+    }
+    for (size_t p = PRECISIONS; p-- > 0 && status == CAPSNET_OK;)
+        costs[p] /= costs[PRECISION_F32];
+    return status;
+}
+
 /* Does the level multiply in that precision? */
 static int can_multiply(const struct kernels *kernels, size_t precision)
 {
@@ -51,7 +72,9 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
                                           const struct capsnet_options *options,
                                           struct capsnet_error *error)
 {
-    const size_t precision = choice(options->precision, precision_names, PRECISIONS);
+    size_t precision = choice(options->precision, precision_names, PRECISIONS);
+    const int is_auto = options->precision && strcmp(options->precision, "auto") == 0;
+    double costs[PRECISIONS] = {1};
     model->kernels = kernels_find(options->cpu_level);
     if (!model->kernels) {
         snprintf(error->text, sizeof error->text,
@@ -59,19 +82,31 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
                  options->cpu_level);
         return CAPSNET_ERR_ARGUMENT;
     }
-    if (precision == PRECISIONS) {
+    if (precision == PRECISIONS && !is_auto) {
         snprintf(error->text, sizeof error->text,
-                 "precision \"%.32s\" is unknown: it is f32, bf16 or int8", options->precision);
+                 "precision \"%.32s\" is unknown: it is f32, bf16, int8 or auto",
+                 options->precision);
         return CAPSNET_ERR_ARGUMENT;
     }
-    model->precision = (enum precision)precision;
-    if (!can_multiply(model->kernels, precision)) {
+    if (!is_auto && !can_multiply(model->kernels, precision)) {
         snprintf(error->text, sizeof error->text,
                  "precision %s needs a CPU with %s; this one runs at level %s", options->precision,
                  precision == PRECISION_BF16 ? "AVX-512 BF16" : "AVX-512 VNNI",
                  model->kernels->level);
         return CAPSNET_ERR_ARGUMENT;
     }
+    if (precision != PRECISION_F32) {
+        const enum capsnet_status status = measure_costs(costs, model->kernels, error);
+        if (status != CAPSNET_OK)
+            return status;
+    }
+    if (is_auto) {
+        precision = PRECISION_F32;
+        for (size_t p = 1; p < PRECISIONS; p++)
+            precision = costs[p] < costs[precision] ? p : precision;
+    }
+    model->precision = (enum precision)precision;
+    model->cost = costs[precision];
     return CAPSNET_OK;
 }
 
@@ -96,21 +131,38 @@ int capsnet_may_be_full(const struct capsnet_sizes *sizes, size_t others_bytes)
     return limit == 0 || sizes->transform + ((size_t)96 << 20) + others_bytes <= limit;
 }
 
+/* Memory and plan. */
 static enum capsnet_status choose_memory(struct capsnet_model *model,
                                          const struct capsnet_options *options,
                                          struct capsnet_error *error)
 {
     enum { AUTO, FULL, LOW, MEMORIES };
     static const char *const names[MEMORIES] = {"auto", "full", "low"};
-    const size_t memory = choice(options->memory, names, MEMORIES);
+    static const char *const plans[] = {"auto", "direct", "spectral"};
+    enum { PLAN_AUTO, PLAN_ALWAYS_DIRECT, PLAN_ALWAYS_SPECTRAL, PLAN_CHOICES };
+    size_t memory = choice(options->memory, names, MEMORIES);
+    const size_t plan = choice(options->plan, plans, PLAN_CHOICES);
     const struct capsnet_sizes sizes = model_sizes(model);
     if (memory == MEMORIES) {
         snprintf(error->text, sizeof error->text,
                  "memory \"%.32s\" is unknown: it is auto, full or low", options->memory);
         return CAPSNET_ERR_ARGUMENT;
     }
-    model->is_spectral =
-        memory == FULL || (memory != LOW && capsnet_may_be_full(&sizes, 0));
+    if (plan == PLAN_CHOICES) {
+        snprintf(error->text, sizeof error->text,
+                 "plan \"%.32s\" is unknown: it is auto, direct or spectral", options->plan);
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    if (plan == PLAN_ALWAYS_SPECTRAL && memory == LOW) {
+        strcpy(error->text, "plan spectral needs the weights that memory low leaves out: ask for "
+                            "memory full, or plan direct");
+        return CAPSNET_ERR_ARGUMENT;
+    }
+    if (plan != PLAN_AUTO && memory == AUTO)
+        memory = plan == PLAN_ALWAYS_DIRECT ? LOW : FULL;
+    model->is_plan_fixed = plan != PLAN_AUTO;
+    model->direct_max = plan == PLAN_AUTO ? DIRECT_UNMEASURED : plan == PLAN_ALWAYS_DIRECT ? SIZE_MAX : 0;
+    model->is_spectral = memory == FULL || (memory != LOW && capsnet_may_be_full(&sizes, 0));
     return CAPSNET_OK;
 }
 
@@ -237,6 +289,20 @@ const char *capsnet_model_stored_dtype(const struct capsnet_model *model)
 const char *capsnet_model_precision(const struct capsnet_model *model)
 {
     return precision_names[model->precision];
+}
+
+double capsnet_model_cost(const struct capsnet_model *model)
+{
+    return model->cost;
+}
+
+int capsnet_model_measured_as(struct capsnet_model *model, const struct capsnet_model *other)
+{
+    const int is_same = memcmp(&model->shape, &other->shape, sizeof model->shape) == 0 &&
+                        model->kernels == other->kernels && model->precision == other->precision;
+    if (is_same && !model->is_plan_fixed)
+        model->direct_max = other->direct_max;
+    return is_same;
 }
 
 const char *capsnet_model_cpu_level(const struct capsnet_model *model)

@@ -41,7 +41,10 @@ struct capsnet_model {
     const struct kernels *kernels;
     enum precision precision;
     enum precision products; /* of the spectral plan: the same, or model_set_products()'s */
+    double cost;       /* of its products, in units of f32's */
     int is_spectral;   /* has weights in the transform domain: memory is full */
+    int is_plan_fixed; /* by the options */
+    size_t direct_max; /* largest batch that is computed directly, if is_spectral */
     float *parameters; /* [at.total] */
     size_t released_bytes; /* of them */
     struct winograd winograd; /* of PrimaryCaps' spectral plan */

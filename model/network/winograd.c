@@ -259,6 +259,14 @@ void winograd_init(struct winograd *w, const struct point_set *set, size_t kerne
     }
 }
 
+double winograd_multiplications(const struct winograd *w)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < w->products; i++)
+        sum += w->product[i].k * (w->product[i].is_complex ? 3 : 1);
+    return (double)sum / (double)(KERNEL_PHASES * w->channels);
+}
+
 static void place(struct planes *to, const struct winograd *w, size_t phase, size_t plane,
                   size_t channel, size_t complex_parts)
 {

@@ -70,6 +70,9 @@ struct winograd {
 void winograd_init(struct winograd *w, const struct point_set *set, size_t kernel,
                    size_t channels);
 
+/* Multiplications for a channel pair of direct convolution's kernel^2. */
+double winograd_multiplications(const struct winograd *w);
+
 /* Where the transform of one phase puts its values, as the kernels want it.
  * Operands of products that need not all phases share planes: x_planes planes
  * hold rows of 4 * channels.  plane and channel: values from one to the next. */

@@ -29,6 +29,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
         .drain_s = 25,
         .precision = "f32",
         .memory = "auto",
+        .plan = "auto",
         .log_format = "text",
         .log_level = "info",
     };
@@ -73,11 +74,14 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
          "seconds to finish accepted requests after SIGTERM"},
         {"cpu-level", "LEVEL", OPTION_TEXT, &o->cpu_level, 0, 0,
          "ref, openblas, avx2, avx512, avx512vnni or avx512bf16 (default: the best this CPU has)"},
-        {"precision", "f32|bf16|int8", OPTION_TEXT, &o->precision, 0, 0,
-         "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them"},
+        {"precision", "f32|bf16|int8|auto", OPTION_TEXT, &o->precision, 0, 0,
+         "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them; auto: "
+         "whichever is fastest on this one"},
         {"memory", "auto|low|full", OPTION_TEXT, &o->memory, 0, 0,
          "low: without the weights in the transform domain (95 MB, bf16 57, int8 34), slower from a few "
          "images a batch on; auto: low where the memory limit is tight"},
+        {"plan", "auto|direct|spectral", OPTION_TEXT, &o->plan, 0, 0,
+         "how batches are computed; auto times both at the start, for 0.3 s at most"},
         {"cors-origin", "ORIGIN", OPTION_TEXT, &o->cors_origin, 0, 0,
          "web pages that may call: * or https://a.example,https://b.example (default: none)"},
         {"api-key-file", "FILE", OPTION_TEXT, &o->api_key_file, 0, 0,

@@ -15,8 +15,9 @@ struct options {
     const char *listen;     /* ADDR:PORT */
     struct option_list weights; /* files, and folders of them */
     const char *cpu_level;  /* NULL for the best */
-    const char *precision;  /* f32, bf16 or int8 */
+    const char *precision;  /* f32, bf16, int8 or auto */
     const char *memory;     /* auto, low or full */
+    const char *plan;       /* auto, direct or spectral */
     const char *cors_origin;  /* "*", or origins with commas; NULL for none */
     const char *api_key_file; /* NULL: open to all */
     const char *tls_cert, *tls_key; /* PEM files, both or neither; NULL: plain HTTP */

@@ -7,11 +7,18 @@
 
 #include "server/compute/weights_files.h"
 
+/* How long measuring all models may keep a server from being ready; their last passes
+ * end later. */
+static const double MEASURE_S = 0.2;
+
 /* ---- One model ----------------------------------------------------------------- */
 
+/* before: the generation that this one is to follow, or NULL; a model of it is not timed
+ * again. */
 static enum capsnet_status load_engine(struct engine *engine, const char *path,
                                        const struct options *options,
                                        const struct capsnet_options *plan, size_t threads,
+                                       double measure_s, const struct generation *before,
                                        struct capsnet_turns *turns, struct metrics *metrics,
                                        struct capsnet_error *error)
 {
@@ -23,6 +30,10 @@ static enum capsnet_status load_engine(struct engine *engine, const char *path,
         strcpy(error->text, "out of memory while loading the weights");
         return CAPSNET_ERR_MEMORY;
     }
+    const char *name = capsnet_model_name(engine->model);
+    const struct engine *old = before ? generation_find(before, name, strlen(name)) : NULL;
+    if (!old || !capsnet_model_measured_as(engine->model, old->model))
+        capsnet_model_measure(engine->model, threads, measure_s);
     return batcher_create(&engine->batcher, engine->model, options->max_batch, threads,
                           options->queue, options->batch_delay_us, turns, engine->metrics, error);
 }
@@ -74,8 +85,11 @@ static enum capsnet_status load_all(struct generation *g, const struct weights_f
                                     size_t threads, struct metrics *metrics,
                                     struct capsnet_error *error)
 {
-    struct capsnet_options plan = {options->cpu_level, options->precision, memory};
-    const int is_auto = strcmp(memory, "auto") == 0;
+    const struct generation *before = engines->current;
+    struct capsnet_options plan = {options->cpu_level, options->precision, memory, options->plan};
+    const int is_auto = strcmp(memory, "auto") == 0 && strcmp(options->plan, "auto") == 0;
+    if (before)
+        plan.precision = capsnet_model_precision(before->engines[0].model);
     enum capsnet_status status = CAPSNET_OK;
     for (size_t i = 0; i < files->n && status == CAPSNET_OK; i++)
         status = capsnet_model_sizes(&sizes[i], files->paths[i], &plan, error);
@@ -86,9 +100,11 @@ static enum capsnet_status load_all(struct generation *g, const struct weights_f
                               : "low";
         g->n = i + 1;
         status = load_engine(&g->engines[i], files->paths[i], options, &plan, threads,
-                             engines->turns, metrics, error);
-        if (status == CAPSNET_OK)
-            status = check_name(g, files, error);
+                             MEASURE_S / (double)files->n, before, engines->turns, metrics, error);
+        if (status != CAPSNET_OK)
+            return status;
+        status = check_name(g, files, error);
+        plan.precision = capsnet_model_precision(g->engines[i].model); /* "auto" is one for all */
     }
     return status;
 }

@@ -109,7 +109,7 @@ void bench_open(struct bench *b)
     const struct capsnet_shape shape = {28, 28, 1, 10, 9, 256, 9, 2, 32, 8, 16, 3, {512, 1024}};
     struct capsnet_error error;
     const char *level = getenv("CAPSNETD_CPU_LEVEL");
-    const struct capsnet_options options = {level && *level ? level : NULL, "f32", "full"};
+    const struct capsnet_options options = {level && *level ? level : NULL, "f32", "full", NULL};
     *b = (struct bench){0};
     if (model_create(&b->model, &shape, &options, &error) != CAPSNET_OK)
         bench_die(error.text);

@@ -23,7 +23,7 @@ void variants_open(struct variants *v, const char *weights)
     struct capsnet_error error;
     *v = (struct variants){0};
     for (size_t p = 0; p < PRECISIONS; p++) {
-        const struct capsnet_options options = {cpu_level(), precision_names[p], "full"};
+        const struct capsnet_options options = {cpu_level(), precision_names[p], "full", NULL};
         if (capsnet_model_load(&v->models[p], weights, &options, &error) != CAPSNET_OK) {
             if (p == PRECISION_F32)
                 bench_die(error.text);
@@ -89,7 +89,7 @@ void variants_print_memory(const struct variants *v, const char *weights, size_t
     printf("\nmemory, MB: weights, and a workspace of %zu images and %zu thread%s; the plan\n",
            max_batch, threads, threads > 1 ? "s" : "");
     for (size_t p = 0; p < PRECISIONS; p++) {
-        const struct capsnet_options low = {cpu_level(), precision_names[p], "low"};
+        const struct capsnet_options low = {cpu_level(), precision_names[p], "low", NULL};
         struct capsnet_model *model;
         struct capsnet_error error;
         if (!v->models[p])

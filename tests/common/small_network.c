@@ -80,7 +80,7 @@ void small_create(struct small *s, const struct capsnet_shape *shape, const char
 void small_create_in(struct small *s, const struct capsnet_shape *shape, const char *level,
                      const char *precision, struct random *random)
 {
-    const struct capsnet_options options = {level, precision, "full"};
+    const struct capsnet_options options = {level, precision, "full", NULL};
     struct capsnet_error error = {""};
     s->shape = *shape;
     if (model_create(&s->model, shape, &options, &error) != CAPSNET_OK)

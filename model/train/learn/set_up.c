@@ -218,7 +218,7 @@ enum capsnet_status trainer_set_up(struct trainer *t, struct capsnet_error *erro
         return status;
     shape.channels = t->data.channels;
     shape.classes = t->data.classes;
-    const struct capsnet_options options = {o->cpu_level, "f32", "full"};
+    const struct capsnet_options options = {o->cpu_level, "f32", "full", NULL};
     status = model_create(&t->model, &shape, &options, error);
     if (status != CAPSNET_OK)
         return status;

@@ -33,7 +33,7 @@ enum capsnet_status teacher_load(struct teacher *t, const char *path, const char
                                  const char *precision, const struct capsnet_shape *shape, int with_poses,
                                  size_t max_batch, size_t threads, struct capsnet_error *error)
 {
-    const struct capsnet_options options = {cpu_level, precision, "full"};
+    const struct capsnet_options options = {cpu_level, precision, "full", NULL};
     enum capsnet_status status = model_load_whole(&t->model, path, &options, error);
     if (status == CAPSNET_OK)
         status = check_shape(&t->model->shape, path, shape, with_poses, error);

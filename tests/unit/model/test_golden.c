@@ -46,7 +46,7 @@ static void golden_open(struct golden *g, const char *name, const char *level, s
     char path[256];
     snprintf(path, sizeof path, "tests/golden/%s.safetensors", name);
     assert_int_equal(safetensors_open(&g->weights, path, &error), CAPSNET_OK);
-    assert_int_equal(model_from_file(&g->model, g->weights, path, &(struct capsnet_options){level, "f32", "full"},
+    assert_int_equal(model_from_file(&g->model, g->weights, path, &(struct capsnet_options){level, "f32", "full", NULL},
                                      &error), CAPSNET_OK);
     snprintf(path, sizeof path, "tests/golden/%s-golden.safetensors", name);
     assert_int_equal(safetensors_open(&g->expected, path, &error), CAPSNET_OK);

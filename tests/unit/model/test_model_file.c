@@ -428,18 +428,24 @@ static void test_arguments(struct random *random)
     assert_string_equal(capsnet_model_precision(model), "f32");
     capsnet_model_free(model);
     model = NULL;
-    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "bf16", NULL},
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "bf16", NULL, NULL},
                                         &error), CAPSNET_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "AVX-512 BF16"));
-    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "int8", NULL},
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "int8", NULL, NULL},
                                         &error), CAPSNET_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "AVX-512 VNNI"));
-    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "f16", NULL},
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", "f16", NULL, NULL},
                                         &error), CAPSNET_ERR_ARGUMENT);
-    assert_non_null(strstr(error.text, "f32, bf16 or int8"));
-    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", NULL, "much"},
+    assert_non_null(strstr(error.text, "f32, bf16, int8 or auto"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){"ref", NULL, "much", NULL},
                                         &error), CAPSNET_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "auto, full or low"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){.plan = "fast"}, &error),
+                     CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "auto, direct or spectral"));
+    assert_int_equal(capsnet_model_load(&model, path, &(struct capsnet_options){.memory = "low", .plan = "spectral"},
+                                        &error), CAPSNET_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "memory full, or plan direct"));
     assert_null(model);
     struct capsnet_sizes sizes;
     assert_int_equal(capsnet_model_sizes(&sizes, "/nonexistent/x", NULL, &error), CAPSNET_ERR_IO);
@@ -452,7 +458,7 @@ static void test_arguments(struct random *random)
     static const char *const memories[] = {"low", "full"};
     size_t bytes[2];
     for (size_t i = 0; i < 2; i++) {
-        const struct capsnet_options options = {"ref", "f32", memories[i]};
+        const struct capsnet_options options = {"ref", "f32", memories[i], NULL};
         assert_int_equal(capsnet_model_load(&model, path, &options, &error), CAPSNET_OK);
         assert_string_equal(capsnet_model_memory(model), memories[i]);
         assert_string_equal(capsnet_model_plan(model, 1), "direct");

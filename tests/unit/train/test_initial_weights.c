@@ -28,7 +28,7 @@ static struct drawn draw(enum init_scheme scheme, float primary_scale, uint64_t 
 {
     const struct train_options o = {.seed = seed, .init_scheme = scheme,
                                     .primary_scale = primary_scale};
-    const struct capsnet_options how = {"ref", "f32", "full"};
+    const struct capsnet_options how = {"ref", "f32", "full", NULL};
     struct drawn d = {0};
     struct capsnet_error error;
     if (model_create(&d.model, &shape, &how, &error) != CAPSNET_OK)

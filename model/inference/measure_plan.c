@@ -1,0 +1,73 @@
+/*
+ * measure_plan.c - from how many images on PrimaryCaps is faster in the transform
+ * domain.  Directly an image costs the same in a batch of any size; there the weights,
+ * five times as many, are read once a batch: so there is one such number, and it is
+ * looked for upward or downward from what is expected.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "model/inference/inference.h"
+#include "model/layers/layers.h"
+
+enum { LARGEST = 16, TURNS = 4 }; /* images */
+
+/* What is no farther apart makes no difference, or is noise. */
+static const double CLEARLY = 1.05;
+
+struct search {
+    struct capsnet_workspace *ws;
+    const float *images;
+    uint64_t until_ns;
+};
+
+static double run(const struct search *s, enum plan plan, size_t n)
+{
+    const uint64_t start = phase_clock();
+    if (plan == PLAN_DIRECT)
+        primary_direct(s->ws, n, s->images);
+    else
+        primary_spectral(s->ws, n, s->images);
+    return (double)(phase_clock() - start);
+}
+
+/* Is a plan clearly faster than the other at n images?  Both in turns, of each the best:
+ * what else runs here slows single turns.  A turn is two passes: in service nobody
+ * else's weights come between.  No, where the time does not reach for two turns. */
+static int is_faster(const struct search *s, enum plan one, size_t n)
+{
+    double best[PLANS] = {INFINITY, INFINITY};
+    size_t turn = 0;
+    for (; turn < TURNS && phase_clock() < s->until_ns; turn++)
+        for (enum plan plan = 0; plan < PLANS; plan++) {
+            const double first = run(s, plan, n);
+            best[plan] = fmin(best[plan], phase_clock() < s->until_ns ? run(s, plan, n) : first);
+        }
+    return turn >= 2 && CLEARLY * best[one] < best[one == PLAN_DIRECT ? PLAN_SPECTRAL : PLAN_DIRECT];
+}
+
+/* The largest batch that is faster directly. */
+static size_t search(const struct search *s, size_t expected)
+{
+    size_t n = expected;
+    while (n < LARGEST && is_faster(s, PLAN_DIRECT, n + 1))
+        n++;
+    while (n > 0 && n <= expected && is_faster(s, PLAN_SPECTRAL, n))
+        n--;
+    return n;
+}
+
+void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds)
+{
+    struct capsnet_error error;
+    struct search s = {.until_ns = phase_clock() + (uint64_t)(1e9 * seconds)};
+    if (!model->is_spectral || model->is_plan_fixed ||
+        capsnet_workspace_create(&s.ws, model, LARGEST, threads, &error) != CAPSNET_OK)
+        return;
+    float *images = calloc(LARGEST * model->at.pixels, sizeof *images);
+    s.images = images;
+    if (images)
+        model->direct_max = search(&s, model->direct_max);
+    free(images);
+    capsnet_workspace_free(s.ws);
+}
