@@ -22,12 +22,18 @@ struct tile {
     vec acc[GEMM_ROWS][WIDE];
 };
 
-/* acc += A[rows][k] B[k][nv vectors], asking for a line of `ahead` at every
- * step.  rows and nv are constants to the compiler: every call site is expanded
+/* What is asked for of B at every step: two lines, `second` floats apart; floats from
+ * one step to the next. */
+struct ahead {
+    const float *at;
+    size_t second, step;
+};
+
+/* acc += A[rows][k] B[k][nv vectors], asking for what comes ahead.  rows and nv are constants to the compiler: every call site is expanded
  * with its own. */
 ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
                             const struct operand *a, const float *b, size_t b_stride,
-                            const float *ahead)
+                            struct ahead ahead)
 {
     const float *p[GEMM_ROWS];
     for (size_t i = 0; i < rows; i++)
@@ -42,8 +48,9 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
         for (size_t v = 0; v < nv; v++)
             bv[v] = vec_load(b + v * VEC);
         b += b_stride;
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += 16;
+        __builtin_prefetch(ahead.at, 0, 2);
+        __builtin_prefetch(ahead.at + ahead.second, 0, 2);
+        ahead.at += ahead.step;
 #pragma GCC unroll 8
         for (size_t i = 0; i < rows; i++) {
             vec x = vec_set(*p[i]);
@@ -71,7 +78,7 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     }
 
 ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const float *a,
-                             const float *b, float *c, const float *bias, const float *ahead)
+                             const float *b, float *c, const float *bias, struct ahead ahead)
 {
     const struct operand left = {a, g->a.row, g->a.col};
     struct tile t;
@@ -91,7 +98,8 @@ ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < nv; v++)
                 part.acc[i][v] = vec_set(0);
-        tile_run(&part, rows, nv, count, &run, b + k * g->b.stride, g->b.stride, ahead + 16 * k);
+        tile_run(&part, rows, nv, count, &run, b + k * g->b.stride, g->b.stride,
+                 (struct ahead){ahead.at + k * ahead.step, ahead.second, ahead.step});
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < nv; v++)
                 t.acc[i][v] += part.acc[i][v];
@@ -116,6 +124,20 @@ ALWAYS_INLINE size_t round_up(size_t n)
     return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
 }
 
+/* A packed B comes from memory, a panel once: while the last two tiles of rows use
+ * one the next is fetched, half of it each.  A single tile asks for what comes 64
+ * steps later, 16 of rows that lie apart. */
+ALWAYS_INLINE struct ahead ahead_of(const struct gemm *g, size_t i, size_t j, const float *b)
+{
+    const size_t left = (g->m - i + GEMM_ROWS - 1) / GEMM_ROWS;
+    const int is_packed = g->b.stride == KERNEL_PANEL;
+    if (g->m <= GEMM_ROWS)
+        return (struct ahead){b + (is_packed ? 64 : 16) * g->b.stride, 16, g->b.stride};
+    if (!is_packed || left > 2 || j % KERNEL_PANEL != 0 || j + KERNEL_PANEL >= g->n)
+        return (struct ahead){b, 0, 16};
+    return (struct ahead){b + g->b.panel + (2 - left) * KERNEL_PANEL / 2 * g->k, 0, 16};
+}
+
 /* One row, as of a single image: WIDE vectors at a time. */
 static void gemm_row(const struct gemm *g, size_t n)
 {
@@ -123,22 +145,12 @@ static void gemm_row(const struct gemm *g, size_t n)
         const float *b = g->b.data + column(j, g->b.panel);
         const float *bias = g->bias ? g->bias + j : NULL;
         float *c = g->c.data + column(j, g->c.panel);
+        const struct ahead ahead = ahead_of(g, 0, j, b);
         if (n - j >= WIDE * VEC)
-            gemm_tile(1, WIDE, g, g->a.data, b, c, bias, b);
+            gemm_tile(1, WIDE, g, g->a.data, b, c, bias, ahead);
         else
-            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias, b);
+            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias, ahead);
     }
-}
-
-/* A packed B comes from memory, a panel once: while the last two tiles of rows use
- * one the next is fetched, half of it each. */
-ALWAYS_INLINE const float *b_ahead(const struct gemm *g, size_t i, size_t j, const float *b)
-{
-    const size_t left = (g->m - i + GEMM_ROWS - 1) / GEMM_ROWS;
-    if (left > 2 || g->m <= GEMM_ROWS || g->b.stride != KERNEL_PANEL || j % KERNEL_PANEL != 0 ||
-        j + KERNEL_PANEL >= g->n)
-        return b;
-    return b + g->b.panel + (2 - left) * KERNEL_PANEL / 2 * g->k;
 }
 
 void PRODUCT(gemm)(const struct gemm *g)
@@ -155,7 +167,7 @@ void PRODUCT(gemm)(const struct gemm *g)
             const float *a = g->a.data + i * g->a.row;
             float *c = g->c.data + column(j, g->c.panel) + i * g->c.stride;
             size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
-            const float *ahead = b_ahead(g, i, j, b);
+            const struct ahead ahead = ahead_of(g, i, j, b);
             if (n - j >= 2 * VEC) {
                 WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias, ahead)
             } else {

@@ -155,7 +155,7 @@ ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, size_t m, size_t n, size_
 {
     const size_t left = (m - i0 + ROWS - 1) / ROWS;
     const size_t next = left <= 2 && j + STEP < n ? b_panel + (2 - left) * words * VEC : 0;
-    return m <= ROWS ? (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL}
+    return m <= ROWS || (n == 0 && i0 == 0) ? (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL}
                      : (struct ahead){b + next, VEC};
 }
 
