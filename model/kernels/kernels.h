@@ -237,6 +237,9 @@ struct kernels {
     void (*combine)(const struct routing *r, size_t capsules, float *du_hat,
                     size_t du_hat_stride, size_t n_terms, const struct routing_term *terms);
 
+    /* KERNEL_LANES capsules side by side: u[d][lane] = from[lane][d], d < dims. */
+    void (*gather_capsules)(float *u, const float *const from[KERNEL_LANES], size_t dims);
+
     /* The first iteration of one or two images, c = 1 / classes, which leaves
      * the prediction vectors for the others:
      *   u_hat = W u;  s = sum_i u_hat / classes.

@@ -18,6 +18,7 @@ const struct kernels PRODUCT(kernels) = {
     .route_backward = KERNEL(route_backward),
     .predict_backward = KERNEL(predict_backward),
     .combine = KERNEL(combine),
+    .gather_capsules = KERNEL(gather_capsules),
     .predict_images = KERNEL(predict_images),
     .route_image = KERNEL(route_image),
     .squash = KERNEL(squash),

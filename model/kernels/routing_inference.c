@@ -9,6 +9,54 @@
  */
 #include "model/kernels/routing.h"
 
+#if defined(__AVX512F__)
+
+/* Of each half of 8 lanes the first or the second four, of a and then of b. */
+ALWAYS_INLINE __m512 runs_of_four(__m512 a, __m512 b, int high)
+{
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+    return _mm512_permutex2var_ps(a, _mm512_add_epi32(low, _mm512_set1_epi32(4 * high)), b);
+}
+
+/* 8 dims: capsules l and l + 8 are the halves of a vector, of which each is an 8 x 8
+ * square to be transposed. */
+static void gather_of_8(float *u, const float *const from[KERNEL_LANES])
+{
+    __m512 x[8], y[8];
+    for (size_t l = 0; l < 8; l++)
+        x[l] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(from[l])),
+                                  _mm256_loadu_ps(from[l + 8]), 1);
+    for (size_t l = 0; l < 8; l += 2) {
+        y[l] = _mm512_unpacklo_ps(x[l], x[l + 1]);
+        y[l + 1] = _mm512_unpackhi_ps(x[l], x[l + 1]);
+    }
+    for (size_t l = 0; l < 8; l += 4)
+        for (size_t i = 0; i < 2; i++) {
+            const __m512d a = _mm512_castps_pd(y[l + i]), b = _mm512_castps_pd(y[l + i + 2]);
+            x[l + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            x[l + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (size_t d = 0; d < 4; d++) {
+        _mm512_storeu_ps(u + d * KERNEL_LANES, runs_of_four(x[d], x[d + 4], 0));
+        _mm512_storeu_ps(u + (d + 4) * KERNEL_LANES, runs_of_four(x[d], x[d + 4], 1));
+    }
+}
+
+#endif
+
+void KERNEL(gather_capsules)(float *u, const float *const from[KERNEL_LANES], size_t dims)
+{
+#if defined(__AVX512F__)
+    if (dims == 8) {
+        gather_of_8(u, from);
+        return;
+    }
+#endif
+    for (size_t d = 0; d < dims; d++)
+        for (size_t l = 0; l < KERNEL_LANES; l++)
+            u[d * KERNEL_LANES + l] = from[l][d];
+}
+
 /* s[je] = scale * the sum of row je of sums [outputs rounded up][lanes]. */
 ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float scale)
 {

@@ -147,6 +147,7 @@ void KERNEL(positive)(uint16_t *bits, const float *x, size_t n);
 void KERNEL(relu_backward)(float *dx, const uint16_t *bits, float *db, size_t rows, size_t n);
 void KERNEL(sigmoid)(float *y, size_t n);
 
+void KERNEL(gather_capsules)(float *u, const float *const from[KERNEL_LANES], size_t dims);
 void KERNEL(predict_images)(const struct image_routing *r, size_t images, const float *u,
                             float *u_hat, float *s, float *sums);
 void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, const float *vsum,

@@ -118,14 +118,20 @@ static size_t scratch_row(const struct layout *at)
 static void gather_image(const struct capsnet_model *model, const float *z, float *u)
 {
     const struct layout *at = &model->at;
-    const size_t dims = model->shape.primary_dims, types = model->shape.primary_types;
-    for (size_t t = 0, i = 0; t < types; t++)
-        for (size_t p = 0; p < at->positions; p++, i++) {
-            const float *from = z + p * at->primary_row + t * dims;
-            float *to = u + i / KERNEL_LANES * dims * KERNEL_LANES + i % KERNEL_LANES;
-            for (size_t d = 0; d < dims; d++)
-                to[d * KERNEL_LANES] = from[d];
+    static const float none[KERNEL_MAX_DIMS];
+    const size_t dims = model->shape.primary_dims;
+    size_t t = 0, p = 0;
+    for (size_t g = 0; g < at->groups; g++, u += dims * KERNEL_LANES) {
+        const float *from[KERNEL_LANES];
+        for (size_t lane = 0; lane < KERNEL_LANES; lane++) {
+            from[lane] = t < model->shape.primary_types ? z + p * at->primary_row + t * dims : none;
+            if (++p == at->positions) {
+                p = 0;
+                t++;
+            }
         }
+        model->kernels->gather_capsules(u, from, dims);
+    }
 }
 
 /* v = squash(s) of every class, and vsum += v. */

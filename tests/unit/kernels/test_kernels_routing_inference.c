@@ -120,6 +120,25 @@ static void image_cases(const struct kernels *k, struct random *random, struct w
     image_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5, is_bf16);
 }
 
+static void test_gather(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    for (size_t dims = 1; dims <= 20; dims++) {
+        const float *from[KERNEL_LANES];
+        float *capsules = check_floats(KERNEL_LANES * dims);
+        random_fill(random, capsules, KERNEL_LANES * dims, MAGNITUDE_HOSTILE);
+        for (enum side side = 0; side < SIDES; side++) {
+            for (size_t l = 0; l < KERNEL_LANES; l++)
+                from[l] = guard_input(capsules + l * dims, dims, side);
+            float *u = guard_output(KERNEL_LANES * dims, side);
+            k->gather_capsules(u, from, dims);
+            for (size_t l = 0; l < KERNEL_LANES; l++)
+                for (size_t d = 0; d < dims; d++, worst->values++)
+                    check_bits(&u[d * KERNEL_LANES + l], &capsules[l * dims + d], 1, "a capsule");
+        }
+        check_release();
+    }
+}
+
 static void test_image(const struct kernels *k, struct random *random, struct worst *worst)
 {
     image_cases(k, random, worst, 0);
@@ -187,6 +206,7 @@ static void bench_image(const struct kernels *k)
 int main(void)
 {
     static const struct check checks[] = {
+        {"gather_capsules", test_gather, NULL},
         {"one image", test_image, bench_image},
         {"one image, bf16", test_image_bf16, NULL},
     };

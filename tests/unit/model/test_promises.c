@@ -259,7 +259,7 @@ static void try_primary(const struct kernels *k, struct random *random, struct w
     float lengths[N * 16], poses[N * 16 * 16];
     for (enum plan plan = PLAN_DIRECT; plan < PLANS; plan++) {
         double error = 0, size = 0;
-        forward_by_plan(ws, plan, N, images, lengths, poses);
+        forward_by_plan(ws, plan, N, images, lengths, poses, NULL);
         for (size_t i = 0; i < N; i++) {
             struct small_answer want;
             small_answer_room(&want, &s);
