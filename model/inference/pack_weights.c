@@ -2,9 +2,7 @@
  * pack_weights.c - the weights as inference reads them: digit.weight with capsules
  * side by side, and with bf16 and int8 everything in the kernels' words.
  *
- * int8 has one scale per output channel of PrimaryCaps, the largest weight
- * over 127.  A channel whose 8-bit weights add up to so much that 255 times
- * them might overflow 32 bits gets a larger one.
+ * int8 has one scale per output channel of conv1 and of PrimaryCaps.
  */
 #include <math.h>
 #include <string.h>
@@ -49,16 +47,55 @@ static size_t columns_left(size_t row, size_t panel)
     return left < KERNEL_PANEL ? left : KERNEL_PANEL;
 }
 
-static void pack_conv1(struct capsnet_model *model)
+static void pack_conv1_bf16(struct capsnet_model *model)
 {
     const struct layout *at = &model->at;
     const size_t kernel = model->shape.conv1_kernel, run = kernel * model->shape.channels;
+    const size_t words = model->packed.conv1_words;
     uint32_t *dst = model->packed.conv1;
     for (size_t p = 0; p < panels(at->conv1_row); p++)
-        for (size_t ky = 0; ky < kernel; ky++, dst += at->conv1_words * KERNEL_PANEL)
+        for (size_t ky = 0; ky < kernel; ky++, dst += words * KERNEL_PANEL)
             pack_run(dst, model->parameters + at->conv1_weight + ky * run * at->conv1_row +
                               p * KERNEL_PANEL,
                      run, columns_left(at->conv1_row, p), at->conv1_row);
+}
+
+/* The value of a unit of k weights, stride floats apart, as s8: the largest over 127, or
+ * more where 255 (sum / unit + k / 2), the most that u8 make of them, would not stay below
+ * 2^31. */
+static double unit_of(const float *w, size_t k, size_t stride)
+{
+    const double room = 2147483647.0 / 255 - 0.5 * (double)k;
+    double largest = 0, sum = 0;
+    for (size_t p = 0; p < k; p++) {
+        const double size = fabs((double)w[p * stride]);
+        largest = size > largest ? size : largest;
+        sum += size;
+    }
+    return fmax(largest / 127, sum / room);
+}
+
+static int8_t in_units(float w, double unit)
+{
+    return unit > 0 ? (int8_t)lrint((double)w / unit) : 0;
+}
+
+static void pack_conv1_int8(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.conv1_kernel, run = kernel * model->shape.channels;
+    const size_t words = model->packed.conv1_words;
+    for (size_t o = 0; o < at->conv1_row; o++) {
+        const float *w = model->parameters + at->conv1_weight + o;
+        const double unit = unit_of(w, at->conv1_taps, at->conv1_row);
+        model->packed.conv1_scales[o] = (float)unit;
+        for (size_t i = 0; i < at->conv1_taps; i++) {
+            const size_t ky = i / run, word = i % run / 4, panel = o / KERNEL_PANEL;
+            uint32_t *to = model->packed.conv1 +
+                           ((panel * kernel + ky) * words + word) * KERNEL_PANEL + o % KERNEL_PANEL;
+            ((int8_t *)to)[i % run % 4] = in_units(w[i * at->conv1_row], unit);
+        }
+    }
 }
 
 static void pack_decoder(struct capsnet_model *model)
@@ -112,20 +149,10 @@ static void pack_primary_int8(const struct capsnet_model *model, size_t panel)
     int8_t *dst = (int8_t *)(model->packed.primary + panel * k / 4 * KERNEL_PANEL);
     float *scales = model->packed.primary_scales + panel * KERNEL_PANEL;
     for (size_t o = 0; o < KERNEL_PANEL; o++) {
-        float largest = 0;
-        double sum = 0;
-        for (size_t p = 0; p < k; p++) {
-            const float size = fabsf(w[p * KERNEL_PANEL + o]);
-            largest = size > largest ? size : largest;
-            sum += (double)size;
-        }
-        /* 255 (sum / scale + k / 2) must stay below 2^31. */
-        const double room = 2147483647.0 / 255 - 0.5 * (double)k;
-        const double scale = fmax((double)largest / 127, sum / room);
-        scales[o] = (float)scale;
+        const double unit = unit_of(w + o, k, KERNEL_PANEL);
+        scales[o] = (float)unit;
         for (size_t p = 0; p < k; p++)
-            dst[(p / 4 * KERNEL_PANEL + o) * 4 + p % 4] =
-                scale > 0 ? (int8_t)lrint((double)w[p * KERNEL_PANEL + o] / scale) : 0;
+            dst[(p / 4 * KERNEL_PANEL + o) * 4 + p % 4] = in_units(w[p * KERNEL_PANEL + o], unit);
     }
 }
 
@@ -167,9 +194,15 @@ static void carve(struct capsnet_model *model)
         p->primary = take(p, weights);
         p->primary_scales = take(p, at->primary_row * sizeof(float));
     }
-    if (p->has_bf16_layers) {
-        p->conv1 = take(p, panels(at->conv1_row) * shape->conv1_kernel * at->conv1_words *
+    if (model->precision != PRECISION_F32) {
+        const size_t per_word = model->precision == PRECISION_BF16 ? 2 : 4;
+        p->conv1_words = (shape->conv1_kernel * shape->channels + per_word - 1) / per_word;
+        p->conv1 = take(p, panels(at->conv1_row) * shape->conv1_kernel * p->conv1_words *
                                KERNEL_PANEL * word);
+    }
+    if (model->precision == PRECISION_INT8)
+        p->conv1_scales = take(p, at->conv1_row * sizeof(float));
+    if (p->has_bf16_layers) {
         for (size_t l = 0; l < 3; l++)
             p->decoder[l] = take(p, panels(at->out_row[l]) * at->in_row[l] / 2 * KERNEL_PANEL * word);
     }
@@ -196,10 +229,12 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
     }
     carve(model);
     pack_digit(model);
-    if (model->packed.has_bf16_layers) {
-        pack_conv1(model);
+    if (model->precision == PRECISION_BF16)
+        pack_conv1_bf16(model);
+    if (model->precision == PRECISION_INT8)
+        pack_conv1_int8(model);
+    if (model->packed.has_bf16_layers)
         pack_decoder(model);
-    }
     if (model->precision != PRECISION_F32)
         pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_panel, model);
     if (model->is_spectral)

@@ -47,35 +47,58 @@ void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y
     model->kernels->gemm(&g);
 }
 
-void conv1_rows_bf16(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
-                     size_t thread, float *out, uint16_t *out16)
+/* Pixels from y0 * row on to bf16 or, in units of the image's largest over 255, to u8;
+ * the unit.  Zeros follow the last. */
+static float narrow_pixels(const struct capsnet_model *model, const float *image, size_t first,
+                           size_t count, const struct scratch *scratch)
+{
+    const struct kernels *kernels = model->kernels;
+    const size_t pixels = model->at.pixels, n = (count + 2 * KERNEL_PAD) / KERNEL_PAD * KERNEL_PAD;
+    float *padded = scratch->patches;
+    memcpy(padded, image, pixels * sizeof *padded);
+    memset(padded + pixels, 0, 2 * KERNEL_PAD * sizeof *padded);
+    if (model->precision == PRECISION_BF16) {
+        kernels->to_bf16(scratch->image, padded + first, n);
+        return 1;
+    }
+    const float largest = kernels->largest(padded, model->at.pixels_row);
+    const int is_blank = largest < 1e-30f; /* so small a unit has no inverse */
+    kernels->quantise((uint8_t *)scratch->image, padded + first, n, is_blank ? 0 : 255 / largest);
+    return is_blank ? 0 : largest / 255;
+}
+
+void conv1_rows_narrow(const struct capsnet_workspace *ws, const float *image, size_t y0,
+                       size_t y1, size_t thread, float *out, uint16_t *out16)
 {
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
+    const struct packed *packed = &model->packed;
     const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
     const size_t row = model->shape.width * channels, to = y0 * at->conv1_w * at->conv1_row;
-    const size_t pixels = (y1 - y0 + kernel - 1) * row;
-    uint16_t *pixels16 = ws->scratch[thread].image;
-    float *padded = ws->scratch[thread].patches;
-    memcpy(padded, image + y0 * row, pixels * sizeof *padded);
-    memset(padded + pixels, 0, 2 * KERNEL_PAD * sizeof *padded);
-    model->kernels->to_bf16(pixels16, padded, (pixels + 2 * KERNEL_PAD) / KERNEL_PAD * KERNEL_PAD);
-    /* A kernel row of an odd number of taps reads one value more, times zero. */
+    const size_t value = model->precision == PRECISION_BF16 ? 2 : 1; /* bytes */
+    const float unit = narrow_pixels(model, image, y0 * row, (y1 - y0 + kernel - 1) * row,
+                                     &ws->scratch[thread]);
+    /* A kernel row that does not fill its words reads a few values more, times zero. */
     const struct narrow g = {
         .m = (y1 - y0) * at->conv1_w,
         .n = at->conv1_row,
-        .words = at->conv1_words,
+        .words = packed->conv1_words,
         .runs = kernel,
-        .a = {pixels16, at->conv1_w, 2 * channels, 2 * row, 2 * row},
-        .b = model->packed.conv1,
-        .b_panel = kernel * at->conv1_words * KERNEL_PANEL,
+        .a = {ws->scratch[thread].image, at->conv1_w, value * channels, value * row, value * row, 0},
+        .b = packed->conv1,
+        .b_panel = kernel * packed->conv1_words * KERNEL_PANEL,
+        .row_scales = &unit,
+        .scales = packed->conv1_scales,
         .bias = model->parameters + at->conv1_bias,
         .relu = 1,
         .c = out ? out + to : NULL,
         .c16 = out16 ? out16 + to : NULL,
         .c_stride = at->conv1_row,
     };
-    model->kernels->gemm_bf16(&g);
+    if (model->precision == PRECISION_BF16)
+        model->kernels->gemm_bf16(&g);
+    else
+        model->kernels->gemm_int8(&g);
 }
 
 struct backward {

@@ -125,8 +125,8 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const struct point_matrix *m = &ws->model->winograd.data;
     const int is_bf16 = ws->model->products == PRECISION_BF16;
     float *a = ws->scratch[thread].conv1;
-    if (ws->model->packed.has_bf16_layers)
-        conv1_rows_bf16(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
+    if (ws->model->precision != PRECISION_F32)
+        conv1_rows_narrow(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
     else
         conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h,
                    ws->scratch[thread].patches, a);

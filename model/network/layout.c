@@ -88,7 +88,6 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     at->primary_row = round_up(at->primary_channels, KERNEL_PANEL);
     at->capsules = capsnet_capsules(shape);
     at->groups = (at->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
-    at->conv1_words = (shape->conv1_kernel * shape->channels + 1) / 2;
     at->outputs = shape->classes * shape->pose_dims;
     at->outputs_row = round_up(at->outputs, KERNEL_PAD);
     at->tiles_y = (at->primary_h + 5) / 6;

@@ -29,7 +29,6 @@ struct layout {
     size_t primary_channels, primary_row; /* types*dims; padded to KERNEL_PANEL */
     size_t capsules;            /* types * positions */
     size_t groups;              /* of KERNEL_LANES capsules, the last one filled up */
-    size_t conv1_words;         /* bf16 pairs of a kernel row of conv1, the last filled up */
     size_t outputs, outputs_row; /* classes * pose; padded */
     size_t tiles_y, tiles_x, tiles; /* 6x6 output tiles of the spectral product */
     size_t spectral_k;          /* 4 phases * conv1_row */

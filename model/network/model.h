@@ -22,8 +22,10 @@ enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
 struct packed {
     void *memory;
     size_t bytes;
-    int has_bf16_layers;   /* conv1, digit and decoder are bf16 */
-    uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 */
+    int has_bf16_layers;   /* digit and decoder are bf16 */
+    uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 or s8 */
+    size_t conv1_words;    /* of a kernel row, the last filled up */
+    float *conv1_scales;   /* s8: [conv1_row] value of a unit */
     uint32_t *primary;     /* [panel][ky][primary_words][KERNEL_PANEL] bf16 or s8 */
     float *primary_scales; /* [primary_row] value of an s8's unit */
     uint32_t *spectrum;    /* planes of [panel][spectral_k / values][KERNEL_PANEL] words of

@@ -198,9 +198,25 @@ static void try_order(const struct kernels *k, struct random *random, struct wor
     capsnet_model_free(s.model);
 }
 
-/* Alone, in few and in many, whichever the plan: 1e-4 of values in [0,1], and
- * in bf16 and int8, whose direct and spectral plans round different things to 8
- * bits, what small random networks make of that. */
+/* Of values in [0,1]: each in f32, their root mean square in the others. */
+static void check_alike(struct worst *worst, const float *got, const float *want, size_t n,
+                        int is_f32, const char *what, size_t batch)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double off = (double)got[i] - (double)want[i];
+        if (is_f32)
+            check_value(worst, (double)got[i], (double)want[i], 1e-4, "%s in a batch of %zu", what,
+                        batch);
+        sum += off * off;
+    }
+    if (!is_f32)
+        check_value(worst, sqrt(sum / (double)n), 0, 0.1, "%s in a batch of %zu", what, batch);
+}
+
+/* Alone, in few and in many, whichever the plan: 1e-4, and in bf16 and int8, whose direct
+ * and spectral plans round different things to 8 bits, what routing of small random
+ * networks makes of that, which is 0.2 here and there. */
 static void try_sizes(const struct kernels *k, struct random *random, struct worst *worst)
 {
     enum { N = 21 };
@@ -212,8 +228,7 @@ static void try_sizes(const struct kernels *k, struct random *random, struct wor
     shape.height = shape.width = 28;
     small_create_in(&s, &shape, k->level, precision, random);
     struct capsnet_workspace *ws = workspace(&s, N, 1, 0);
-    static const double bounds[PRECISIONS] = {1e-4, 0.2, 0.2};
-    const double bound = bounds[s.model->precision];
+    const int is_f32 = s.model->precision == PRECISION_F32;
     const float *images = small_images(&s, N, random);
     struct answers alone[N], all = answers_room(&s, N);
     for (size_t i = 0; i < N; i++) {
@@ -225,15 +240,12 @@ static void try_sizes(const struct kernels *k, struct random *random, struct wor
         all.n = sizes[b];
         answer(ws, &s, images, &all);
         for (size_t i = 0; i < all.n; i++) {
-            for (size_t j = 0; j < shape.classes; j++)
-                check_value(worst, (double)all.lengths[i * shape.classes + j],
-                            (double)alone[i].lengths[j], bound, "length in a batch of %zu", all.n);
-            for (size_t e = 0; e < s.at->outputs; e++)
-                check_value(worst, (double)all.poses[i * s.at->outputs + e],
-                            (double)alone[i].poses[e], bound, "pose in a batch of %zu", all.n);
-            for (size_t p = 0; p < s.at->pixels; p++)
-                check_value(worst, (double)all.pictures[i * s.at->pixels + p],
-                            (double)alone[i].pictures[p], bound, "pixel in a batch of %zu", all.n);
+            check_alike(worst, all.lengths + i * shape.classes, alone[i].lengths, shape.classes,
+                        is_f32, "lengths", all.n);
+            check_alike(worst, all.poses + i * s.at->outputs, alone[i].poses, s.at->outputs, is_f32,
+                        "poses", all.n);
+            check_alike(worst, all.pictures + i * s.at->pixels, alone[i].pictures, s.at->pixels,
+                        is_f32, "pixels", all.n);
         }
     }
     capsnet_workspace_free(ws);
