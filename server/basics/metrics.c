@@ -6,7 +6,7 @@
 #include <time.h>
 
 const unsigned METRICS_STATUS[METRICS_STATUSES] = {200, 204, 304, 400, 401, 404, 405, 408, 413,
-                                                   415, 417, 431, 500, 501, 503, 0,   999};
+                                                   415, 417, 431, 500, 501, 503, 505, 0,   999};
 
 /* From a tenth of the fastest answer to the longest that anyone waits. */
 static const double SECONDS[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,

@@ -13,7 +13,7 @@
 
 enum {
     METRICS_ROUTES = 64,   /* at least the routes there are, and one for no route */
-    METRICS_STATUSES = 17,
+    METRICS_STATUSES = 18,
     METRICS_REASONS = 32,  /* at least the reasons for a refusal */
     METRICS_BOUNDS = 16,   /* at least the bounds of any histogram, and one for the rest */
 };

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "server/basics/clock.h"
 #include "server/connection/direct_answer.h"
+#include "server/connection/tls_session.h"
 #include "server/request/refusal.h"
 
 /* How often it is looked who has hung up, or begun. */
@@ -20,6 +22,15 @@ static uint64_t received_bytes(int fd)
     struct tcp_info info = {0};
     socklen_t n = sizeof info;
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
+}
+
+/* How many of them libmicrohttpd has read. */
+static uint64_t read_bytes(int fd)
+{
+    int unread = 0;
+    ioctl(fd, FIONREAD, &unread);
+    const uint64_t bytes = received_bytes(fd);
+    return bytes > (uint64_t)unread ? bytes - (uint64_t)unread : 0;
 }
 
 void deadlines_init(struct deadlines *deadlines, int64_t silence_us, int64_t arrival_us)
@@ -40,6 +51,7 @@ struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_u
         return NULL;
     client->fd = fd;
     client->due_us = due_us;
+    client->idle_us = clock_us();
     client->silent_us = INT64_MAX;
     pthread_mutex_lock(&deadlines->lock);
     client->next = deadlines->clients;
@@ -86,7 +98,12 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     const int status = enter(client, phase, due_us, INT64_MAX, request_id);
     if (phase == CLIENT_IDLE) {
         client->begun_us = 0;
-        client->earlier_bytes = received_bytes(client->fd);
+        client->idle_us = clock_us();
+        client->is_oip = 0;
+        if (client->had_request) {
+            client->earlier_bytes = client->seen_bytes = read_bytes(client->fd);
+            client->earlier_records = client->tls ? tls_session_records(client->tls) : 0;
+        }
     }
     pthread_mutex_unlock(&deadlines->lock);
     return status;
@@ -96,6 +113,7 @@ int deadlines_receive(struct deadlines *deadlines, struct client *client, const 
 {
     const int64_t now_us = clock_us();
     pthread_mutex_lock(&deadlines->lock);
+    client->had_request = 1;
     if (!client->begun_us)
         client->begun_us = now_us;
     const int status = enter(client, CLIENT_RECEIVING, client->begun_us + deadlines->arrival_us,
@@ -119,14 +137,55 @@ void deadlines_set_form(struct deadlines *deadlines, struct client *client, int 
     pthread_mutex_unlock(&deadlines->lock);
 }
 
-static void send_timeout(const struct client *client)
+/* Has the peer's side ended?  Over TLS this may take a byte that it has sent. */
+static int has_ended(const struct client *client)
+{
+    char byte;
+    return client->tls ? tls_session_has_ended(client->tls)
+                       : recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+int deadlines_is_unheard(struct deadlines *deadlines, struct client *client)
+{
+    /* What came in one packet with the last request is not seen. */
+    const uint64_t n = client->tls ? tls_session_records(client->tls) : read_bytes(client->fd);
+    const uint64_t earlier = client->tls ? client->earlier_records : client->earlier_bytes;
+    if (client->had_request && n <= earlier)
+        return 0;
+    const int is_ended = has_ended(client);
+    pthread_mutex_lock(&deadlines->lock);
+    int is_unheard = 0;
+    if (client->phase != CLIENT_IDLE)
+        is_unheard = 0;
+    else if (n > earlier + (is_ended ? 1 : 0)) /* the end counts as a byte, and as a record */
+        is_unheard = 1;
+    else if (!client->had_request && !is_ended)
+        /* On a Unix socket nothing is counted.  But one that is new there, has not ended and
+         * was not silent for long has sent something. */
+        is_unheard = clock_us() - client->idle_us < deadlines->silence_us;
+    pthread_mutex_unlock(&deadlines->lock);
+    return is_unheard;
+}
+
+static void tell(const struct client *client)
 {
     struct text body = {0};
     refusal_document(&body, REFUSED_TIMEOUT, "the request did not arrive in time", client->is_oip);
     if (!body.failed)
-        direct_answer_send(client->fd, "408 Request Timeout", client->request_id, body.bytes,
-                           body.n);
+        direct_answer_send(client, refusal_status(REFUSED_TIMEOUT), body.bytes, body.n);
     text_free(&body);
+}
+
+void deadlines_tell_over_tls(struct deadlines *deadlines, struct client *client)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    const int is_due = client->phase == CLIENT_EXPIRED && client->tls && !client->is_told &&
+                       (client->cut_phase == CLIENT_RECEIVING ||
+                        tls_session_records(client->tls) > client->earlier_records);
+    client->is_told |= is_due;
+    pthread_mutex_unlock(&deadlines->lock);
+    if (is_due)
+        tell(client);
 }
 
 /* libmicrohttpd's edge-triggered epoll misses the end of a client that hangs up
@@ -141,11 +200,15 @@ static void show_end(const struct client *client)
 }
 
 /* libmicrohttpd tells of a request when its line is whole.  Its time runs from its first
- * byte. */
+ * byte, and until then it may not be silent either. */
 static void see_beginning(const struct deadlines *deadlines, struct client *client, int64_t now_us)
 {
-    if (client->phase != CLIENT_IDLE || client->begun_us ||
-        received_bytes(client->fd) <= client->earlier_bytes)
+    const uint64_t bytes = client->phase == CLIENT_IDLE ? received_bytes(client->fd) : 0;
+    if (bytes <= client->seen_bytes)
+        return;
+    client->seen_bytes = bytes;
+    client->silent_us = now_us + deadlines->silence_us;
+    if (client->begun_us)
         return;
     client->begun_us = now_us;
     client->due_us = now_us + deadlines->arrival_us;
@@ -175,10 +238,11 @@ void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
         if (client->phase == CLIENT_ANSWERING) {
             shutdown(client->fd, SHUT_RDWR);
         } else {
-            if (!deadlines->is_tls)
-                send_timeout(client);
+            if (!client->tls)
+                tell(client);
             shutdown(client->fd, SHUT_RD);
         }
+        client->cut_phase = client->phase;
         client->phase = CLIENT_EXPIRED;
     }
     pthread_mutex_unlock(&deadlines->lock);

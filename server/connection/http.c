@@ -17,7 +17,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +31,8 @@
 #include "server/basics/clock.h"
 #include "server/basics/log.h"
 #include "server/connection/access_log.h"
-#include "server/connection/bad_lengths.h"
 #include "server/connection/deadlines.h"
-#include "server/connection/direct_answer.h"
+#include "server/connection/library_refusals.h"
 #include "server/connection/lingering_close.h"
 #include "server/connection/message_head.h"
 #include "server/connection/send_answer.h"
@@ -71,8 +69,8 @@ struct http {
     struct MHD_Daemon *daemon;
     struct deadlines deadlines;
     struct lingering lingering;
+    struct library_refusals refusals;
     atomic_size_t active;
-    atomic_ullong next_id;
 };
 
 /* ---- Small things ---------------------------------------------------------- */
@@ -82,41 +80,9 @@ static int64_t seconds_from_now(size_t seconds)
     return clock_us() + (int64_t)seconds * 1000000;
 }
 
-static struct client *client_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
-}
-
 static const char *header(const struct request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->resumable.connection, MHD_HEADER_KIND, name);
-}
-
-/* A number that no other request has, hard to guess the neighbours of
- * (splitmix64's finisher over a random start). */
-static void make_id(struct http *http, char id[REQUEST_ID_SIZE])
-{
-    uint64_t x = atomic_fetch_add(&http->next_id, 0x9e3779b97f4a7c15u);
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    snprintf(id, REQUEST_ID_SIZE, "%016llx", (unsigned long long)(x ^ (x >> 31)));
-}
-
-/* A sane id may stand in a header and in a log line as it is. */
-static int is_sane_id(const char *id)
-{
-    size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
-    return n > 0 && n < REQUEST_ID_SIZE && id[n] == 0;
-}
-
-/* The client's id, when it is sane, in place of ours. */
-static void take_id(struct request *r)
-{
-    const char *id = header(r, "X-Request-Id");
-    if (id && is_sane_id(id))
-        strcpy(r->id, id);
 }
 
 /* ---- The answer (net) ------------------------------------------------------ */
@@ -131,14 +97,6 @@ static enum MHD_Result answer(struct http *http, struct request *r)
 }
 
 /* ---- A request arrives (net) ----------------------------------------------- */
-
-/* The bytes of the request line and the headers. */
-static size_t header_nbytes(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info ? info->header_size : 0;
-}
 
 struct query {
     struct request *request;
@@ -164,6 +122,7 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
     struct request_head head = {
         .path = path,
         .hosts = framing.hosts,
+        .has_blank_name = framing.has_blank_name,
         .needs_host = strcmp(version, MHD_HTTP_VERSION_1_0) != 0,
         .nbytes = header_nbytes(connection),
         .body_nbytes = body_nbytes,
@@ -174,7 +133,7 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
                                   &head.model.at, &head.model.n);
     if (!r->path_is_cut)
         r->route = route_find(path, r->method, &head.allow, r->segments);
-    r->is_misframed = framing.is_doubtful;
+    r->is_misframed = framing.is_doubtful || framing.has_blank_name;
     unsigned status = judge_head(r, &head);
     if (status)
         return status;
@@ -186,9 +145,8 @@ static unsigned take_head(struct request *r, const char *path, const char *versi
 static enum MHD_Result on_headers(struct http *http, struct request *r, const char *path,
                                   const char *method, const char *version)
 {
-    bad_lengths_forget(r);
     snprintf(r->method, sizeof r->method, "%s", method);
-    take_id(r);
+    message_take_id(r->resumable.connection, r->id);
     r->content_type = header(r, "Content-Type");
     r->accept = header(r, "Accept");
     r->if_none_match = header(r, "If-None-Match");
@@ -304,34 +262,13 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     /* Decoded, such a path would end at its 0 byte and name another. */
     const char *zero = strstr(target, "%00");
     r->path_is_cut = zero && zero < target + strcspn(target, "?");
-    make_id(http, r->id);
+    request_make_id(http->service, r->id);
     const char *path = target_without_host(target);
     r->is_oip = strncmp(path, "/v2", 3) == 0 && (!path[3] || strchr("/?", path[3]));
     deadlines_set_form(&http->deadlines, client, r->is_oip);
     deadlines_receive(&http->deadlines, client, r->id);
-    bad_lengths_watch(r);
+    client->request = r;
     return r;
-}
-
-/* libmicrohttpd writes to its log. */
-static void on_library_log(void *context, const char *format, va_list arguments)
-{
-    struct http *http = context;
-    (void)arguments;
-    struct request *r = http->deadlines.is_tls ? NULL : bad_lengths_find(format);
-    struct client *client = r ? client_of(r->resumable.connection) : NULL;
-    const struct options *o = http->service->options;
-    if (!client || deadlines_enter(&http->deadlines, client, CLIENT_ANSWERING,
-                                   seconds_from_now(o->timeout_s), NULL) != 0)
-        return;
-    bad_lengths_forget(r);
-    take_id(r);
-    request_refuse(r, REFUSED_INVALID_REQUEST, "the Content-Length must be a whole number");
-    lingering_add(&http->lingering, client->fd, seconds_from_now(LINGER_S));
-    direct_answer_send(client->fd, r->answer.status == 400 ? "400 Bad Request"
-                                                           : "503 Service Unavailable",
-                       r->id, r->answer.body, r->answer.nbytes);
-    shutdown(client->fd, SHUT_WR);
 }
 
 _Static_assert((int)N_REFUSALS <= METRICS_REASONS, "every refusal is counted");
@@ -365,11 +302,12 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     const struct options *o = http->service->options;
     if (!r)
         return;
-    bad_lengths_forget(r);
     struct client *client = client_of(connection);
     int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
                                             seconds_from_now(o->timeout_s + o->request_deadline_s),
                                             NULL) != 0;
+    if (client)
+        client->request = NULL;
     unsigned status = r->answer.status ? r->answer.status : expired ? 408 : 0;
     count_request(r, status);
     log_request(r, status, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
@@ -401,6 +339,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         log_connection(connection, "disconnected");
         atomic_fetch_add(&http->service->metrics.connections_closed, 1);
+        if (*slot && !o->tls_cert)
+            library_refusals_close(&http->refusals, *slot);
         deadlines_close(&http->deadlines, *slot);
         *slot = NULL;
         return;
@@ -410,13 +350,19 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     char id[REQUEST_ID_SIZE];
-    make_id(http, id);
+    request_make_id(http->service, id);
     struct client *client =
         info ? deadlines_open(&http->deadlines, info->connect_fd, INT64_MAX) : NULL;
-    if (client)
-        deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
-                        seconds_from_now(o->timeout_s + o->request_deadline_s), id);
     *slot = client;
+    if (!client)
+        return;
+    const union MHD_ConnectionInfo *tls =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    client->tls = tls ? tls->tls_session : NULL;
+    if (client->tls)
+        library_refusals_watch_tls(&http->refusals, client);
+    deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
+                    seconds_from_now(o->timeout_s + o->request_deadline_s), id);
 }
 
 /* ---- Start and stop --------------------------------------------------------- */
@@ -431,10 +377,11 @@ struct http *http_start(struct service *service, int listen_fd)
     unsigned long long first;
     if (getrandom(&first, sizeof first, GRND_NONBLOCK) < 0)
         first = (unsigned long long)clock_us();
-    atomic_init(&http->next_id, first);
+    atomic_init(&service->next_id, first);
     deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000,
                    (int64_t)o->request_deadline_s * 1000000);
-    http->deadlines.is_tls = o->tls_cert != NULL;
+    http->refusals = (struct library_refusals){
+        .service = service, .deadlines = &http->deadlines, .lingering = &http->lingering};
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
@@ -443,11 +390,10 @@ struct http *http_start(struct service *service, int listen_fd)
     lingering_init(&http->lingering);
     /* epoll: what a wake-up costs must not grow with the connections, and unlike
      * poll() it needs no memory, for want of which answers would lie about. */
-    http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-            (o->tls_cert ? MHD_USE_TLS : 0),
+    if (library_refusals_init(&http->refusals) == 0) http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+            (o->tls_cert ? MHD_USE_TLS : MHD_USE_TURBO),
         0, NULL, NULL, on_request, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
         MHD_OPTION_LISTEN_SOCKET, listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)NETWORK_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,

@@ -9,6 +9,7 @@ struct singular {
     const char *length; /* Content-Length */
     int lengths_differ;
     size_t hosts;
+    int has_blank_name; /* "Content-Length : 5" is a length to some programs */
 };
 
 static enum MHD_Result take_singular(void *context, enum MHD_ValueKind kind, const char *name,
@@ -17,6 +18,7 @@ static enum MHD_Result take_singular(void *context, enum MHD_ValueKind kind, con
     (void)kind;
     struct singular *singular = context;
     singular->hosts += strcasecmp(name, "Host") == 0 ? 1 : 0;
+    singular->has_blank_name |= name[strcspn(name, " \t")] != 0;
     if (strcasecmp(name, "Content-Length") != 0 || !value)
         return MHD_YES;
     singular->lengths_differ |= singular->length && strcmp(singular->length, value) != 0;
@@ -32,9 +34,26 @@ struct framing message_framing(struct MHD_Connection *connection)
     MHD_get_connection_values(connection, MHD_HEADER_KIND, take_singular, &singular);
     return (struct framing){
         .hosts = singular.hosts,
+        .has_blank_name = singular.has_blank_name,
         .is_doubtful =
             singular.lengths_differ ||
             (coding && (singular.length || strcasecmp(coding, "chunked") != 0))};
+}
+
+size_t header_nbytes(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
+
+void message_take_id(struct MHD_Connection *connection, char id[REQUEST_ID_SIZE])
+{
+    const char *sent = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-Id");
+    const size_t n = sent ? strspn(sent, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789-_.:") : 0;
+    if (n > 0 && n < REQUEST_ID_SIZE && sent[n] == 0)
+        memcpy(id, sent, n + 1);
 }
 
 const char *target_without_host(const char *target)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/connection/cors.h"
+#include "server/connection/library_calls.h"
 
 /* For pages of other origins, when the options allow any. */
 static void add_cors(struct MHD_Response *response, const struct request *r)
@@ -74,7 +75,7 @@ enum MHD_Result send_answer(struct request *r)
     r->answer.is_owned_elsewhere = 1; /* by the response now, or a constant as before */
     add_headers(response, r);
     enum MHD_Result result =
-        MHD_queue_response(r->resumable.connection, r->answer.status, response);
+        library_queue_response(r->resumable.connection, r->answer.status, response);
     MHD_destroy_response(response);
     return result;
 }

@@ -99,6 +99,9 @@ unsigned judge_head(struct request *r, const struct request_head *head)
         return request_refuse(r, REFUSED_INVALID_REQUEST,
                               "the request must have one Host header, and it has %s",
                               head->hosts ? "several" : "none");
+    if (head->has_blank_name)
+        return request_refuse(r, REFUSED_INVALID_REQUEST,
+                              "each header must be a line with a name, a colon and a value");
     if (r->is_misframed)
         return request_refuse(r, REFUSED_INVALID_REQUEST,
                               "the body must have one Content-Length or Transfer-Encoding: "

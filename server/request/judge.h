@@ -19,6 +19,7 @@ struct request_head {
     const char *allow;      /* the path's methods when its route takes another; else NULL */
     size_t hosts;           /* how many Host headers there are */
     int needs_host;         /* its version of HTTP is one that demands a Host */
+    int has_blank_name;     /* a header's name has a blank */
     size_t nbytes;          /* of the request line and the headers */
     uint64_t body_nbytes;   /* as Content-Length says; 0 when it says nothing */
     const char *authorization, *content_encoding; /* NULL when absent */

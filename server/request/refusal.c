@@ -21,6 +21,7 @@ static const struct {
     [REFUSED_LOADING] = {503, "loading"},
     [REFUSED_UNAUTHORIZED] = {401, "unauthorized"},
     [REFUSED_HEADERS_TOO_LARGE] = {431, "headers_too_large"},
+    [REFUSED_UNSUPPORTED_VERSION] = {505, "unsupported_version"},
 };
 
 unsigned refusal_document(struct text *text, enum refusal refusal, const char *sentence,

@@ -14,6 +14,15 @@ const struct capsnet_shape *request_shape(const struct request *request)
     return capsnet_model_shape(request->engine->model);
 }
 
+/* splitmix64's finisher over a random start. */
+void request_make_id(struct service *service, char id[REQUEST_ID_SIZE])
+{
+    uint64_t x = atomic_fetch_add(&service->next_id, 0x9e3779b97f4a7c15u);
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    snprintf(id, REQUEST_ID_SIZE, "%016llx", (unsigned long long)(x ^ (x >> 31)));
+}
+
 static void set_answer(struct request *request, struct answer answer)
 {
     if (!request->answer.is_owned_elsewhere)

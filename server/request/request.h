@@ -61,7 +61,6 @@ struct request {
     const struct engine *engine;   /* and of them the one asked for, or the default */
     const struct route *route;
     struct resumable resumable; /* its connection */
-    struct request *previous_head, *next_head; /* of bad_lengths.c, while its head arrives */
 
     /* What its request line and headers say.  Pointers are the connection's, NULL
      * when absent. */
@@ -102,6 +101,9 @@ struct request {
 
 /* The shape of the model that computes the request. */
 const struct capsnet_shape *request_shape(const struct request *request);
+
+/* Makes an id that no other request of the service has, hard to guess the neighbours of. */
+void request_make_id(struct service *service, char id[REQUEST_ID_SIZE]);
 
 /* Refuses a request with one sentence, and returns the HTTP status.  An
  * earlier answer is replaced. */

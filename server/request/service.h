@@ -32,6 +32,7 @@ struct service {
     struct resume_queue resume_queue;
     atomic_int state; /* enum service_state */
     atomic_size_t body_bytes; /* in memory, of all requests together */
+    atomic_ullong next_id;    /* request_make_id()'s; random to begin */
     struct metrics metrics;
 };
 

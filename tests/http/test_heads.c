@@ -1,6 +1,6 @@
 /*
  * test_heads.c - what HTTP/1.1 asks of a request's line and headers, byte for byte: its
- * target's forms, its Host, its Content-Length.
+ * target's forms, its Host.  What libmicrohttpd would refuse by itself: test_library_refusals.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,70 +88,12 @@ static void options_may_ask_about_the_whole_server(void **state)
     expect_head("OPTIONS /nothing" HOST_AND_CLOSE, "404", "not_found");
 }
 
-/* libmicrohttpd answers these by itself, with two heads and HTML; see bad_lengths.h. */
-static void lengths_that_are_no_number_are_refused(void **state)
-{
-    (void)state;
-    static const char *const LENGTHS[] = {"+5",   "abc", "-1", "5, 5", "99999999999999999999999",
-                                          "0x5", "5 5", ""};
-    static const char *const TARGETS[] = {"POST /classify", "GET /healthz", "POST /v2/models/x/infer"};
-    char head[300];
-    for (size_t i = 0; i < sizeof LENGTHS / sizeof *LENGTHS; i++) {
-        for (size_t k = 0; k < 3; k++) {
-            snprintf(head, sizeof head,
-                     "%s HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine-%zu\r\nContent-Length: %s"
-                     "\r\n\r\nhello", TARGETS[k], i, LENGTHS[i]);
-            char id[40];
-            snprintf(id, sizeof id, "X-Request-Id: mine-%zu\r\n", i);
-            expect_head(head, "400", id);
-            expect_head(head, "400", "Content-Type: application/json\r\n");
-            expect_head(head, "400", k == 2 ? "{\"error\": \"the Content-Length must be"
-                                            : "{\"error\": {\"code\": \"invalid_request\"");
-        }
-    }
-    expect_well(server);
-}
-
-/* Nobody else is told so: not one whose head is arriving too. */
-static void a_bad_length_is_its_senders(void **state)
-{
-    (void)state;
-    enum { N = 24 };
-    static const char begin[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
-    char answer[4000];
-    int fds[N];
-    for (size_t i = 0; i < N; i++) {
-        fds[i] = raw_connect(server, stretch_ms(5000));
-        assert_int_equal(raw_send(fds[i], begin, sizeof begin - 1), 0);
-    }
-    sleep_ms(50);
-    for (size_t i = 0; i < N; i += 2) {
-        static const char bad[] = "Content-Length: -1\r\n\r\n";
-        assert_int_equal(raw_send(fds[i], bad, sizeof bad - 1), 0);
-        assert_true(raw_read_all(fds[i], answer, sizeof answer) > 0);
-        assert_int_equal(strncmp(answer, "HTTP/1.1 400 ", 13), 0);
-        assert_non_null(strstr(answer, "\"invalid_request\""));
-        assert_null(strstr(answer + 1, "HTTP/1.1"));
-        close(fds[i]);
-    }
-    for (size_t i = 1; i < N; i += 2) {
-        static const char good[] = "Content-Length: 0\r\nConnection: close\r\n\r\n";
-        assert_int_equal(raw_send(fds[i], good, sizeof good - 1), 0);
-        assert_true(raw_read_all(fds[i], answer, sizeof answer) > 0);
-        assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
-        close(fds[i]);
-    }
-    expect_well(server);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absolute_targets_are_taken),
         cmocka_unit_test(one_host_is_demanded),
         cmocka_unit_test(options_may_ask_about_the_whole_server),
-        cmocka_unit_test(lengths_that_are_no_number_are_refused),
-        cmocka_unit_test(a_bad_length_is_its_senders),
     };
     int failed = cmocka_run_group_tests_name("heads", tests, start, stop);
     server_kill_leftovers(NULL);
