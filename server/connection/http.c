@@ -148,7 +148,7 @@ static enum MHD_Result on_headers(struct http *http, struct request *r, const ch
     snprintf(r->method, sizeof r->method, "%s", method);
     message_take_id(r->resumable.connection, r->id);
     r->content_type = header(r, "Content-Type");
-    r->accept = header(r, "Accept");
+    r->accept = message_list(r->resumable.connection, "Accept", &r->accept_lines);
     r->if_none_match = header(r, "If-None-Match");
     r->json_length = header(r, "Inference-Header-Content-Length");
     const char *length = header(r, "Content-Length");

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/basics/text.h"
+
 /* What the headers say that must not be said twice. */
 struct singular {
     const char *length; /* Content-Length */
@@ -54,6 +56,38 @@ void message_take_id(struct MHD_Connection *connection, char id[REQUEST_ID_SIZE]
                                          "0123456789-_.:") : 0;
     if (n > 0 && n < REQUEST_ID_SIZE && sent[n] == 0)
         memcpy(id, sent, n + 1);
+}
+
+struct list {
+    const char *name, *first;
+    size_t n;
+    struct text text;
+};
+
+static enum MHD_Result take_line(void *context, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    (void)kind;
+    struct list *list = context;
+    if (strcasecmp(name, list->name) != 0 || !value)
+        return MHD_YES;
+    if (!list->n++) {
+        list->first = value;
+        return MHD_YES;
+    }
+    if (list->n == 2)
+        text_add(&list->text, list->first);
+    text_addf(&list->text, ", %s", value);
+    return MHD_YES;
+}
+
+const char *message_list(struct MHD_Connection *connection, const char *name, char **joined)
+{
+    struct list list = {.name = name};
+    size_t nbytes;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_line, &list);
+    *joined = list.n > 1 ? text_take(&list.text, &nbytes) : NULL;
+    return *joined ? *joined : list.first;
 }
 
 const char *target_without_host(const char *target)

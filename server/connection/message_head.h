@@ -28,6 +28,10 @@ size_t header_nbytes(struct MHD_Connection *connection);
  * is, in place of id. */
 void message_take_id(struct MHD_Connection *connection, char id[REQUEST_ID_SIZE]);
 
+/* The value of a header that is a list.  One of several lines is joined by commas (RFC 9110,
+ * 5.3), in *joined, which is the caller's to free.  NULL when the header is absent. */
+const char *message_list(struct MHD_Connection *connection, const char *name, char **joined);
+
 /* A target, or the path of one, without the scheme and the host that a client puts before
  * it who takes this server for a proxy (section 3.2.2).  Points into target, or is "/". */
 const char *target_without_host(const char *target);

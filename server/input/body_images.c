@@ -236,7 +236,7 @@ static unsigned take_multipart(struct request *r, struct limit limit)
 }
 
 /* The members of an object that are named a and b (which may be NULL), and no
- * others, none twice. */
+ * others. */
 static unsigned take_members(struct request *r, const cJSON *root, const char *a,
                              const cJSON **item_a, const char *b, const cJSON **item_b)
 {
@@ -250,10 +250,9 @@ static unsigned take_members(struct request *r, const cJSON *root, const char *a
         const cJSON **slot = strcmp(item->string, a) == 0        ? item_a
                              : b && strcmp(item->string, b) == 0 ? item_b
                                                                  : NULL;
-        if (!slot || *slot)
-            return request_refuse(r, REFUSED_INVALID_JSON, "the field \"%s\" %s",
-                                  quote_client(quoted, item->string),
-                                  slot ? "is given more than once" : "is unknown here");
+        if (!slot)
+            return request_refuse(r, REFUSED_INVALID_JSON, "the field \"%s\" is unknown here",
+                                  quote_client(quoted, item->string));
         *slot = item;
     }
     return 0;

@@ -13,7 +13,8 @@
 
 enum json_status {
     JSON_OK = 0,
-    JSON_MALFORMED, /* not JSON, nested too deep, more than one value, or \u0000 in a string */
+    JSON_MALFORMED, /* not JSON (RFC 8259), nested too deep, more than one value, \u0000 in a
+                       string, or an object with two members of one name */
     JSON_TOO_MANY,  /* more values than allowed */
 };
 

@@ -25,41 +25,60 @@ static int quality(const char *element, size_t n)
     return 1000;
 }
 
-static int is_type(const char *element, size_t n, const char *type)
+/* How precisely an element [n] names a type: 3 by its name, 2 with a star behind the slash,
+ * 1 with two stars, 0 not at all. */
+static int precision_of(const char *element, size_t n, const char *type)
 {
-    size_t length = strlen(type);
-    return n >= length && strncasecmp(element, type, length) == 0 &&
-           (n == length || strchr("; \t", element[length]));
+    const size_t name = strcspn(element, "; \t,") < n ? strcspn(element, "; \t,") : n;
+    const size_t group = strcspn(type, "/") + 1;
+    if (name == strlen(type) && strncasecmp(element, type, name) == 0)
+        return 3;
+    if (name == group + 1 && strncasecmp(element, type, group) == 0 && element[group] == '*')
+        return 2;
+    return name == 3 && memcmp(element, "*/*", 3) == 0;
 }
 
-/* The qualities that the header gives the two; 0 for one that it does not name. */
-struct qualities {
-    int json, png;
+/* What the header says of one type. */
+struct wish {
+    int quality;   /* 0 to 1000; 0 for one that it does not name */
+    int precision; /* of the element that says so: the most precise one does */
 };
 
-static struct qualities qualities_of(const char *accept)
+static void weigh(struct wish *wish, const char *element, size_t n, const char *type)
 {
-    struct qualities q = {0, 0};
+    const int precision = precision_of(element, n, type);
+    if (precision && precision >= wish->precision)
+        *wish = (struct wish){quality(element, n), precision};
+}
+
+struct wishes {
+    struct wish json, png;
+};
+
+static struct wishes wishes_of(const char *accept)
+{
+    struct wishes wishes = {{0, 0}, {0, 0}};
     while (accept && *accept) {
         accept += strspn(accept, ", \t");
         size_t n = strcspn(accept, ",");
-        if (is_type(accept, n, "application/json"))
-            q.json = quality(accept, n);
-        else if (is_type(accept, n, "image/png"))
-            q.png = quality(accept, n);
+        weigh(&wishes.json, accept, n, "application/json");
+        weigh(&wishes.png, accept, n, "image/png");
         accept += n;
     }
-    return q;
+    return wishes;
 }
 
 int accept_prefers_json(const char *accept)
 {
-    const struct qualities q = qualities_of(accept);
-    return q.json > 0 && q.json >= q.png;
+    const struct wishes w = wishes_of(accept);
+    return w.json.quality > w.png.quality ||
+           (w.json.quality == w.png.quality && w.json.quality > 0 && w.json.precision == 3);
 }
 
 int accept_prefers_png(const char *accept)
 {
-    const struct qualities q = qualities_of(accept);
-    return q.png > q.json;
+    const struct wishes w = wishes_of(accept);
+    return w.png.quality > w.json.quality ||
+           (w.png.quality == w.json.quality && w.png.quality > 0 && w.png.precision == 3 &&
+            w.json.precision < 3);
 }

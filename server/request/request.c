@@ -160,6 +160,7 @@ void request_free(struct request *request)
     set_answer(request, (struct answer){0});
     request_drop_body(request);
     generation_release(request->generation);
+    free(request->accept_lines);
     free(request->digits);
     free(request->pose);
     free(request->results);

@@ -68,6 +68,7 @@ struct request {
     char method[16];
     char target[256]; /* as sent, clipped: for the log */
     const char *content_type, *accept, *if_none_match;
+    char *accept_lines;      /* malloc'd: accept, when there are several */
     const char *json_length; /* Inference-Header-Content-Length */
     struct segment segments[ROUTE_SEGMENTS];
     int path_is_cut;  /* the path holds a 0 byte */

@@ -198,6 +198,38 @@ static void only_one_whole_json_value_is_taken(void **state)
     }
 }
 
+/* What cJSON lets pass and RFC 8259 does not. */
+static void json_is_taken_strictly(void **state)
+{
+    (void)state;
+    static const char *const STRICT[] = {
+        "[0,-0,10,1.5,-0.25,1e5,1E-5,0e+5,12.50e07]", "[\"03\",\"1.\",\"\\t\\u0009 \x7f\"]",
+        "{\"a\":{\"a\":1},\"b\":[{\"a\":1},{\"a\":2}],\"A\":3}", "\t\r\n 1\t\r\n "};
+    static const struct {
+        const char *text, *fragment;
+    } LAX[] = {
+        {"03", "byte 0"},      {"[1,03]", "byte 3"}, {"[1.]", "byte 1"},   {"[-]", "byte 1"},
+        {"[-01]", "byte 1"},   {"[1.e5]", "byte 1"}, {"[1e]", "byte 1"},   {"[1e+]", "byte 1"},
+        {"[1.5.5]", "byte 4"}, {"[1-1]", "byte 2"},  {"[00]", "byte 1"},   {"[\"a\tb\"]", "byte 3"},
+        {"[\"\n\"]", "byte 2"}, {"[\v1]", "byte 1"}, {"[1\f]", "byte 2"}, {"[1\x01]", "byte 2"},
+        {"1\v", "byte 1"},     {"[+1]", "byte 1"},   {"[.5]", "byte 1"},
+        {"{\"a\":1,\"b\":2,\"a\":1}", "\"a\" is given more than once"},
+        {"{\"a\":1,\"\\u0061\":1}", "\"a\" is given more than once"},
+        {"[{\"b\":[0,{\"c\":1,\"c\":[]}]}]", "\"c\" is given more than once"}};
+    cJSON *root;
+    for (size_t i = 0; i < sizeof STRICT / sizeof *STRICT; i++) {
+        if (parse(STRICT[i], strlen(STRICT[i]), 20, &root) != JSON_OK) fail_msg("%s", STRICT[i]);
+        cJSON_Delete(root);
+    }
+    for (size_t i = 0; i < sizeof LAX / sizeof *LAX; i++) {
+        char message[100] = "";
+        if (json_parse(&root, LAX[i].text, strlen(LAX[i].text), 20, message, sizeof message) !=
+                JSON_MALFORMED ||
+            !strstr(message, LAX[i].fragment))
+            fail_msg("%s: %s", LAX[i].text, message);
+    }
+}
+
 static void numbers_are_checked(void **state)
 {
     (void)state;
@@ -278,6 +310,7 @@ int main(void)
         cmocka_unit_test(damaged_multipart_is_refused),
         cmocka_unit_test(boundaries_are_found),
         cmocka_unit_test(only_one_whole_json_value_is_taken),
+        cmocka_unit_test(json_is_taken_strictly),
         cmocka_unit_test(numbers_are_checked),
         cmocka_unit_test(damage_is_survived),
     };
