@@ -353,6 +353,7 @@ DESTDIR ?=
 INSTALLED = bin/capsnetd bin/capsnet-train share/man/man8/capsnetd.8 \
             share/man/man1/capsnet-train.1 $(patsubst %,share/capsnetd/%,$(notdir $(MODEL_FILES)))
 UNIT = $(DESTDIR)$(if $(filter /usr,$(prefix)),/usr/lib,/etc)/systemd/system/capsnetd.service
+SOCKET_UNIT = $(UNIT:.service=.socket)
 
 MAN := $(BUILD)/capsnetd.8 $(BUILD)/capsnet-train.1
 $(BUILD)/capsnetd.8: $(BUILD)/capsnetd
@@ -370,11 +371,12 @@ install: all $(MAN) ## install programs, weights, man pages and the systemd unit
 	install -D -m 644 -t $(DESTDIR)$(prefix)/share/capsnetd $(MODEL_FILES)
 	install -d $(dir $(UNIT))
 	sed 's|/usr/local|$(prefix)|g' deploy/systemd/capsnetd.service > $(UNIT)
+	install -m 644 deploy/systemd/capsnetd.socket $(SOCKET_UNIT)
 	[ -e $(DESTDIR)/etc/default/capsnetd ] || \
 	    install -D -m 644 deploy/systemd/capsnetd.default $(DESTDIR)/etc/default/capsnetd
 
 uninstall: ## remove what install made; /etc/default/capsnetd stays if it was changed
-	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(INSTALLED)) $(UNIT)
+	rm -f $(addprefix $(DESTDIR)$(prefix)/,$(INSTALLED)) $(UNIT) $(SOCKET_UNIT)
 	! cmp -s deploy/systemd/capsnetd.default $(DESTDIR)/etc/default/capsnetd || \
 	    rm -f $(DESTDIR)/etc/default/capsnetd
 	-rmdir $(DESTDIR)$(prefix)/share/capsnetd

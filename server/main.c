@@ -120,7 +120,6 @@ static void announce(const struct service *service, const char *url)
 {
     const struct generation *g = service->engines.current;
     const size_t max_batch = service->options->max_batch;
-    const char *scheme_end = strchr(url, ':');
     char openblas[96], plans[96];
     capsnet_openblas(openblas, sizeof openblas);
     printf("capsnetd %s: ", CAPSNET_VERSION);
@@ -134,8 +133,8 @@ static void announce(const struct service *service, const char *url)
                (double)engine_bytes(&g->engines[i]) / 1e6, plans);
     }
     printf("%s, %zu thread%s on %s%s\n", openblas, service->threads,
-           service->threads == 1 ? "" : "s", service->options->tls_cert ? "https" : "http",
-           scheme_end);
+           service->threads == 1 ? "" : "s", url,
+           service->options->tls_cert && unix_path(url) ? ", https" : "");
     fflush(stdout);
 }
 
@@ -175,7 +174,7 @@ static void drain(const struct service *service, struct http *http)
 
 /* Serves, reloads on SIGHUP, until SIGTERM or SIGINT; then finishes what was
  * accepted. */
-static void serve(struct service *service, struct http *http)
+static void serve(struct service *service, struct http *http, struct listener *listener)
 {
     struct reload reload;
     reload_init(&reload, service);
@@ -188,19 +187,36 @@ static void serve(struct service *service, struct http *http)
     notify_send("STOPPING=1");
     leave(service, http);
     atomic_store(&service->state, SERVICE_DRAINING);
+    unix_remove(&listener->file);
     http_stop_listening(http);
     drain(service, http);
     reload_finish(&reload);
 }
 
-static void enter_sandbox(void)
+static void enter_sandbox(const char *removable)
 {
     static const char *const SANDBOXES[] = {
         [SANDBOX_FULL] = "no new privileges, files only to be read",
         [SANDBOX_NO_PRIVILEGES] = "no new privileges; this kernel cannot guard files",
         [SANDBOX_NONE] = "none",
     };
-    log_event(LOG_LEVEL_DEBUG, "sandbox: %s", SANDBOXES[sandbox_enter()]);
+    log_event(LOG_LEVEL_DEBUG, "sandbox: %s", SANDBOXES[sandbox_enter(removable)]);
+}
+
+/* Takes over the socket that we were handed, or opens the one that the options name.
+ * Returns 0, or the exit status after one sentence. */
+static int open_listener(struct listener *listener, const struct options *options)
+{
+    const char *scheme = options->tls_cert ? "https" : "http";
+    char message[512];
+    enum listen_status status = listen_take_over(listener, scheme, message, sizeof message);
+    if (status == LISTEN_NONE)
+        status = listen_open(listener, options->listen, options_listen_mode(options), scheme,
+                             message, sizeof message);
+    if (status == LISTEN_OK)
+        return 0;
+    log_event(LOG_LEVEL_ERROR, "%s", message);
+    return status == LISTEN_BAD_ADDRESS ? EXIT_BAD_OPTION : EXIT_FAILURE;
 }
 
 /* Reads the API keys and the certificate, where the options name them.  Returns 0, or
@@ -218,14 +234,12 @@ static int load_secrets(struct service *service)
     return 0;
 }
 
-static int run(const struct options *options)
+/* Returns the exit status. */
+static int run_on(struct listener *listener, const struct options *options)
 {
     struct service service = {.options = options};
     struct http *http = NULL;
-    char url[128], message[512];
-    int listen_fd, exit_status = EXIT_FAILURE;
 
-    enter_sandbox();
     metrics_init(&service.metrics);
     if (engines_init(&service.engines) != 0) {
         log_event(LOG_LEVEL_ERROR, "out of memory at the start");
@@ -239,29 +253,18 @@ static int run(const struct options *options)
     }
     if (load_secrets(&service) != 0)
         return EXIT_FAILURE;
-    switch (listen_open(&listen_fd, options->listen, url, sizeof url, message, sizeof message)) {
-    case LISTEN_BAD_ADDRESS:
-        exit_status = EXIT_BAD_OPTION;
-        /* fall through */
-    case LISTEN_FAILED:
-        log_event(LOG_LEVEL_ERROR, "%s", message);
-        return exit_status;
-    case LISTEN_OK:
-        break;
-    }
     service.threads = options->threads ? options->threads : capsnet_cpu_count();
-    http = http_start(&service, listen_fd);
+    http = http_start(&service, listener->fd);
     if (!http) {
         log_event(LOG_LEVEL_ERROR, "cannot start the HTTP daemon");
-        close(listen_fd);
         return EXIT_FAILURE;
     }
-    exit_status = load(&service);
+    const int exit_status = load(&service);
     if (exit_status == 0) {
         atomic_store(&service.state, SERVICE_READY);
-        announce(&service, url);
+        announce(&service, listener->url);
         notify_send("READY=1");
-        serve(&service, http);
+        serve(&service, http, listener);
     }
     /* The workers first: one may still be inside the call that resumed the
      * last connection. */
@@ -272,6 +275,18 @@ static int run(const struct options *options)
     metrics_destroy(&service.metrics);
     keys_destroy(&service.keys);
     tls_free();
+    return exit_status;
+}
+
+static int run(const struct options *options)
+{
+    struct listener listener;
+    int exit_status = open_listener(&listener, options);
+    if (exit_status != 0)
+        return exit_status;
+    enter_sandbox(listener.file.path);
+    exit_status = run_on(&listener, options);
+    unix_remove(&listener.file);
     return exit_status;
 }
 

@@ -1,6 +1,7 @@
 /* options.c - see options.h. */
 #include "server/basics/options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DAY_S 86400
@@ -12,6 +13,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
 {
     static const struct options defaults = {
         .listen = "127.0.0.1:8080",
+        .listen_mode = "0660",
         .weights = {{{"weights", sizeof "weights" - 1}}, 1, 1},
         .max_batch = 64,
         .batch_delay_us = 0,
@@ -35,8 +37,11 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
     };
     *o = defaults;
     const struct option_entry all[] = {
-        {"listen", "ADDR:PORT", OPTION_TEXT, &o->listen, 0, 0,
-         "address to serve on; [ADDR]:PORT for IPv6; port 0 picks a free one"},
+        {"listen", "ADDRESS", OPTION_TEXT, &o->listen, 0, 0,
+         "where to serve: ADDR:PORT, [ADDR]:PORT for IPv6, port 0 for a free one; or unix:PATH, a "
+         "Unix socket.  One that systemd hands over (LISTEN_FDS) is taken instead"},
+        {"listen-mode", "MODE", OPTION_TEXT, &o->listen_mode, 0, 0,
+         "mode of a Unix socket, in octal: who may write may connect"},
         {"weights", "PATH", OPTION_LIST, &o->weights, 0, 0,
          "trained weights: a safetensors file, or a folder of which every *.safetensors is "
          "taken by name; again for more models, the first is the default; the variable "
@@ -100,10 +105,22 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
     return (struct option_table){
         entries, sizeof all / sizeof *all,
         "usage: capsnetd [options]\n"
-        "       capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]]\n\n"
+        "       capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]|unix:PATH]\n\n"
         "Serves a capsule network over HTTP.  Each option may also be given as the\n"
         "environment variable beneath it; a flag beats the variable.\n\n",
         "CAPSNETD_"};
+}
+
+/* Permissions, without the bits that say more than those. */
+static int is_mode(const char *text)
+{
+    const size_t n = strspn(text, "01234567");
+    return !text[n] && (n == 3 || (n == 4 && *text == '0'));
+}
+
+mode_t options_listen_mode(const struct options *options)
+{
+    return (mode_t)strtoul(options->listen_mode, NULL, 8);
 }
 
 enum options_status server_options_parse(struct options *options, int argc, char **argv,
@@ -113,6 +130,12 @@ enum options_status server_options_parse(struct options *options, int argc, char
     const struct option_table table = table_of(entries, options);
     const enum options_status status =
         options_parse(&table, argc, argv, NULL, 0, message, message_nbytes);
+    if (status == OPTIONS_RUN && !is_mode(options->listen_mode)) {
+        snprintf(message, message_nbytes,
+                 "--listen-mode must be 3 octal digits with or without a 0 before them, as 0660, "
+                 "not \"%.100s\"", options->listen_mode);
+        return OPTIONS_BAD;
+    }
     if (status == OPTIONS_RUN && !options->tls_cert != !options->tls_key) {
         snprintf(message, message_nbytes, "--tls-cert and --tls-key are only good together");
         return OPTIONS_BAD;

@@ -7,12 +7,14 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "model/command_line/options.h"
 
 /* Strings point into argv, the environment or constants: not owned. */
 struct options {
-    const char *listen;     /* ADDR:PORT */
+    const char *listen;     /* ADDR:PORT or unix:PATH */
+    const char *listen_mode; /* of a Unix socket, octal digits: options_listen_mode() */
     struct option_list weights; /* files, and folders of them */
     const char *cpu_level;  /* NULL for the best */
     const char *precision;  /* f32, bf16, int8 or auto */
@@ -43,6 +45,9 @@ struct options {
 /* Fills options from defaults, environment and command line. */
 enum options_status server_options_parse(struct options *options, int argc, char **argv,
                                          char *message, size_t message_nbytes);
+
+/* The mode that listen_mode states. */
+mode_t options_listen_mode(const struct options *options);
 
 /* Every flag with its default, unit and environment variable. */
 void server_options_print_help(FILE *out);

@@ -317,15 +317,24 @@ static void on_request_over(void *context, struct MHD_Connection *connection, vo
     *slot = NULL;
 }
 
-static void log_connection(struct MHD_Connection *connection, const char *what)
+/* On a Unix socket there is no address, but the kernel knows who it is. */
+static void log_connection(struct MHD_Connection *connection, int fd, const char *what)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+    struct ucred peer;
+    socklen_t peer_n = sizeof peer;
     if (!log_wants(LOG_LEVEL_DEBUG) || !info || !info->client_addr)
         return;
-    socklen_t n = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                           : sizeof(struct sockaddr_in);
+    const sa_family_t family = info->client_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) {
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_n) == 0)
+            log_event(LOG_LEVEL_DEBUG, "process %d of user %u %s", (int)peer.pid,
+                      (unsigned)peer.uid, what);
+        return;
+    }
+    socklen_t n = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     getnameinfo(info->client_addr, n, host, sizeof host, port, sizeof port,
                 NI_NUMERICHOST | NI_NUMERICSERV);
     log_event(LOG_LEVEL_DEBUG, "%s port %s %s", host, port, what);
@@ -336,8 +345,11 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 {
     struct http *http = context;
     const struct options *o = http->service->options;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const int fd = info ? info->connect_fd : -1;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        log_connection(connection, "disconnected");
+        log_connection(connection, fd, "disconnected");
         atomic_fetch_add(&http->service->metrics.connections_closed, 1);
         if (*slot && !o->tls_cert)
             library_refusals_close(&http->refusals, *slot);
@@ -345,14 +357,12 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         *slot = NULL;
         return;
     }
-    log_connection(connection, "connected");
+    log_connection(connection, fd, "connected");
     atomic_fetch_add(&http->service->metrics.connections_accepted, 1);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     char id[REQUEST_ID_SIZE];
     request_make_id(http->service, id);
     struct client *client =
-        info ? deadlines_open(&http->deadlines, info->connect_fd, INT64_MAX) : NULL;
+        fd >= 0 ? deadlines_open(&http->deadlines, fd, INT64_MAX) : NULL;
     *slot = client;
     if (!client)
         return;
@@ -367,30 +377,19 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 /* ---- Start and stop --------------------------------------------------------- */
 
-struct http *http_start(struct service *service, int listen_fd)
+static struct MHD_Daemon *start_daemon(struct http *http, int listen_fd)
 {
-    const struct options *o = service->options;
-    struct http *http = calloc(1, sizeof *http);
-    if (!http)
-        return NULL;
-    http->service = service;
-    unsigned long long first;
-    if (getrandom(&first, sizeof first, GRND_NONBLOCK) < 0)
-        first = (unsigned long long)clock_us();
-    atomic_init(&service->next_id, first);
-    deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000,
-                   (int64_t)o->request_deadline_s * 1000000);
-    http->refusals = (struct library_refusals){
-        .service = service, .deadlines = &http->deadlines, .lingering = &http->lingering};
+    const struct options *o = http->service->options;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
-    lingering_init(&http->lingering);
     /* epoll: what a wake-up costs must not grow with the connections, and unlike
-     * poll() it needs no memory, for want of which answers would lie about. */
-    if (library_refusals_init(&http->refusals) == 0) http->daemon = MHD_start_daemon(
+     * poll() it needs no memory, for want of which answers would lie about.
+     * Turbo: a connection without TLS that is closed can be sent to until we are told so,
+     * as library_refusals_close() wants it. */
+    return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
             (o->tls_cert ? MHD_USE_TLS : MHD_USE_TURBO),
         0, NULL, NULL, on_request, http,
@@ -404,6 +403,26 @@ struct http *http_start(struct service *service, int listen_fd)
         MHD_OPTION_NOTIFY_COMPLETED, on_request_over, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_ARRAY, o->tls_cert ? tls : tls + 2, MHD_OPTION_END);
+}
+
+struct http *http_start(struct service *service, int listen_fd)
+{
+    const struct options *o = service->options;
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return NULL;
+    http->service = service;
+    unsigned long long first;
+    if (getrandom(&first, sizeof first, GRND_NONBLOCK) < 0)
+        first = (unsigned long long)clock_us();
+    atomic_init(&service->next_id, first);
+    deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000,
+                   (int64_t)o->request_deadline_s * 1000000);
+    lingering_init(&http->lingering);
+    http->refusals = (struct library_refusals){
+        .service = service, .deadlines = &http->deadlines, .lingering = &http->lingering};
+    if (library_refusals_init(&http->refusals) == 0)
+        http->daemon = start_daemon(http, listen_fd);
     if (!http->daemon) {
         lingering_destroy(&http->lingering);
         deadlines_destroy(&http->deadlines);

@@ -25,8 +25,8 @@ static void add_cors(struct MHD_Response *response, const struct request *r)
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, HEAD, POST");
     MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                            "Accept, Authorization, Content-Type, Inference-Header-Content-Length, "
-                            "X-Request-Id");
+                            "Accept, Authorization, Content-Encoding, Content-Type, "
+                            "Inference-Header-Content-Length, X-Request-Id");
     MHD_add_response_header(response, "Access-Control-Max-Age", "600");
 }
 

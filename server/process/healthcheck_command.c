@@ -19,6 +19,7 @@ enum { PATIENCE_S = 5 };
 
 struct target {
     char host[256], port[8], path[256];
+    const char *unix_path; /* of a Unix socket, in place of host and port; else NULL */
     int is_tls;
 };
 
@@ -30,10 +31,21 @@ static void on_alarm(int number)
     _exit(1);
 }
 
-/* http[s]://HOST:PORT[/PATH].  Returns 0, or -1. */
+static int use_unix_socket(struct target *target, const char *path)
+{
+    struct sockaddr_un address;
+    target->unix_path = path;
+    strcpy(target->host, "localhost");
+    strcpy(target->path, "/readyz");
+    return unix_address(&address, path);
+}
+
+/* http[s]://HOST:PORT[/PATH] or unix:PATH.  Returns 0, or -1. */
 static int parse_url(struct target *target, const char *url)
 {
     char address[300];
+    if (unix_path(url))
+        return use_unix_socket(target, unix_path(url));
     target->is_tls = strncmp(url, "https://", 8) == 0;
     if (!target->is_tls && strncmp(url, "http://", 7) != 0)
         return -1;
@@ -51,6 +63,8 @@ static int parse_url(struct target *target, const char *url)
 /* The server's own address; one that means "all" is asked on the loopback. */
 static int own_address(struct target *target, const char *listen)
 {
+    if (unix_path(listen))
+        return use_unix_socket(target, unix_path(listen));
     if (listen_split(listen, target->host, target->port) != 0)
         return -1;
     if (strcmp(target->host, "0.0.0.0") == 0)
@@ -61,9 +75,24 @@ static int own_address(struct target *target, const char *listen)
     return 0;
 }
 
+static int dial_unix(const char *path)
+{
+    struct sockaddr_un address;
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && unix_address(&address, path) == 0 &&
+        connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    fprintf(stderr, "capsnetd: cannot connect to unix:%s: %s\n", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 /* Returns a connected socket, or -1 after a sentence. */
 static int dial(const struct target *target)
 {
+    if (target->unix_path)
+        return dial_unix(target->unix_path);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     int error = getaddrinfo(target->host, target->port, &hints, &found), fd = -1;
     if (error) {
@@ -152,7 +181,7 @@ static int ask_tls(int fd, const struct target *target)
 
 int healthcheck(int argc, char **argv)
 {
-    struct target target;
+    struct target target = {.unix_path = NULL};
     struct options options;
     char message[256];
     int bad;
@@ -171,7 +200,7 @@ int healthcheck(int argc, char **argv)
         bad = argc != 1 || strncmp(argv[0], "--url=", 6) != 0 || parse_url(&target, argv[0] + 6);
     }
     if (bad) {
-        fputs("usage: capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]]\n", stderr);
+        fputs("usage: capsnetd healthcheck [--url http[s]://HOST:PORT[/PATH]|unix:PATH]\n", stderr);
         return 1;
     }
     signal(SIGALRM, on_alarm);

@@ -12,7 +12,10 @@ enum sandbox {
 };
 
 /* Shuts the sandbox around the calling thread and those that it starts later;
- * there is no way back.  Descriptors that are open keep working. */
-enum sandbox sandbox_enter(void);
+ * there is no way back.  Descriptors that are open keep working.
+ *
+ * removable  a file that can be removed still, and with it any other in its folder and
+ *            below, as Landlock has it; NULL or "" for none */
+enum sandbox sandbox_enter(const char *removable);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -94,8 +95,10 @@ struct reply *http_send_on(CURL *curl, const char *url, const struct request *re
     struct curl_slist *list = NULL;
     struct reply *reply = calloc(1, sizeof *reply);
     if (!reply) abort();
-    snprintf(whole, sizeof whole, "%s%s", url, request->path);
+    const char *unix_path = strncmp(url, "unix:", 5) == 0 ? url + 5 : NULL;
+    snprintf(whole, sizeof whole, "%s%s", unix_path ? "http://localhost" : url, request->path);
     curl_easy_reset(curl); /* keeps the connection */
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, unix_path);
     curl_easy_setopt(curl, CURLOPT_URL, whole);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -167,7 +170,7 @@ struct passenger {
 
 struct flight {
     size_t n;
-    char url[64];
+    char url[160];
     struct passenger passengers[FLIGHT_MAX];
 };
 
@@ -369,12 +372,16 @@ cJSON *post_json(struct server *server, const char *path, const void *body, size
 
 int raw_connect(const struct server *server, long timeout_ms)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int is_unix = strncmp(server->url, "unix:", 5) == 0;
+    int fd = socket(is_unix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)server->port),
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    struct sockaddr_un file = {.sun_family = AF_UNIX};
+    snprintf(file.sun_path, sizeof file.sun_path, "%.107s", server->url + (is_unix ? 5 : 0));
+    assert_int_equal(is_unix ? connect(fd, (struct sockaddr *)&file, sizeof file)
+                             : connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     long ms = stretch_ms(timeout_ms);
     struct timeval time = {ms / 1000, ms % 1000 * 1000};
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time), 0);

@@ -126,20 +126,25 @@ static void put_environment(const char **to, size_t room, const char *const *env
     to[n] = NULL;
 }
 
+/* What the next server is handed over. */
+static struct {
+    int fd, n;
+} handed_over;
+
 /* Runs the server with exactly these arguments.  *out_fd is its stdout;
  * stderr goes to a file. */
 static pid_t spawn(const char *const *args, const char *const *env, const char *stderr_path,
                    int *out_fd)
 {
     const char *argv[64], *environment[512];
-    char storage[1024];
+    char storage[1024], listen_pid[40], listen_fds[40];
     size_t argc = put_program(argv, storage, sizeof storage);
     for (; *args; args++) {
         assert_true(argc + 1 < sizeof argv / sizeof *argv);
         argv[argc++] = *args;
     }
     argv[argc] = NULL;
-    put_environment(environment, sizeof environment / sizeof *environment, env);
+    put_environment(environment, sizeof environment / sizeof *environment - 2, env);
 
     int pipe_fds[2];
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
@@ -153,6 +158,18 @@ static pid_t spawn(const char *const *args, const char *const *env, const char *
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) _exit(127);
         if (dup2(pipe_fds[1], 1) < 0 || dup2(err_fd, 2) < 0) _exit(127);
+        size_t n = 0;
+        while (environment[n]) n++;
+        snprintf(listen_pid, sizeof listen_pid, "LISTEN_PID=%d", (int)getpid());
+        snprintf(listen_fds, sizeof listen_fds, "LISTEN_FDS=%d", handed_over.n);
+        if (handed_over.n) {
+            environment[n++] = listen_pid;
+            environment[n++] = listen_fds;
+            environment[n] = NULL;
+        }
+        const int source = handed_over.n ? fcntl(handed_over.fd, F_DUPFD_CLOEXEC, 100) : -1;
+        for (int i = 0; i < handed_over.n; i++)
+            if (dup2(source, 3 + i) < 0) _exit(127);
         execvpe(argv[0], (char *const *)argv, (char *const *)environment);
         dprintf(2, "cannot run %s: %s\n", argv[0], strerror(errno));
         _exit(127);
@@ -197,6 +214,14 @@ struct server *server_spawn(const char *const *args, const char *const *env)
     running[slot] = server;
     server->curl = curl_easy_init();
     assert_non_null(server->curl);
+    return server;
+}
+
+struct server *server_spawn_on(int fd, int n, const char *const *args, const char *const *env)
+{
+    handed_over.fd = fd, handed_over.n = n;
+    struct server *server = server_spawn(args, env);
+    handed_over.n = 0;
     return server;
 }
 
@@ -267,13 +292,17 @@ void server_wait_ready(struct server *server)
 {
     long deadline = now_ms() + stretch_ms(START_MS);
     read_line(server, deadline);
-    const char *url = strstr(server->line, "http://");
-    if (!url) fail_with_log(server, "the start-up line names no address");
-    const char *port = strrchr(url, ':');
-    assert_non_null(port);
-    server->port = (unsigned)strtoul(port + 1, NULL, 10);
-    assert_in_range(server->port, 1, 65535);
-    snprintf(server->url, sizeof server->url, "http://127.0.0.1:%u", server->port);
+    const char *url = strstr(server->line, "http://"), *path = strstr(server->line, "unix:");
+    if (!url && !path) fail_with_log(server, "the start-up line names no address");
+    if (path) {
+        snprintf(server->url, sizeof server->url, "%s", path);
+    } else {
+        const char *port = strrchr(url, ':');
+        assert_non_null(port);
+        server->port = (unsigned)strtoul(port + 1, NULL, 10);
+        assert_in_range(server->port, 1, 65535);
+        snprintf(server->url, sizeof server->url, "http://127.0.0.1:%u", server->port);
+    }
     for (;;) {
         struct reply *reply = http_send_on(server->curl, server->url,
                                            &(struct request){.path = "/readyz"});

@@ -35,8 +35,8 @@
 struct server {
     pid_t pid;
     int stdout_fd;
-    unsigned port;
-    char url[64];          /* "http://127.0.0.1:PORT", no slash at the end */
+    unsigned port;         /* 0 on a Unix socket */
+    char url[160];         /* "http://127.0.0.1:PORT", no slash at the end, or "unix:PATH" */
     char line[512];        /* the start-up line, without its newline */
     char stderr_path[300]; /* what it has written to stderr so far */
     CURL *curl;            /* http_send()'s connection, kept alive */
@@ -60,6 +60,9 @@ struct server *server_start(const char *const *args, const char *const *env);
 
 /* The same without waiting for anything: line and url are empty. */
 struct server *server_spawn(const char *const *args, const char *const *env);
+
+/* The same, handing over n descriptors as systemd does: 3, 4, ... are copies of fd. */
+struct server *server_spawn_on(int fd, int n, const char *const *args, const char *const *env);
 
 /* Waits for the start-up line and for /readyz. */
 void server_wait_ready(struct server *server);

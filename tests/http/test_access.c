@@ -164,6 +164,7 @@ static void options_name_the_methods(void **state)
     char headers[200] = "";
     reply_header(reply, "Access-Control-Allow-Headers", headers, sizeof headers);
     assert_non_null(strstr(headers, "Authorization"));
+    assert_non_null(strstr(headers, "Content-Encoding"));
     reply_free(reply);
     reply = http_send(server, &(struct request){.method = "OPTIONS", .path = "/nowhere",
                                                 .headers = {"Authorization: Bearer " KEY}});

@@ -15,7 +15,7 @@
 #include "tests/http/harness.h"
 
 static const char *const FLAGS[] = {
-    "--listen",          "--weights",   "--threads",    "--max-batch",
+    "--listen",          "--listen-mode", "--weights",   "--threads",    "--max-batch",
     "--batch-delay-us",  "--queue",     "--max-images", "--max-body-bytes",
     "--max-connections", "--max-side",  "--timeout-s",  "--request-deadline-s",
     "--drain-s",         "--cpu-level", "--log-format", "--log-level",
@@ -199,6 +199,7 @@ static void bad_addresses_are_refused(void **state)
     static const char *const addresses[] = {
         "", "127.0.0.1", "127.0.0.1:", ":", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http",
         "127.0.0.1:80x", "300.0.0.1:80", "[::1:80", "[::1]80", "[]:80", "127.0.0.1:80:80",
+        "unix", "Unix:/tmp/x",
     };
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
         refuse(2, "listen", ARGS("--weights", test_weights(), "--listen", addresses[i]), NO_ARGS);

@@ -158,35 +158,37 @@ static void help_names_every_flag_and_variable(void **state)
     free(help);
 }
 
+static enum listen_status listen_on(struct listener *listener, const char *address)
+{
+    return listen_open(listener, address, 0600, "http", message, sizeof message);
+}
+
 static void addresses_are_taken_or_named(void **state)
 {
     (void)state;
-    int fd = -1, second = -1;
-    char url[128];
-    assert_int_equal(listen_open(&fd, "127.0.0.1:0", url, sizeof url, message, sizeof message),
-                     LISTEN_OK);
-    assert_int_equal(strncmp(url, "http://127.0.0.1:", 17), 0);
-    assert_true(atoi(url + 17) > 0);
-    assert_int_equal(listen_open(&second, url + 7, url, sizeof url, message, sizeof message),
-                     LISTEN_FAILED);
+    struct listener first, second;
+    assert_int_equal(listen_on(&first, "127.0.0.1:0"), LISTEN_OK);
+    assert_int_equal(strncmp(first.url, "http://127.0.0.1:", 17), 0);
+    assert_true(atoi(first.url + 17) > 0);
+    assert_int_equal(listen_on(&second, first.url + 7), LISTEN_FAILED);
     assert_non_null(strstr(message, "in use"));
-    assert_int_equal(second, -1);
-    close(fd);
+    assert_int_equal(second.fd, -1);
+    close(first.fd);
 
     static const char *const BAD[] = {
         "",       ":",          "8080",          ":8080",    "127.0.0.1",     "127.0.0.1:",
         "[::1]",  "[::1:80",    "::1:80",        "]:80",     "[]:80",         "127.0.0.1:65536",
         "[",      "127.0.0.1:-1", "127.0.0.1:x", "[:1",      "127.0.0.1:000080", "[::1]x:80",
+        "unix:",  "unix:/123456789012345678901234567890123456789012345678901234567890123456789"
+                  "01234567890123456789012345678901234567890",
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        if (listen_open(&second, BAD[i], url, sizeof url, message, sizeof message) !=
-                LISTEN_BAD_ADDRESS ||
-            second != -1)
+        if (listen_on(&second, BAD[i]) != LISTEN_BAD_ADDRESS || second.fd != -1)
             fail_msg("%s was taken", BAD[i]);
 
-    if (listen_open(&fd, "[::1]:0", url, sizeof url, message, sizeof message) == LISTEN_OK) {
-        assert_int_equal(strncmp(url, "http://[::1]:", 13), 0);
-        close(fd);
+    if (listen_open(&first, "[::1]:0", 0, "https", message, sizeof message) == LISTEN_OK) {
+        assert_int_equal(strncmp(first.url, "https://[::1]:", 14), 0);
+        close(first.fd);
     } else {
         printf("skipped: IPv6, which this machine lacks (%s)\n", message);
     }

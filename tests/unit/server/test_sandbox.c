@@ -24,7 +24,7 @@ static int live_behind(const char *folder)
     char path[300];
     snprintf(path, sizeof path, "%s/file", folder);
     int open_before = open(path, O_CREAT | O_WRONLY, 0600);
-    enum sandbox sandbox = sandbox_enter();
+    enum sandbox sandbox = sandbox_enter(NULL);
     if (open_before < 0 || write(open_before, "x", 1) != 1) return 1;
     if (sandbox == SANDBOX_NONE || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return 2;
     if (open(path, O_RDONLY) < 0) return 3;
