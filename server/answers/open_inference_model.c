@@ -119,9 +119,31 @@ unsigned oip_config_answer(struct request *request)
 /* ---- Statistics ------------------------------------------------------------------ */
 
 static void add_duration(struct text *text, const char *name, unsigned long long count,
-                         unsigned long long us)
+                         unsigned long long ns)
 {
-    text_addf(text, "\"%s\": {\"count\": %llu, \"ns\": %llu}", name, count, us * 1000);
+    text_addf(text, "\"%s\": {\"count\": %llu, \"ns\": %llu}", name, count, ns);
+}
+
+/* The batches of each size that there has been. */
+static void add_batches(struct text *text, struct model_metrics *metrics)
+{
+    const char *separator = "\n  ";
+    text_add(text, "\"batch_stats\": [");
+    for (size_t size = 1; size <= METRICS_BATCH_MAX; size++) {
+        struct batch_metrics *batch = &metrics->batches[size];
+        const unsigned long long n = metrics_read(&batch->n);
+        if (!n)
+            continue;
+        text_addf(text, "%s{\"batch_size\": %zu, ", separator, size);
+        add_duration(text, "compute_input", n, metrics_read(&batch->input_ns));
+        text_add(text, ", ");
+        add_duration(text, "compute_infer", n, metrics_read(&batch->infer_ns));
+        text_add(text, ", ");
+        add_duration(text, "compute_output", n, metrics_read(&batch->output_ns));
+        text_add(text, "}");
+        separator = ",\n  ";
+    }
+    text_add(text, "]");
 }
 
 static void add_statistics(struct text *text, const struct engine *engine)
@@ -146,16 +168,18 @@ static void add_statistics(struct text *text, const struct engine *engine)
               metrics_read(&metrics->last_inference_ms), metrics_read(&metrics->batch_images.sum),
               histogram_count(&metrics->batch_images));
     for (size_t i = 0; i < sizeof TIMES / sizeof *TIMES; i++) {
-        add_duration(text, TIMES[i].name, n, TIMES[i].us);
+        add_duration(text, TIMES[i].name, n, TIMES[i].us * 1000);
         text_add(text, ",\n  ");
     }
     add_duration(text, "fail", metrics_read(&metrics->failures),
-                 metrics_read(&metrics->failures_us));
-    text_add(text, "},\n \"batch_stats\": []}");
+                 metrics_read(&metrics->failures_us) * 1000);
+    text_add(text, "},\n ");
+    add_batches(text, metrics);
+    text_add(text, "}");
 }
 
 /* Of a model, or of all where the path names none: of all routes that compute, since the
- * process began.  Batches are not told by size. */
+ * process began. */
 unsigned oip_statistics_answer(struct request *request)
 {
     unsigned status = oip_find_version(request);

@@ -5,12 +5,18 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Microseconds since some moment; never jumps back. */
-static inline int64_t clock_us(void)
+/* Nanoseconds since some moment; never jumps back. */
+static inline int64_t clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The same in microseconds. */
+static inline int64_t clock_us(void)
+{
+    return clock_ns() / 1000;
 }
 
 #endif

@@ -105,10 +105,17 @@ void metrics_count_failure(struct model_metrics *metrics, int64_t request_us)
     count(&metrics->failures_us, (unsigned long long)request_us);
 }
 
-void metrics_count_batch(struct model_metrics *metrics, size_t n)
+void metrics_count_batch(struct model_metrics *metrics, size_t n,
+                         const struct batch_times *times)
 {
-    if (metrics)
-        observe(&metrics->batch_images, (int64_t)n);
+    if (!metrics)
+        return;
+    struct batch_metrics *batch = &metrics->batches[n];
+    observe(&metrics->batch_images, (int64_t)n);
+    count(&batch->n, 1);
+    count(&batch->input_ns, (unsigned long long)times->input_ns);
+    count(&batch->infer_ns, (unsigned long long)times->infer_ns);
+    count(&batch->output_ns, (unsigned long long)times->output_ns);
 }
 
 unsigned long long metrics_read(atomic_ullong *counter)

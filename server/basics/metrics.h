@@ -16,6 +16,7 @@ enum {
     METRICS_STATUSES = 18,
     METRICS_REASONS = 32,  /* at least the reasons for a refusal */
     METRICS_BOUNDS = 16,   /* at least the bounds of any histogram, and one for the rest */
+    METRICS_BATCH_MAX = 1024, /* images in a batch, as --max-batch has it */
 };
 
 /* The statuses that are told apart.  The last stands for any other; 0 for a client
@@ -29,6 +30,12 @@ struct histogram {
     double unit; /* how many of what is counted make one of what the bounds are in */
     atomic_ullong buckets[METRICS_BOUNDS];
     atomic_ullong sum; /* of the values: microseconds, or images */
+};
+
+/* The batches of one size, and what they took: their images brought together, the forward
+ * pass, its results dealt out. */
+struct batch_metrics {
+    atomic_ullong n, input_ns, infer_ns, output_ns;
 };
 
 /* Zeroed to begin, then metrics_init(). */
@@ -49,6 +56,7 @@ struct model_metrics {
     atomic_ullong failures, failures_us;     /* requests to compute that were not answered so */
     atomic_ullong last_inference_ms;         /* Unix time; 0: none yet */
     struct histogram request_us, queue_us, infer_us, batch_images;
+    struct batch_metrics batches[METRICS_BATCH_MAX + 1]; /* by their images */
     char name[];
 };
 
@@ -80,8 +88,14 @@ void metrics_count_times(struct model_metrics *metrics, const struct request_tim
 /* Counts an inference request that was refused, or whose client left. */
 void metrics_count_failure(struct model_metrics *metrics, int64_t request_us);
 
-/* Counts a batch of n images; metrics may be NULL. */
-void metrics_count_batch(struct model_metrics *metrics, size_t n);
+/* What a batch took. */
+struct batch_times {
+    int64_t input_ns, infer_ns, output_ns;
+};
+
+/* Counts a batch of n images, at most METRICS_BATCH_MAX; metrics may be NULL. */
+void metrics_count_batch(struct model_metrics *metrics, size_t n,
+                         const struct batch_times *times);
 
 /* A count as it is now, and how many values a histogram holds. */
 unsigned long long metrics_read(atomic_ullong *counter);

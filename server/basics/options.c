@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/basics/metrics.h"
+
 #define DAY_S 86400
 
 enum { MAX_OPTIONS = 32 };
@@ -48,7 +50,7 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
          "separates them by colons"},
         {"threads", "N", OPTION_SIZE, &o->threads, 1, 1024,
          "threads that compute (default: the CPUs this process may use)"},
-        {"max-batch", "N", OPTION_SIZE, &o->max_batch, 1, 1024,
+        {"max-batch", "N", OPTION_SIZE, &o->max_batch, 1, METRICS_BATCH_MAX,
          "most images in one forward pass"},
         {"batch-delay-us", "N", OPTION_SIZE, &o->batch_delay_us, 0, 10000000,
          "microseconds that a batch waits for any more images"},

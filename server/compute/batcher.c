@@ -119,6 +119,7 @@ static void take_batch(struct batcher *b)
 static void run_forward(struct batcher *b)
 {
     const size_t classes = b->shape.classes, pose = classes * b->shape.pose_dims;
+    const int64_t start_ns = clock_ns();
     size_t n = 0;
     int is_asked = 0; /* how some image was routed */
     for (size_t i = 0; i < b->n_slices; i++) {
@@ -134,9 +135,10 @@ static void run_forward(struct batcher *b)
     }
     if (n == 0)
         return;
+    const int64_t gathered_ns = clock_ns();
     capsnet_forward_routing(b->workspace, n, b->images, b->lengths, b->poses,
                             is_asked ? b->routing : NULL);
-    metrics_count_batch(b->metrics, n);
+    const int64_t passed_ns = clock_ns();
     n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
         const struct slice *s = &b->slices[i];
@@ -148,6 +150,10 @@ static void run_forward(struct batcher *b)
         }
         n += s->count;
     }
+    metrics_count_batch(b->metrics, n,
+                        &(struct batch_times){.input_ns = gathered_ns - start_ns,
+                                              .infer_ns = passed_ns - gathered_ns,
+                                              .output_ns = clock_ns() - passed_ns});
 }
 
 /* Decodes n gathered poses and deals the pictures out to their places. */

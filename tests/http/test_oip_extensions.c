@@ -404,6 +404,20 @@ static void read_statistics(struct statistics *statistics, const char *path)
         sum += statistics->ns[i] = json_number(json_object(stats, STEPS[i]), "ns");
     }
     assert_true(sum <= json_number(json_object(stats, "success"), "ns"));
+    const cJSON *batch;
+    double size = 0, batches = 0, images = 0;
+    cJSON_ArrayForEach(batch, json_array(model, "batch_stats", -1))
+    {
+        assert_true(json_number(batch, "batch_size") > size); /* in order */
+        size = json_number(batch, "batch_size");
+        const double n = json_number(json_object(batch, "compute_infer"), "count");
+        batches += n;
+        images += n * size;
+        assert_true(json_number(json_object(batch, "compute_infer"), "ns") > 0);
+        for (size_t i = 1; i < 4; i++)
+            assert_true(json_number(json_object(batch, STEPS[i]), "count") == n);
+    }
+    assert_true(batches == statistics->executions && images == statistics->inferences);
     cJSON_Delete(json);
 }
 
