@@ -246,12 +246,12 @@ build/tools/schemathesis/bin/schemathesis: tests/openapi/requirements.txt
 	/usr/bin/python3 -m venv $(@D)/.. && $(@D)/pip install -q -r $< && touch $@
 
 .PHONY: test-clients
-test-clients: deps build/tools/tritonclient/installed ## stock clients from PyPI against the service: tritonclient
+test-clients: deps build/tools/clients/installed ## clients from PyPI against the service: tritonclient, and one made of openapi.json
 	$(QUIET)$(MAKE) --no-print-directory all
 	@tests/clients/run.sh $(BUILD) $(WEIGHTS)
 
 # From PyPI, every package of it pinned.
-build/tools/tritonclient/installed: tests/clients/requirements.txt
+build/tools/clients/installed: tests/clients/requirements.txt
 	$(call install,python3-venv)
 	/usr/bin/python3 -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check -r $< && touch $@
 

@@ -150,7 +150,7 @@ static int check_members(const cJSON *schema, const cJSON *value, char *why, siz
 static int check_keyword(const cJSON *keyword, const cJSON *value)
 {
     static const char *const NOTES[] = {"description",     "default",  "contentEncoding",
-                                        "contentMediaType", "properties", "required",
+                                        "contentMediaType", "format", "properties", "required",
                                         "additionalProperties", "items"};
     const char *name = keyword->string;
     double number = cJSON_IsNumber(value) ? value->valuedouble : 0;
