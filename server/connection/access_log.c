@@ -24,8 +24,10 @@ static void escape(char *escaped, const char *text)
 void log_request(const struct request *r, unsigned status, int is_complete)
 {
     char method[3 * sizeof r->method], target[3 * sizeof r->target];
-    /* 503 is said to too many clients at once, or while starting and ending: no fault. */
-    enum log_level level = status >= 500 && status != 503 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
+    /* 503 is said to too many clients at once, or while starting and ending, 505 to those who
+     * speak another HTTP: no faults. */
+    const int is_fault = status >= 500 && status != 503 && status != 505;
+    enum log_level level = is_fault ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
     const struct job *job = &r->job;
     const double decode = (double)r->decode_us / 1e3, queue = (double)r->queue_us / 1e3,
                  infer = (double)(job->done_us - job->started_us) / 1e3,
