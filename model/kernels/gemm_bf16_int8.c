@@ -37,7 +37,7 @@ ALWAYS_INLINE __m512i dot(enum kind kind, __m512i acc, __m512i a, __m512i b)
     return _mm512_dpbusd_epi32(acc, a, b);
 }
 
-/* What comes next of B: its first line, words from step to step. */
+/* What is asked for at every step: a line, or two of as many words as a step takes of B. */
 struct ahead {
     const uint32_t *at;
     size_t step;
@@ -148,15 +148,22 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 }
 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
- * next is fetched, half of it each.  A single tile asks for what comes 64 steps
- * later, with a third more speed than a whole panel ahead or none. */
-ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, size_t m, size_t n, size_t words,
-                                    size_t b_panel, size_t i0, size_t j)
+ * next is fetched, half of it each.  The first panel's tiles fetch the next one's rows
+ * of A instead.  Nobody fetches for a single tile, or the first: it asks for what
+ * comes 64 steps later, with a third more speed than a panel ahead or none.  A
+ * convolution, whose n is 0 here, has A in the cache and panels of any size. */
+ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
+                                    size_t words, size_t b_panel, size_t i0, size_t j, size_t rows)
 {
     const size_t left = (m - i0 + ROWS - 1) / ROWS;
-    const size_t next = left <= 2 && j + STEP < n ? b_panel + (2 - left) * words * VEC : 0;
-    return m <= ROWS || (n == 0 && i0 == 0) ? (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL}
-                     : (struct ahead){b + next, VEC};
+    if (m <= ROWS || (i0 == 0 && (n == 0 || j == 0)))
+        return (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL};
+    if (left <= 2 && j + STEP < n)
+        return (struct ahead){b + b_panel + (2 - left) * words * VEC, VEC};
+    if (n > 0 && j == 0 && left > 1)
+        return (struct ahead){(const uint32_t *)(const void *)((const char *)a->data + (i0 + rows) * a->row),
+                              VEC};
+    return (struct ahead){b, VEC};
 }
 
 ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
@@ -165,7 +172,7 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
     begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
     tile_run(kind, &t, rows, g, &g->a, i0, b,
-             ahead_of(b, g->m, g->runs == 1 ? g->n : 0, g->words, g->b_panel, i0, j));
+             ahead_of(b, &g->a, g->m, g->runs == 1 ? g->n : 0, g->words, g->b_panel, i0, j, rows));
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -251,7 +258,7 @@ ALWAYS_INLINE void tile3_int8(size_t rows, const struct narrow3 *g, const struct
         const uint32_t *b = g->b[q] + j / KERNEL_PANEL * g->b_panel;
         begin(&t, rows, g->start[q], j, 1);
         tile_run(KIND_INT8, &t, rows, one, &g->a[q], i0, b,
-                 ahead_of(b, g->m, g->n, g->words, g->b_panel, i0, j));
+                 ahead_of(b, &g->a[q], g->m, g->n, g->words, g->b_panel, i0, j, rows));
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < 2; v++) {
                 const size_t at = j + v * VEC;
@@ -293,7 +300,7 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
     struct ahead ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        ahead[q] = ahead_of(b[q], g->m, g->n, g->words, g->b_panel, i0, j);
+        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->words, g->b_panel, i0, j, rows);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
