@@ -8,15 +8,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 build=$1 weights=$2 schemathesis=$PWD/build/tools/schemathesis/bin/schemathesis
-folder=$(mktemp -d)
-"$build/capsnetd" --listen 127.0.0.1:0 --weights "$weights" --log-level error >"$folder/line" &
-server=$!
-trap 'kill $server; rm -rf "$folder"' EXIT
-for _ in $(seq 100); do
-    grep -q '://' "$folder/line" && break
-    sleep 0.1
-done
-url=$(grep -o 'http://[0-9.:]*' "$folder/line") || exit 1
+. tests/common/serve.sh
+serve "$build/capsnetd" "$weights"
 passed=0 failed=0
 check() { # WHAT FLAG...
     if (cd "$folder" && "$schemathesis" run "$url/openapi.json" --generation-deterministic --no-color \
