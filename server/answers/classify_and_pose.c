@@ -35,7 +35,8 @@ void choose_winners(struct job *job)
 /* With routing=1 the answer may be a picture. */
 static int is_sheet(const struct request *request)
 {
-    return request->params.routing && accept_prefers_png(request->accept);
+    return request->params.routing && !request->params.split &&
+           accept_prefers_png(request->accept);
 }
 
 unsigned classify_begin(struct request *request)
@@ -45,6 +46,8 @@ unsigned classify_begin(struct request *request)
         status = routing_check_sheets(request);
     if (!status)
         status = request_make_job(request, request->job.n_images);
+    if (!status && request->job.n_images == 0) /* pictures without ink, to be split */
+        return classify_finish(request);
     if (!status && request->params.routing)
         status = request_ask_rounds(request);
     request->job.choose = choose_winners;
@@ -63,18 +66,27 @@ size_t next_longest(const float *lengths, size_t classes, size_t last)
     return next;
 }
 
-/* The classes whose capsule is longer than 0.5, longest first: of overlapping
- * digits there are several, of nothing known none. */
-static void add_detected(struct text *text, const float *lengths, size_t classes)
+size_t next_detected(const struct capsnet_shape *shape, const float *lengths, const float *digit,
+                     size_t last)
 {
-    size_t j = classes;
+    const size_t j = next_longest(lengths, shape->classes, last);
+    return j < shape->classes && lengths[j] > 0.5f && capsnet_ink(shape, digit) > 0
+               ? j : shape->classes;
+}
+
+static void add_detected(struct text *text, const struct capsnet_shape *shape,
+                         const float *lengths, const float *digit)
+{
+    const char *comma = "";
     text_add(text, ", \"detected\": [");
-    for (size_t n = 0; (j = next_longest(lengths, classes, j)) < classes && lengths[j] > 0.5f; n++)
-        text_addf(text, n ? ",%zu" : "%zu", j);
+    for (size_t j = shape->classes;
+         (j = next_detected(shape, lengths, digit, j)) < shape->classes; comma = ",")
+        text_addf(text, "%s%zu", comma, j);
     text_add(text, "]");
 }
 
-static void add_prediction(struct text *text, const struct request *request, size_t i)
+void add_prediction(struct text *text, const struct request *request, size_t i,
+                    const struct box *box)
 {
     const struct capsnet_model *model = request->engine->model;
     const struct capsnet_shape *shape = request_shape(request);
@@ -93,7 +105,11 @@ static void add_prediction(struct text *text, const struct request *request, siz
 
     if (can_tell && !is_known)
         atomic_fetch_add(&request->engine->metrics->out_of_distribution, 1);
-    text_addf(text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "", winner);
+    text_add(text, "{");
+    if (box)
+        text_addf(text, "\"box\": [%zu,%zu,%zu,%zu], ", box->x0, box->y0, box->x1 - box->x0,
+                  box->y1 - box->y0);
+    text_addf(text, "\"class\": %zu, \"label\": ", winner);
     json_add_string(text, capsnet_model_label(model, winner));
     text_add(text, ", \"probability\": ");
     json_add_float(text, lengths[winner]);
@@ -103,10 +119,7 @@ static void add_prediction(struct text *text, const struct request *request, siz
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
               !can_tell ? "null" : is_known ? "true" : "false");
-    if (ink > 0)
-        add_detected(text, lengths, shape->classes);
-    else
-        text_add(text, ", \"detected\": []"); /* nothing was drawn */
+    add_detected(text, shape, lengths, digit);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");
         json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,
@@ -122,11 +135,21 @@ static void add_prediction(struct text *text, const struct request *request, siz
 unsigned classify_finish(struct request *request)
 {
     struct text text = {0};
+    const int is_split = request->params.split;
+    const size_t n = is_split ? request->n_splits : request->job.n_images;
+    size_t first = 0;
     if (is_sheet(request))
         return routing_answer_sheets(request);
     begin_answer(&text, request);
-    for (size_t i = 0; i < request->job.n_images; i++)
-        add_prediction(&text, request, i);
+    for (size_t i = 0; i < n; i++) {
+        text_add(&text, i ? ",\n " : "\n ");
+        if (!is_split) {
+            add_prediction(&text, request, i, NULL);
+            continue;
+        }
+        add_split_prediction(&text, request, i, first);
+        first += request->splits[i].n;
+    }
     text_add(&text, "]}\n");
     return request_answer(request, "application/json", &text);
 }

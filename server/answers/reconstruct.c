@@ -37,26 +37,62 @@ static void choose_capsule(struct job *job)
 {
     struct request *request = container_of(job, struct request, job);
     const struct capsnet_shape *shape = request_shape(request);
-    size_t class_index = request->params.has_class ? request->params.class_index
-                                                   : capsnet_winner(shape, job->lengths);
+    size_t class_index = request->params.class_choice == CLASS_GIVEN
+                             ? request->params.class_index
+                             : capsnet_winner(shape, job->lengths);
     set_pictures(request, class_index, job->poses + class_index * shape->pose_dims);
+}
+
+static void choose_detected(struct job *job)
+{
+    const struct capsnet_shape *shape = request_shape(container_of(job, struct request, job));
+    const size_t dims = shape->pose_dims;
+    size_t n = 0;
+    for (size_t j = shape->classes;
+         (j = next_detected(shape, job->lengths, job->digits, j)) < shape->classes; n++) {
+        job->picture_classes[n] = j;
+        memcpy(job->picture_poses + n * dims, job->poses + j * dims, dims * sizeof(float));
+    }
+    job->n_pictures = n;
+}
+
+static int draws_detected(const struct request *request)
+{
+    return request->params.class_choice == CLASS_DETECTED;
+}
+
+/* What cannot be asked for together: 0, or the status of the refusal.  The most pictures
+ * that there may be: [rows][columns]. */
+static unsigned refuse_query(struct request *request, size_t rows, size_t columns)
+{
+    const struct capsnet_shape *shape = request_shape(request);
+    const struct params *params = &request->params;
+    const size_t width = columns * shape->width * params->scale;
+    const size_t height = rows * shape->height * params->scale;
+    if (params->sweep && draws_detected(request))
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "sweep=1 moves one capsule, and goes with no class=detected");
+    if (params->debug && (params->sweep || draws_detected(request)))
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "debug=normalized shows one picture, and goes with no %s",
+                              params->sweep ? "sweep" : "class=detected");
+    if (width > MAX_PIXELS / height)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "scale: the picture would have %zu x %zu pixels, more than %d", width,
+                              height, MAX_PIXELS);
+    return 0;
 }
 
 unsigned reconstruct_begin(struct request *request)
 {
     const struct capsnet_shape *shape = request_shape(request);
-    size_t rows = request->params.sweep ? shape->pose_dims : 1;
-    size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
-    size_t scale = request->params.scale;
-    size_t width = columns * shape->width * scale, height = rows * shape->height * scale;
-    if (width > MAX_PIXELS / height)
-        return request_refuse(request, REFUSED_INVALID_PARAMETER,
-                              "scale: the picture would have %zu x %zu pixels, more than %d", width,
-                              height, MAX_PIXELS);
-    if (request->params.debug && request->params.sweep)
-        return request_refuse(request, REFUSED_INVALID_PARAMETER,
-                              "debug=normalized shows one picture, and goes with no sweep");
-    unsigned status = body_take_image_or_pose(request);
+    const size_t rows = request->params.sweep ? shape->pose_dims : 1;
+    const size_t columns = request->params.sweep      ? SWEEP_COLUMNS
+                           : draws_detected(request) ? shape->classes
+                                                      : 1;
+    unsigned status = refuse_query(request, rows, columns);
+    if (!status)
+        status = body_take_image_or_pose(request);
     if (!status && request->params.debug && request->pose)
         return request_refuse(request, REFUSED_INVALID_PARAMETER,
                               "debug=normalized shows what became of an image, and a pose is none");
@@ -67,26 +103,25 @@ unsigned reconstruct_begin(struct request *request)
     if (request->pose)
         set_pictures(request, request->pose_class, request->pose);
     else
-        request->job.choose = choose_capsule;
+        request->job.choose = draws_detected(request) ? choose_detected : choose_capsule;
     return steps_submit(request);
 }
 
-/* Lays the pictures out as one, rows of columns, and encodes it.  With debug it
- * is the image that the network saw. */
-static enum image_status encode_picture(const struct request *request, uint8_t **png,
-                                        size_t *png_nbytes)
+/* Lays n of the job's pictures out as one, rows of columns, and encodes it.  With debug
+ * it is the image that the network saw. */
+static enum image_status encode_pictures(const struct request *request, size_t first, size_t n,
+                                         size_t columns, uint8_t **png, size_t *png_nbytes)
 {
     const struct capsnet_shape *shape = request_shape(request);
-    const size_t columns = request->params.sweep ? SWEEP_COLUMNS : 1;
-    const size_t rows = request->job.n_pictures / columns;
+    const size_t rows = n / columns;
     const size_t line = shape->width * shape->channels;
-    float *sheet = calloc(request->job.n_pictures * shape->height, line * sizeof(float));
+    float *sheet = calloc(n * shape->height, line * sizeof(float));
     if (!sheet)
         return IMAGE_MEMORY;
-    for (size_t i = 0; i < request->job.n_pictures; i++) {
+    for (size_t i = 0; i < n; i++) {
         const float *picture = request->params.debug
                                    ? request->job.digits
-                                   : request->job.pictures + i * shape->height * line;
+                                   : request->job.pictures + (first + i) * shape->height * line;
         float *corner = sheet + (i / columns * shape->height * columns + i % columns) * line;
         for (size_t y = 0; y < shape->height; y++)
             memcpy(corner + y * columns * line, picture + y * line, line * sizeof(float));
@@ -141,13 +176,52 @@ static unsigned answer_json(struct request *request, const uint8_t *png, size_t 
     return request_answer(request, "application/json", &text);
 }
 
+/* Every detected class by itself, in a picture of its own. */
+static unsigned answer_detected_json(struct request *request)
+{
+    const struct capsnet_model *model = request->engine->model;
+    const struct job *job = &request->job;
+    struct text text = {0};
+    text_add(&text, "{\"model\": ");
+    json_add_string(&text, capsnet_model_name(model));
+    text_add(&text, ", \"images\": [");
+    for (size_t i = 0; i < job->n_pictures; i++) {
+        uint8_t *png;
+        size_t png_nbytes;
+        if (encode_pictures(request, i, 1, 1, &png, &png_nbytes) != IMAGE_OK) {
+            text_free(&text);
+            return request_refuse_no_memory(request);
+        }
+        text_addf(&text, "%s\n {\"class\": %zu, \"label\": ", i ? "," : "",
+                  job->picture_classes[i]);
+        json_add_string(&text, capsnet_model_label(model, job->picture_classes[i]));
+        text_add(&text, ", \"probability\": ");
+        json_add_float(&text, job->lengths[job->picture_classes[i]]);
+        text_add(&text, ", \"image\": \"");
+        add_base64(&text, png, png_nbytes);
+        text_add(&text, "\"}");
+        free(png);
+    }
+    text_add(&text, "]}\n");
+    return request_answer(request, "application/json", &text);
+}
+
 unsigned reconstruct_finish(struct request *request)
 {
+    const int is_json = accept_prefers_json(request->accept);
+    const size_t n = request->job.n_pictures;
     uint8_t *png;
     size_t png_nbytes;
-    if (encode_picture(request, &png, &png_nbytes) != IMAGE_OK)
+    if (draws_detected(request) && is_json)
+        return answer_detected_json(request);
+    if (n == 0)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "class=detected: no capsule of this image is longer than 0.5; "
+                              "leave class out for the picture of the longest");
+    const size_t columns = request->params.sweep ? SWEEP_COLUMNS : n;
+    if (encode_pictures(request, 0, n, columns, &png, &png_nbytes) != IMAGE_OK)
         return request_refuse_no_memory(request);
-    if (!accept_prefers_json(request->accept))
+    if (!is_json)
         return request_answer_bytes(request, "image/png", png, png_nbytes);
     unsigned status = answer_json(request, png, png_nbytes);
     free(png);

@@ -23,7 +23,8 @@ enum { STRICT = 0, LENIENT = 1 };
     {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
 
 static const struct route ROUTES[] = {
-    POST("/classify", PARAM_MODEL | PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING, classify),
+    POST("/classify", PARAM_MODEL | PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING | PARAM_SPLIT,
+         classify),
     POST("/pose", PARAM_MODEL | PARAM_NORMALIZE, pose),
     POST("/reconstruct",
          PARAM_MODEL | PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG,

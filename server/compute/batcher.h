@@ -24,8 +24,8 @@ struct job {
                                               nobody asks */
 
     /* Called after the forward pass to fill picture_poses and picture_classes
-     * from lengths and poses; NULL when they are filled already.  Must be
-     * quick: it runs on the batcher's thread. */
+     * from lengths and poses; NULL when they are filled already.  It may lower
+     * n_pictures, to 0 too.  Must be quick: it runs on the batcher's thread. */
     void (*choose)(struct job *job);
     size_t n_pictures;
     float *picture_poses;    /* [n_pictures][pose_dims] */

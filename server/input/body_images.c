@@ -20,6 +20,10 @@
 /* How many fields a form may have beside its pictures. */
 enum { MAX_OTHER_PARTS = 64 };
 
+/* Candidates of all pictures together that are read for one request: about a second's
+ * work of two CPUs. */
+enum { MAX_CANDIDATES = 1024 };
+
 enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON, FORM_DATA_URL };
 
 static int is_media_type(const char *content_type, const char *type)
@@ -70,6 +74,11 @@ unsigned body_make_digits(struct request *r, size_t n)
     const struct capsnet_shape *shape = request_shape(r);
     if (n == 0)
         return request_refuse(r, REFUSED_NO_IMAGE, "the request holds no image");
+    if (r->params.split) {
+        r->splits = calloc(n, sizeof *r->splits);
+        r->n_splits = r->splits ? n : 0;
+        return r->splits ? 0 : request_refuse_no_memory(r);
+    }
     r->digits = calloc(n, shape->height * shape->width * shape->channels * sizeof(float));
     if (!r->digits)
         return request_refuse_no_memory(r);
@@ -85,6 +94,42 @@ static struct normalize_form form_of(const struct request *r)
                                    frame->height, frame->width, frame->objects};
 }
 
+/* Cuts picture i; the digits are gathered at the end. */
+static enum image_status cut_image(struct request *r, size_t i, const struct image *image,
+                                   struct image_message *message)
+{
+    struct normalize_form form = form_of(r);
+    form.objects = 1;
+    enum image_status status = split_image(&r->splits[i], &form, image, message);
+    if (status != IMAGE_OK)
+        return status;
+    r->job.n_images += r->splits[i].n;
+    if (r->job.n_images <= MAX_CANDIDATES)
+        return IMAGE_OK;
+    snprintf(message->text, sizeof message->text,
+             "up to here the pictures hold too many digits, or what may be some, for one request; "
+             "send fewer at a time");
+    return IMAGE_TOO_LARGE;
+}
+
+/* The digits of all pictures' candidates, one after the other. */
+static unsigned gather_candidates(struct request *r)
+{
+    const size_t pixels = capsnet_pixels(request_shape(r));
+    size_t n = 0;
+    r->digits = calloc(r->job.n_images * pixels + 1, sizeof *r->digits);
+    if (!r->digits)
+        return request_refuse_no_memory(r);
+    for (size_t i = 0; i < r->n_splits; i++) {
+        memcpy(r->digits + n * pixels, r->splits[i].digits,
+               r->splits[i].n * pixels * sizeof *r->digits);
+        n += r->splits[i].n;
+        free(r->splits[i].digits);
+        r->splits[i].digits = NULL;
+    }
+    return 0;
+}
+
 unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t nbytes)
 {
     const struct capsnet_shape *shape = request_shape(r);
@@ -96,8 +141,9 @@ unsigned body_take_png(struct request *r, size_t i, const uint8_t *bytes, size_t
                                           shape->channels == 1 ? 0 : shape->channels, &message);
     if (status == IMAGE_OK) {
         const struct normalize_form form = form_of(r);
-        status =
-            normalize_image(r->digits + i * pixels, &form, &image, r->params.normalize, &message);
+        status = r->params.split ? cut_image(r, i, &image, &message)
+                                 : normalize_image(r->digits + i * pixels, &form, &image,
+                                                   r->params.normalize, &message);
         image_free(&image);
     }
     switch (status) {
@@ -295,7 +341,7 @@ static unsigned take_json_pose(struct request *r, const cJSON *root)
     unsigned status = take_members(r, root, "class", &class_item, "pose", &pose);
     if (status)
         return status;
-    if (r->params.has_class)
+    if (r->params.class_choice != CLASS_LONGEST)
         return request_refuse(r, REFUSED_INVALID_PARAMETER,
                               "the query parameter \"class\" is for an image; a pose states its "
                               "class in the body");
@@ -372,7 +418,16 @@ static unsigned take(struct request *r, struct limit limit)
 
 unsigned body_take_images(struct request *request, size_t max_images)
 {
-    return take(request, (struct limit){max_images, 0});
+    if (request->params.split && request->params.normalize == NORMALIZE_NONE)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "split=1 brings each digit to the model's form, and goes with no "
+                              "normalize=none");
+    if (request->params.split && request_shape(request)->channels != 1)
+        return request_refuse(request, REFUSED_INVALID_PARAMETER,
+                              "split=1 reads models of one channel, and this one's pictures "
+                              "have %zu", request_shape(request)->channels);
+    const unsigned status = take(request, (struct limit){max_images, 0});
+    return status || !request->params.split ? status : gather_candidates(request);
 }
 
 unsigned body_take_image_or_pose(struct request *request)

@@ -6,7 +6,9 @@
 
 /* Decodes the body's images (a PNG, multipart/form-data, JSON or the text of a data URL,
  * as server/web/openapi.json has them) into request->digits,
- * [job.n_images][height][width][channels].
+ * [job.n_images][height][width][channels].  With params.split each picture is cut
+ * instead, into request->splits, and the digits are all their candidates, of which there may
+ * be none.
  *
  * max_images  the most that the route takes
  *
@@ -18,7 +20,7 @@ unsigned body_take_images(struct request *request, size_t max_images);
  * request->pose_class says whose. */
 unsigned body_take_image_or_pose(struct request *request);
 
-/* The same piece by piece: room for n images' digits, and image i from a PNG
+/* The same piece by piece, but for gathering candidates: room for n images' digits, and image i from a PNG
  * or from the base64 of one, which may be a data URL.  Each returns 0, or the status of the refusal. */
 unsigned body_make_digits(struct request *request, size_t n);
 unsigned body_take_png(struct request *request, size_t i, const uint8_t *bytes, size_t nbytes);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/normalize/ink.h"
+#include "server/normalize/blots.h"
 
 enum {
     SPECK = 32, /* a blot with less than 1/32 of the main one's ink is dirt */
@@ -14,26 +14,7 @@ enum {
     RIM = 32,   /* ink above 1/32 of the peak still belongs to the digit's rim */
 };
 
-/* Connected pixels of ink. */
-struct blot {
-    size_t mass; /* the sum of its ink */
-    uint8_t most;
-    size_t contact; /* its pixels at the picture's edge */
-    size_t rim;     /* its pixels near its own box's sides */
-    size_t count;
-    int is_alien;   /* a dark corner, a desk, a frame: see mark_aliens() */
-    int is_kept;
-    struct box box;
-};
-
-struct blots {
-    uint32_t *label; /* [height][width]: 1 + the blot's index, 0 for paper */
-    uint32_t *stack; /* [height][width] */
-    struct blot *list;
-    size_t n, room;
-};
-
-static void widen(struct box *box, size_t x, size_t y)
+void box_widen(struct box *box, size_t x, size_t y)
 {
     box->x0 = x < box->x0 ? x : box->x0;
     box->y0 = y < box->y0 ? y : box->y0;
@@ -57,7 +38,7 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
         blot.most = ink->pixels[at] > blot.most ? ink->pixels[at] : blot.most;
         blot.count++;
         blot.contact += x == 0 || y == 0 || x == w - 1 || y == h - 1;
-        widen(&blot.box, x, y);
+        box_widen(&blot.box, x, y);
         for (size_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < h; v++)
             for (size_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < w; u++) {
                 const size_t next = v * w + u;
@@ -70,10 +51,10 @@ static struct blot fill_blot(struct blots *blots, const struct ink *ink, size_t 
     return blot;
 }
 
-static enum image_status find_blots(struct blots *blots, const struct ink *ink, uint8_t low)
+static enum image_status find_blots(struct blots *blots, const struct ink *ink)
 {
     for (size_t i = 0; i < ink->width * ink->height; i++) {
-        if (ink->pixels[i] <= low || blots->label[i])
+        if (ink->pixels[i] <= blots->low || blots->label[i])
             continue;
         if (blots->n == blots->room) {
             const size_t room = 2 * blots->room + 64;
@@ -83,7 +64,7 @@ static enum image_status find_blots(struct blots *blots, const struct ink *ink, 
             blots->list = list;
             blots->room = room;
         }
-        const struct blot blot = fill_blot(blots, ink, i, low);
+        const struct blot blot = fill_blot(blots, ink, i, blots->low);
         blots->list[blots->n++] = blot;
     }
     return IMAGE_OK;
@@ -147,7 +128,7 @@ static const struct blot *main_blot(const struct blots *blots)
 
 /* Keeps what is as strong as ink must be, no speck, not far from the main blot
  * unless a good part of its weight, and no alien when the main blot is none. */
-static void choose(struct blots *blots, uint8_t high)
+static void choose(struct blots *blots)
 {
     const struct blot *main = main_blot(blots);
     const size_t w = main->box.x1 - main->box.x0, h = main->box.y1 - main->box.y0;
@@ -158,7 +139,7 @@ static void choose(struct blots *blots, uint8_t high)
         const size_t dx = gap(main->box.x0, main->box.x1, blot->box.x0, blot->box.x1);
         const size_t dy = gap(main->box.y0, main->box.y1, blot->box.y0, blot->box.y1);
         blot->is_kept = blot == main ||
-                        (blot->most > high && blot->mass >= main->mass / SPECK &&
+                        (blot->most > blots->high && blot->mass >= main->mass / SPECK &&
                          ((dx <= far && dy <= far) || blot->mass >= main->mass / 4) &&
                          (main->is_alien || !blot->is_alien));
     }
@@ -187,54 +168,67 @@ static void grow_rim(uint8_t *kept, uint32_t *queue, const struct ink *ink, size
     }
 }
 
-static void clear_rest(struct ink *ink, struct blots *blots, uint8_t low, uint8_t *kept,
-                       struct box *box)
+static void clear_rest(struct ink *ink, struct blots *blots, uint8_t *kept, struct box *box)
 {
     const size_t w = ink->width, count = w * ink->height;
     struct box strong = {w, ink->height, 0, 0};
     size_t n = 0;
 
     for (size_t i = 0; i < count; i++) {
-        kept[i] = ink->pixels[i] > low && blots->list[blots->label[i] - 1].is_kept;
+        kept[i] = blots->label[i] > 0 && blots->list[blots->label[i] - 1].is_kept;
         if (!kept[i])
             continue;
         blots->stack[n++] = (uint32_t)i;
-        widen(&strong, i % w, i / w);
+        box_widen(&strong, i % w, i / w);
     }
     const size_t across = strong.x1 - strong.x0, down = strong.y1 - strong.y0;
     grow_rim(kept, blots->stack, ink, n, 1 + (across > down ? across : down) / 20);
     *box = (struct box){w, ink->height, 0, 0};
     for (size_t i = 0; i < count; i++) {
         if (kept[i])
-            widen(box, i % w, i / w);
+            box_widen(box, i % w, i / w);
         else
             ink->pixels[i] = 0;
     }
 }
 
-enum image_status ink_keep_digit(struct ink *ink, struct box *box)
+enum image_status blots_find(struct blots *blots, const struct ink *ink)
 {
     const size_t count = ink->width * ink->height;
     /* A stroke is followed down to a quarter of the peak, where a light hand or
      * one pixel of a thin pen leaves it; half the peak must be reached. */
-    const uint8_t low = ink->peak / 4 < ink->threshold ? ink->peak / 4 : ink->threshold;
-    const uint8_t high = ink->threshold > ink->peak / 2 ? ink->threshold : ink->peak / 2;
-    struct blots blots = {.label = calloc(count, sizeof *blots.label),
-                          .stack = malloc(count * sizeof *blots.stack)};
-    uint8_t *kept = malloc(count);
-    enum image_status status = IMAGE_MEMORY;
+    *blots = (struct blots){
+        .label = calloc(count, sizeof *blots->label),
+        .stack = malloc(count * sizeof *blots->stack),
+        .low = ink->peak / 4 < ink->threshold ? ink->peak / 4 : ink->threshold,
+        .high = ink->threshold > ink->peak / 2 ? ink->threshold : ink->peak / 2,
+    };
+    if (!blots->label || !blots->stack || find_blots(blots, ink) != IMAGE_OK)
+        return IMAGE_MEMORY;
+    count_rims(blots, ink);
+    mark_aliens(blots);
+    return IMAGE_OK;
+}
 
-    if (blots.label && blots.stack && kept)
-        status = find_blots(&blots, ink, low);
+void blots_free(struct blots *blots)
+{
+    free(blots->list);
+    free(blots->label);
+    free(blots->stack);
+}
+
+enum image_status ink_keep_digit(struct ink *ink, struct box *box)
+{
+    struct blots blots;
+    uint8_t *kept = malloc(ink->width * ink->height);
+    enum image_status status = blots_find(&blots, ink);
+    if (status == IMAGE_OK && !kept)
+        status = IMAGE_MEMORY;
     if (status == IMAGE_OK) {
-        count_rims(&blots, ink);
-        mark_aliens(&blots);
-        choose(&blots, high);
-        clear_rest(ink, &blots, low, kept, box);
+        choose(&blots);
+        clear_rest(ink, &blots, kept, box);
     }
-    free(blots.list);
-    free(blots.label);
-    free(blots.stack);
+    blots_free(&blots);
     free(kept);
     return status;
 }

@@ -1,6 +1,6 @@
 /*
- * ink.h - the steps from a picture's brightness to the ink of its digit, used
- * by normalize.c alone.
+ * ink.h - the steps from a picture's brightness to the ink of its digit, used by
+ * normalize.c alone, and what ink is, for the room split too.
  */
 #ifndef CAPSNETD_INK_H
 #define CAPSNETD_INK_H

@@ -249,23 +249,50 @@ static enum image_status fill_frame(float *digit, const struct normalize_form *f
     return IMAGE_OK;
 }
 
+/* The ink of a picture, freed of paper and ruled lines; ink->pixels is NULL when it is
+ * blank, or memory is short. */
+static enum image_status find_ink(struct ink *ink, const struct plane *plane)
+{
+    enum image_status status = ink_extract(ink, plane->pixels, plane->width, plane->height);
+    if (status == IMAGE_OK && ink->pixels)
+        status = ink_remove_rules(ink);
+    if (status != IMAGE_OK) {
+        free(ink->pixels);
+        ink->pixels = NULL;
+    }
+    return status;
+}
+
 static enum image_status fit(float *digit, const struct normalize_form *form,
                              const struct image *image, const struct plane *plane)
 {
     struct ink ink = {0};
     struct box box;
-    enum image_status status = ink_extract(&ink, plane->pixels, plane->width, plane->height);
+    enum image_status status = find_ink(&ink, plane);
 
     memset(digit, 0, form->height * form->width * form->channels * sizeof *digit);
-    if (status == IMAGE_OK && ink.pixels) {
-        status = ink_remove_rules(&ink);
-        if (status == IMAGE_OK)
-            status = ink_keep_digit(&ink, &box);
+    if (ink.pixels) {
+        status = ink_keep_digit(&ink, &box);
         if (status == IMAGE_OK)
             status = fill_frame(digit, form, image, &ink, &box);
     }
     free(ink.pixels);
     return status;
+}
+
+/* The brightness of a picture: its own pixels, or *flat, to be freed. */
+static enum image_status see_plane(struct plane *plane, uint8_t **flat, const struct image *image)
+{
+    *plane = (struct plane){image->pixels, image->width, image->height};
+    *flat = NULL;
+    if (image->channels == 1)
+        return IMAGE_OK;
+    *flat = malloc(image->width * image->height);
+    if (!*flat)
+        return IMAGE_MEMORY;
+    colour_luma(*flat, image);
+    plane->pixels = *flat;
+    return IMAGE_OK;
 }
 
 /* ---- Which way -------------------------------------------------------------------- */
@@ -348,9 +375,9 @@ enum image_status normalize_image(float *digit, const struct normalize_form *for
                                   const struct image *image, enum normalize_mode mode,
                                   struct image_message *message)
 {
-    struct plane plane = {image->pixels, image->width, image->height};
     enum image_status status = IMAGE_OK;
-    uint8_t *flat = NULL;
+    struct plane plane;
+    uint8_t *flat;
 
     assert(image->channels == form->channels || form->channels == 1);
     if (mode == NORMALIZE_NONE && (image->height != form->height || image->width != form->width)) {
@@ -363,13 +390,9 @@ enum image_status normalize_image(float *digit, const struct normalize_form *for
         copy_pixels(digit, form, image);
         return IMAGE_OK;
     }
-    if (image->channels > 1) {
-        flat = malloc(image->width * image->height);
-        if (!flat)
-            return IMAGE_MEMORY;
-        colour_luma(flat, image);
-        plane.pixels = flat;
-    }
+    status = see_plane(&plane, &flat, image);
+    if (status != IMAGE_OK)
+        return status;
     if (mode == NORMALIZE_AUTO && is_sized(image, form) && is_normal(&plane, form)) {
         copy_pixels(digit, form, image);
     } else {
@@ -379,6 +402,28 @@ enum image_status normalize_image(float *digit, const struct normalize_form *for
     }
     free(flat);
     return status;
+}
+
+enum image_status normalize_find_ink(struct ink *ink, const struct image *image)
+{
+    struct plane plane;
+    uint8_t *flat;
+    enum image_status status = see_plane(&plane, &flat, image);
+    *ink = (struct ink){.pixels = NULL};
+    if (flat)
+        colour_contrast(flat, image);
+    if (status == IMAGE_OK)
+        status = find_ink(ink, &plane);
+    free(flat);
+    return status;
+}
+
+enum image_status normalize_ink(float *digit, const struct normalize_form *form,
+                                const struct ink *ink, const struct box *box)
+{
+    assert(form->channels == 1);
+    memset(digit, 0, form->height * form->width * sizeof *digit);
+    return fill_frame(digit, form, NULL, ink, box);
 }
 
 /* ---- Is it a drawing? ------------------------------------------------------------- */

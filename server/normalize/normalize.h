@@ -9,6 +9,9 @@
 
 #include "model/picture/image.h"
 
+struct ink;
+struct box;
+
 /* Whose work it is to bring a picture to the model's form: AUTO, ours unless it
  * has that form already; FIT, ours always; NONE, the client's. */
 enum normalize_mode { NORMALIZE_AUTO, NORMALIZE_FIT, NORMALIZE_NONE };
@@ -49,6 +52,16 @@ static inline struct normalize_form normalize_whole(size_t height, size_t width,
 __attribute__((warn_unused_result)) enum image_status
 normalize_image(float *digit, const struct normalize_form *form, const struct image *image,
                 enum normalize_mode mode, struct image_message *message);
+
+/* The same in two steps, for who chooses the ink: that of the whole picture, freed of paper
+ * and ruled lines (free(ink->pixels); NULL when the picture is blank); and a digit
+ * of a form of one channel, from the ink in a box as FIT makes it.  Each returns
+ * IMAGE_OK or IMAGE_MEMORY. */
+__attribute__((warn_unused_result)) enum image_status normalize_find_ink(struct ink *ink,
+                                                                         const struct image *image);
+__attribute__((warn_unused_result)) enum image_status
+normalize_ink(float *digit, const struct normalize_form *form, const struct ink *ink,
+              const struct box *box);
 
 /* Does a digit [height][width][channels] show strokes, and not nothing at all, or
  * one solid blot, with a square of ink of 0.55 of its longer side?  None of MNIST's

@@ -37,6 +37,13 @@ static int set_normalize(struct params *params, const char *value)
     return 0;
 }
 
+static int set_class(struct params *params, const char *value, size_t classes)
+{
+    params->class_choice = strcmp(value, "detected") == 0 ? CLASS_DETECTED : CLASS_GIVEN;
+    return params->class_choice == CLASS_DETECTED ||
+           (whole_number(value, &params->class_index) && params->class_index < classes);
+}
+
 int params_set(struct params *params, unsigned allowed, unsigned *seen, const char *name,
                const char *value, size_t classes, char *message, size_t message_nbytes)
 {
@@ -47,7 +54,7 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         {"normalize", PARAM_NORMALIZE}, {"poses", PARAM_POSES}, {"class", PARAM_CLASS},
         {"scale", PARAM_SCALE},         {"sweep", PARAM_SWEEP},
         {"debug", PARAM_DEBUG},         {"routing", PARAM_ROUTING},
-        {"model", PARAM_MODEL},
+        {"model", PARAM_MODEL},         {"split", PARAM_SPLIT},
     };
     unsigned flag = 0;
     for (size_t i = 0; i < sizeof PARAMS / sizeof *PARAMS; i++)
@@ -71,6 +78,8 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         good = set_switch(&params->sweep, value);
     } else if (flag == PARAM_ROUTING) {
         good = set_switch(&params->routing, value);
+    } else if (flag == PARAM_SPLIT) {
+        good = set_switch(&params->split, value);
     } else if (flag == PARAM_DEBUG) {
         strcpy(expected, "normalized");
         good = params->debug = strcmp(value, expected) == 0;
@@ -84,9 +93,9 @@ int params_set(struct params *params, unsigned allowed, unsigned *seen, const ch
         strcpy(expected, "a whole number from 1 to 16");
         good = whole_number(value, &params->scale) && params->scale >= 1 && params->scale <= 16;
     } else {
-        snprintf(expected, sizeof expected, "a whole number from 0 to %zu", classes - 1);
-        good = whole_number(value, &params->class_index) && params->class_index < classes;
-        params->has_class = 1;
+        snprintf(expected, sizeof expected, "a whole number from 0 to %zu or detected",
+                 classes - 1);
+        good = set_class(params, value, classes);
     }
     if (good)
         return 0;

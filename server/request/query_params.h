@@ -16,16 +16,22 @@ enum {
     PARAM_DEBUG = 32,
     PARAM_ROUTING = 64,
     PARAM_MODEL = 128, /* judge.c has found the model by then */
+    PARAM_SPLIT = 256,
 };
+
+/* Which capsules are drawn: the longest, that of class_index, or those of all that was
+ * detected. */
+enum class_choice { CLASS_LONGEST = 0, CLASS_GIVEN, CLASS_DETECTED };
 
 /* The query parameters of all routes, with their defaults. */
 struct params {
     enum normalize_mode normalize;
     int poses, sweep, routing;
+    int split;          /* the picture may hold several digits */
     int debug;          /* show what the network saw, not what it made of it */
     size_t scale;       /* 1 .. 16 */
-    int has_class;
-    size_t class_index; /* below the model's class count */
+    enum class_choice class_choice;
+    size_t class_index; /* of CLASS_GIVEN: below the model's class count */
 };
 
 /* Sets one parameter from the query.

@@ -161,6 +161,9 @@ void request_free(struct request *request)
     request_drop_body(request);
     generation_release(request->generation);
     free(request->accept_lines);
+    for (size_t i = 0; i < request->n_splits; i++)
+        split_free(&request->splits[i]);
+    free(request->splits);
     free(request->digits);
     free(request->pose);
     free(request->results);

@@ -19,6 +19,7 @@
 #include "server/request/resume_queue.h"
 #include "server/request/route.h"
 #include "server/request/service.h"
+#include "server/split/split.h"
 
 struct oip_infer;
 
@@ -84,6 +85,9 @@ struct request {
     /* What the route makes of the body, and the memory of its job. */
     struct job job;
     float *digits;         /* [job.n_images][height][width][channels] */
+    struct split *splits;  /* [n_splits], one a picture, with params.split; then digits are
+                            * the candidates of all */
+    size_t n_splits;
     float *pose;           /* [pose_dims], of a body that is a pose, not images; else NULL */
     size_t pose_class;     /* the class that the body states beside the pose */
     float *results;        /* lengths and poses */

@@ -10,7 +10,7 @@
  * --dev     choose by this: other seeds, and MNIST's training images
  * --images  pictures of each kind and source
  * --only    only the kinds whose name holds TEXT, and nothing else; "none":
- *           all but the kinds and MNIST
+ *           all but the kinds and MNIST; "split": only numbers of several digits
  * --dump    writes what was read wrongly there: the picture, and what the
  *           network saw
  */
@@ -22,9 +22,9 @@
 #include <time.h>
 
 #include "tests/accuracy/kinds.h"
+#include "tests/accuracy/numbers.h"
 
-/* Of this thread alone: other programs run beside it. */
-static double now_ms(void)
+double now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -157,7 +157,7 @@ static void measure_mnist(struct lab *lab)
 
 /* ---- What was read wrongly, to look at ------------------------------------------------ */
 
-static void write_file(const struct lab *lab, const char *name, const uint8_t *bytes, size_t nbytes)
+void write_file(const struct lab *lab, const char *name, const uint8_t *bytes, size_t nbytes)
 {
     char path[600];
     snprintf(path, sizeof path, "%s/%s", lab->dump, name);
@@ -376,9 +376,12 @@ int main(int argc, char **argv)
     printf("weights: %s; seed %lu; MNIST's %s images\n", capsnet_model_name(lab->model), lab->seed,
            lab->dev ? "training" : "test");
 
+    const int is_split = lab->only && strcmp(lab->only, "split") == 0;
+    if (is_split)
+        measure_numbers(lab);
     if (!lab->only)
         measure_mnist(lab);
-    if (!lab->only || strcmp(lab->only, "none") != 0)
+    if (!is_split && (!lab->only || strcmp(lab->only, "none") != 0))
         for (int are_pens = 0; are_pens < 2; are_pens++)
             measure_kinds(lab, are_pens);
     if (!lab->only || strcmp(lab->only, "none") == 0) {

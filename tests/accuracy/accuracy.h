@@ -54,6 +54,12 @@ struct lab {
 /* Says what is wrong and exits. */
 _Noreturn void fail(const char *what);
 
+/* CPU time of this thread alone: other programs run beside it. */
+double now_ms(void);
+
+/* Writes a file into the folder of --dump. */
+void write_file(const struct lab *lab, const char *name, const uint8_t *bytes, size_t nbytes);
+
 /* negatives.c: what is no digit, and two digits at once. */
 void measure_negatives(struct lab *lab);
 void measure_pairs(struct lab *lab);

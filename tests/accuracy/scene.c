@@ -144,20 +144,13 @@ static void tear_sheet(struct sheet *sheet, const struct scene *scene, struct ch
     }
 }
 
-uint8_t *scene_png(const struct scene *scene, const struct source *source, struct chance *chance,
-                   size_t *png_nbytes)
+uint8_t *scene_draw(const struct scene *scene, const struct sheet *sheet, double angle,
+                    struct chance *chance, size_t *png_nbytes)
 {
-    const double angle = chance_between(chance, 0, 6.2832);
-    struct sheet sheet = sheet_new(scene->width, scene->height);
-
-    draw_source(&sheet, source, scene, chance);
-    if (scene->cut)
-        cut_sheet(&sheet, scene);
-    tear_sheet(&sheet, scene, chance);
-    const size_t w = sheet.width, h = sheet.height;
+    const size_t w = sheet->width, h = sheet->height;
     struct picture picture = picture_new(w, h, scene->transparent);
     for (size_t i = 0; i < w * h; i++) {
-        const double soft = (double)sheet.cover[i];
+        const double soft = (double)sheet->cover[i];
         const double cover = scene->aliased ? soft > 0.5 : soft;
         const double light = light_at(scene, angle, i % w, i / w);
         colour_pixel(picture.rgb + 3 * i, scene, scene->transparent ? 1 : cover,
@@ -165,7 +158,7 @@ uint8_t *scene_png(const struct scene *scene, const struct source *source, struc
         if (scene->desk > 0 || scene->inset > 0 || scene->corner > 0)
             colour_around(picture.rgb + 3 * i, scene, i % w, i / w);
         if (scene->transparent)
-            picture.alpha[i] = sheet.cover[i];
+            picture.alpha[i] = sheet->cover[i];
     }
     for (size_t i = 0; i < w * h * 3; i++) /* as a sensor does */
         picture.rgb[i] = fminf(fmaxf(picture.rgb[i], 0), 1);
@@ -177,6 +170,20 @@ uint8_t *scene_png(const struct scene *scene, const struct source *source, struc
         picture_orient(&picture, scene->orientation);
     uint8_t *png = picture_png(&picture, scene->png, png_nbytes);
     picture_free(&picture);
+    return png;
+}
+
+uint8_t *scene_png(const struct scene *scene, const struct source *source, struct chance *chance,
+                   size_t *png_nbytes)
+{
+    const double angle = chance_between(chance, 0, 6.2832);
+    struct sheet sheet = sheet_new(scene->width, scene->height);
+
+    draw_source(&sheet, source, scene, chance);
+    if (scene->cut)
+        cut_sheet(&sheet, scene);
+    tear_sheet(&sheet, scene, chance);
+    uint8_t *png = scene_draw(scene, &sheet, angle, chance, png_nbytes);
     sheet_free(&sheet);
     return png;
 }

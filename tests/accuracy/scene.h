@@ -36,4 +36,9 @@ struct scene {
 uint8_t *scene_png(const struct scene *scene, const struct source *source, struct chance *chance,
                    size_t *png_nbytes);
 
+/* The same of what is drawn on a sheet of the scene's size already; angle: where the light
+ * comes from, in radians. */
+uint8_t *scene_draw(const struct scene *scene, const struct sheet *sheet, double angle,
+                    struct chance *chance, size_t *png_nbytes);
+
 #endif

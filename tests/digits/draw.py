@@ -12,6 +12,8 @@ palette-5.png      16 colours
 colour-7.png       blue ink on yellow paper, wide
 bilevel-2.png      1 bit, no soft edges
 large-4.png        a thick pen, 700 x 900, filling the sheet
+number-407.png     three digits side by side
+lines-25-1638.png  two lines, slanting upwards; the 6 and the 3 touch
 """
 import math
 import os
@@ -108,6 +110,16 @@ def mix(paper, ink, cover):
     return bytes(round(p + (i - p) * cover) for p, i in zip(paper, ink))
 
 
+def number(path, width, height, grain, places):
+    """Digits (digit, left, top, size) on one sheet."""
+    rows = [[0.0] * width for _ in range(height)]
+    for digit, left, top, size in places:
+        own = coverage(digit, width, height, left, top, size, size / 10, .1)
+        rows = [[max(a, b) for a, b in zip(*pair)] for pair in zip(rows, own)]
+    save(path, width, height, 8, 0,
+         [bytes(round(250 - (250 - grain) * v) for v in row) for row in rows])
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
 
@@ -147,6 +159,11 @@ def main():
     rows = coverage(4, 700, 900, -60, 45, 800, 75, .05)
     save(out("large-4.png"), 700, 900, 8, 0,
          [bytes(round(255 - 255 * v) for v in row) for row in rows])
+
+    number(out("number-407.png"), 340, 160, 20, [(4, 20, 28, 100), (0, 120, 34, 96), (7, 215, 24, 102)])
+    number(out("lines-25-1638.png"), 420, 300, 10,
+           [(2, 35, 50, 80), (5, 125, 40, 80), (1, 20, 180, 80), (6, 100, 168, 84),
+            (3, 159, 160, 84), (8, 260, 140, 80)])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
 {
     if (nbytes < 1)
         return 0;
-    const unsigned allowed = *bytes++;
+    /* There are nine: one bit stands for two. */
+    const unsigned allowed = *bytes | (*bytes & PARAM_MODEL ? PARAM_SPLIT : 0);
+    bytes++;
     nbytes--;
     char *query = fuzz_line(&bytes, &nbytes), *rest = query;
     struct params params = {.scale = 1};
@@ -29,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
         MUST(!(seen & ~allowed));
         MUST(params.scale >= 1 && params.scale <= 16 && params.class_index < CLASSES);
         MUST(params.normalize <= NORMALIZE_NONE);
-        MUST((params.poses | params.sweep | params.debug | params.routing) >> 1 == 0);
+        MUST((params.poses | params.sweep | params.debug | params.routing | params.split) >> 1 == 0);
     }
     free(query);
     return 0;

@@ -33,12 +33,12 @@ static void resume_answered(void *context)
 static void load(void)
 {
     struct capsnet_error error = {""};
-    struct engine *engine;
-    if (engine_load(&engine, &options, options.memory, service.threads, &service.metrics,
-                    &error) != CAPSNET_OK)
+    struct generation *generation;
+    if (generation_load(&generation, &service.engines, &options, options.memory, service.threads,
+                        &service.metrics, &error) != CAPSNET_OK)
         fputs(error.text, stderr);
     MUST(!*error.text);
-    engines_replace(&service.engines, engine);
+    engines_replace(&service.engines, generation);
     service.workers = workers_create(2, resume_answered, &service.resume_queue);
     MUST(service.workers);
 }
@@ -68,7 +68,7 @@ static void start(void)
                               sizeof message) == OPTIONS_RUN);
     log_init(options.log_format, options.log_level);
     metrics_init(&service.metrics);
-    engines_init(&service.engines);
+    MUST(engines_init(&service.engines) == 0);
     keys_init(&service.keys);
     resume_queue_init(&service.resume_queue);
     http = http_start(&service, listen_somewhere());

@@ -151,7 +151,8 @@ static int check_keyword(const cJSON *keyword, const cJSON *value)
 {
     static const char *const NOTES[] = {"description",     "default",  "contentEncoding",
                                         "contentMediaType", "format", "properties", "required",
-                                        "additionalProperties", "items"};
+                                        "additionalProperties", "items",
+                                        "oneOf" /* check() */};
     const char *name = keyword->string;
     double number = cJSON_IsNumber(value) ? value->valuedouble : 0;
     if (strcmp(name, "type") == 0)
@@ -175,6 +176,15 @@ static int check_keyword(const cJSON *keyword, const cJSON *value)
     return 0;
 }
 
+/* Exactly one of the schemas fits. */
+static int check_one_of(const cJSON *schemas, const cJSON *value, char *why, size_t size)
+{
+    const cJSON *one = NULL;
+    int fitting = 0;
+    cJSON_ArrayForEach(one, schemas) fitting += check(one, value, why, size);
+    return fitting == 1;
+}
+
 /* Does the value fit the schema?  why: [size], set when not. */
 static int check(const cJSON *schema, const cJSON *value, char *why, size_t size)
 {
@@ -188,6 +198,8 @@ static int check(const cJSON *schema, const cJSON *value, char *why, size_t size
         free(text);
         return 0;
     }
+    if (member(schema, "oneOf") && !check_one_of(member(schema, "oneOf"), value, why, size))
+        return 0;
     if (cJSON_IsObject(value) && (member(schema, "properties") || member(schema, "required") ||
                                   member(schema, "additionalProperties")))
         return check_members(schema, value, why, size);
@@ -326,8 +338,9 @@ static void good_answers_are_as_declared(void **state)
     struct bytes png = draw_png(1);
     char *images = images_json(&png, 1), json[5000], pose[400] = "{\"class\":1,\"pose\":[0";
     static const char *const PATHS[] = {"/classify", "/classify?poses=1&normalize=fit",
-                                        "/classify?routing=1", "/pose",
-                                        "/reconstruct", "/reconstruct?class=2&scale=2&sweep=1"};
+                                        "/classify?routing=1", "/classify?split=1", "/pose",
+                                        "/reconstruct", "/reconstruct?class=2&scale=2&sweep=1",
+                                        "/reconstruct?class=detected"};
     for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++) {
         expect(&(struct request){.path = PATHS[i], .body = png.data, .nbytes = png.nbytes}, 200);
         expect(&(struct request){.path = PATHS[i], .body = images, .nbytes = strlen(images),

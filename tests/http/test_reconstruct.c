@@ -343,6 +343,104 @@ static void every_way_of_sending_gives_the_same(void **state)
     free(png.data);
 }
 
+/* ---- Every detected class ------------------------------------------------ */
+
+/* A drawing of which the network detects so many classes, by being faint where they are
+ * few, and its prediction in *json; free both. */
+static struct bytes drawing_with(int n_detected, cJSON **json)
+{
+    for (unsigned number = 0; number < 20; number++)
+        for (int part = 1; part <= 16; part++) {
+            uint8_t pixels[28 * 28];
+            draw_pixels(pixels, number);
+            for (size_t i = 0; i < sizeof pixels; i++)
+                pixels[i] = (uint8_t)(pixels[i] * part / 16);
+            struct bytes png = gray_png(pixels, 28, 28);
+            *json = post_json(server, "/classify?normalize=none", png.data, png.nbytes);
+            const cJSON *prediction = json_array(*json, "predictions", 1)->child;
+            if (cJSON_GetArraySize(json_array(prediction, "detected", -1)) == n_detected)
+                return png;
+            free(png.data);
+            cJSON_Delete(*json);
+        }
+    fail_msg("no drawing has %d detected classes", n_detected);
+    return (struct bytes){NULL, 0};
+}
+
+/* One of the answer's images: as class=N draws it, and as it lies on the sheet [56][width]. */
+static void check_detected(const cJSON *image, int class, double length, const struct bytes *png,
+                           const uint8_t *corner, size_t width)
+{
+    char path[60];
+    const char digit[2] = {(char)('0' + class), 0};
+    snprintf(path, sizeof path, "/reconstruct?normalize=none&scale=2&class=%d", class);
+    uint8_t *alone = render(path, png->data, png->nbytes, NULL, NULL, 56, 56);
+    uint8_t *own = json_pixels(image, 56, 56);
+    for (size_t y = 0; y < 56; y++)
+        assert_memory_equal(corner + y * width, alone + y * 56, 56);
+    assert_memory_equal(own, alone, 56 * 56);
+    assert_int_equal(cJSON_GetArraySize(image), 4);
+    assert_true(json_number(image, "class") == class);
+    assert_string_equal(json_string(image, "label"), class == 9 ? "nine" : digit);
+    assert_true(json_number(image, "probability") == length);
+    free(own);
+    free(alone);
+}
+
+/* In the order of "detected", in PNG and JSON. */
+static void detected_classes_are_drawn_side_by_side(void **state)
+{
+    (void)state;
+    for (int wanted = 1; wanted <= 4; wanted++) {
+        cJSON *predicted;
+        struct bytes png = drawing_with(wanted, &predicted);
+        const cJSON *prediction = json_array(predicted, "predictions", 1)->child;
+        const cJSON *detected = json_array(prediction, "detected", -1), *item = NULL;
+        const cJSON *lengths = json_array(prediction, "probabilities", TEST_CLASSES);
+        const size_t n = (size_t)cJSON_GetArraySize(detected), width = n * 56;
+        static const char path[] = "/reconstruct?class=detected&scale=2&normalize=none";
+        uint8_t *sheet = render(path, png.data, png.nbytes, NULL, NULL, width, 56);
+        cJSON *json = post_json(server, path, png.data, png.nbytes);
+        assert_int_equal(cJSON_GetArraySize(json), 2);
+        assert_string_equal(json_string(json, "model"), "capsnet-test");
+        const cJSON *image = json_array(json, "images", (int)n)->child;
+        const uint8_t *corner = sheet;
+        cJSON_ArrayForEach(item, detected)
+        {
+            check_detected(image, item->valueint,
+                           cJSON_GetArrayItem(lengths, item->valueint)->valuedouble, &png, corner,
+                           width);
+            image = image->next;
+            corner += 56;
+        }
+        free(sheet);
+        cJSON_Delete(json);
+        cJSON_Delete(predicted);
+        free(png.data);
+    }
+}
+
+/* Where nothing is detected there is no picture to send; JSON can say so. */
+static void nothing_detected_is_an_empty_list_or_one_sentence(void **state)
+{
+    (void)state;
+    static const char path[] = "/reconstruct?class=detected&normalize=none";
+    cJSON *predicted;
+    struct bytes pngs[2] = {drawing_with(0, &predicted), blank_png(28, 28, 0)};
+    for (int i = 0; i < 2; i++) {
+        cJSON *json = post_json(server, path, pngs[i].data, pngs[i].nbytes);
+        json_array(json, "images", 0);
+        cJSON_Delete(json);
+        expect_refused(server,
+                       &(struct request){.path = path,
+                                         .body = pngs[i].data,
+                                         .nbytes = pngs[i].nbytes},
+                       400, "invalid_parameter", "longer than 0.5");
+        free(pngs[i].data);
+    }
+    cJSON_Delete(predicted);
+}
+
 /* ---- Pose in ---------------------------------------------------------- */
 
 static void a_pose_is_rendered(void **state)
@@ -433,7 +531,9 @@ static void bad_parameters_are_refused(void **state)
     (void)state;
     refuse_query("/reconstruct?class=10", "class");
     refuse_query("/reconstruct?class=-1", "class");
-    refuse_query("/reconstruct?class=x", "class");
+    refuse_query("/reconstruct?class=x", "0 to 9 or detected");
+    refuse_query("/reconstruct?class=detected&sweep=1", "sweep=1 moves one capsule");
+    refuse_query("/reconstruct?class=detected&debug=normalized", "class=detected");
     refuse_query("/reconstruct?class=", "class");
     refuse_query("/reconstruct?class=3.0", "class");
     refuse_query("/reconstruct?class=18446744073709551619", "class"); /* 3 in 64 bits */
@@ -452,6 +552,12 @@ static void bad_parameters_are_refused(void **state)
                                      .nbytes = strlen(pose),
                                      .headers = {"Content-Type: application/json"}},
                    400, "invalid_parameter", "a pose is none");
+    expect_refused(server,
+                   &(struct request){.path = "/reconstruct?class=detected",
+                                     .body = pose,
+                                     .nbytes = strlen(pose),
+                                     .headers = {"Content-Type: application/json"}},
+                   400, "invalid_parameter", "is for an image");
     refuse_query("/reconstruct?normalize=maybe", "normalize");
     refuse_query("/reconstruct?poses=1", "poses");
     refuse_query("/reconstruct?colour=red", "colour");
@@ -469,6 +575,8 @@ int main(void)
         cmocka_unit_test(json_out_has_every_field),
         cmocka_unit_test(accept_decides_the_form),
         cmocka_unit_test(every_way_of_sending_gives_the_same),
+        cmocka_unit_test(detected_classes_are_drawn_side_by_side),
+        cmocka_unit_test(nothing_detected_is_an_empty_list_or_one_sentence),
         cmocka_unit_test(a_pose_is_rendered),
         cmocka_unit_test(the_pose_of_an_image_gives_its_picture),
         cmocka_unit_test(bad_poses_are_refused),

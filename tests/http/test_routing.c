@@ -226,8 +226,9 @@ static void the_identities_hold_on_mnist(void **state)
         fail_msg("%s", error.text);
     for (size_t i = 0; i < 3; i++) {
         struct capsnet_model *model = NULL;
-        const struct capsnet_options options = {getenv("CAPSNETD_CPU_LEVEL"), PRECISIONS_ASKED[i],
-                                                "low"};
+        const struct capsnet_options options = {.cpu_level = getenv("CAPSNETD_CPU_LEVEL"),
+                                                .precision = PRECISIONS_ASKED[i],
+                                                .memory = "low"};
         if (capsnet_model_load(&model, shipped_weights(), &options, &error) == CAPSNET_OK)
             check_shipped(&mnist, PRECISIONS_ASKED[i]);
         else /* this CPU has no such instructions */

@@ -34,19 +34,24 @@ static void parameters_are_checked(void **state)
     assert_int_equal(p.routing, 1);
     assert_int_equal(set(&p, "sweep", "0"), 0);
     assert_int_equal(p.sweep, 0);
+    assert_int_equal(set(&p, "split", "1"), 0);
+    assert_int_equal(p.split, 1);
     assert_int_equal(set(&p, "scale", "16"), 0);
     assert_int_equal(p.scale, 16);
     assert_int_equal(set(&p, "class", "9"), 0);
-    assert_true(p.has_class && p.class_index == 9);
+    assert_true(p.class_choice == CLASS_GIVEN && p.class_index == 9);
+    assert_int_equal(set(&p, "class", "detected"), 0);
+    assert_int_equal(p.class_choice, CLASS_DETECTED);
     assert_int_equal(set(&p, "model", "any at all"), 0); /* judge.c looks for it */
     static const char *const BAD[][2] = {
         {"normalize", "Fit"},  {"normalize", ""},   {"poses", "2"},     {"poses", "yes"},
+        {"split", "2"},       {"split", ""},
         {"sweep", "-1"},       {"sweep", NULL},     {"scale", "0"},     {"scale", "17"},
         {"scale", "1.5"},      {"scale", " 1"},     {"scale", "+1"},    {"scale", "4294967297"},
         {"scale", "99999999999999999999"},          {"class", "10"},    {"class", "-1"},
         {"model", ""},         {"model", NULL},
-        {"class", ""},         {"class", "0x1"},    {"nosuch", "1"},    {"Class", "1"},
-        {"routing", "2"},
+        {"class", ""},         {"class", "0x1"},    {"class", "Detected"}, {"class", "detected "},
+        {"nosuch", "1"},       {"Class", "1"},      {"routing", "2"},
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         if (set(&p, BAD[i][0], BAD[i][1]) == 0)
