@@ -97,8 +97,9 @@ static void open_contender(struct contender *c, char **argv)
         printf("skipped %s\n", error.text);
         exit(EXIT_SUCCESS);
     }
-    if (capsnet_workspace_create(&c->ws, c->model, MAX_BATCH, strtoul(argv[5], NULL, 10), &error) !=
-        CAPSNET_OK)
+    const size_t threads = strtoul(argv[5], NULL, 10);
+    capsnet_model_measure(c->model, threads, 0.3);
+    if (capsnet_workspace_create(&c->ws, c->model, MAX_BATCH, threads, &error) != CAPSNET_OK)
         die(error.text);
     c->shape = capsnet_model_shape(c->model);
     c->pixels = c->shape->height * c->shape->width * c->shape->channels;
