@@ -150,7 +150,7 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
  * next is fetched, half of it each.  The first panel's tiles fetch the next one's rows
  * of A instead.  Nobody fetches for a single tile, or the first: it asks for what
- * comes 64 steps later, with a third more speed than a panel ahead or none.  A
+ * comes 64 steps later, which a whole panel was too far and too late for.  A
  * convolution, whose n is 0 here, has A in the cache and panels of any size. */
 ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
                                     size_t words, size_t b_panel, size_t i0, size_t j, size_t rows)
