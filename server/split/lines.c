@@ -10,6 +10,7 @@
 #define LEAST_TALL 0.45 /* lower is a piece, or a speck */
 #define MOST_TALL 2.5   /* taller is no writing */
 #define MOST_LONG 0.9   /* a piece that is longer is an underline, or no writing */
+#define ONE_DIGIT 1.6   /* a digit is no wider than that by its own height */
 #define NEAR 0.35       /* how far a piece may be from the digit that it belongs to */
 #define OFF_LINE 0.6    /* how far a digit's middle may be above or below its line */
 
@@ -42,7 +43,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* How high the writing of a blot is: of one that is wider than tall, what nine in ten
+/* How high the writing of a blot is: of one that is too wide to be a digit, what nine in ten
  * of its columns do not exceed from their highest ink to their lowest. */
 static double writing_height(const struct blots *blots, const struct ink *ink, size_t i)
 {
@@ -50,7 +51,7 @@ static double writing_height(const struct blots *blots, const struct ink *ink, s
     const struct box *box = &blots->list[i].box;
     const size_t w = box->x1 - box->x0;
     size_t heights[COLUMNS], n = 0;
-    if (w <= box->y1 - box->y0)
+    if ((double)w <= ONE_DIGIT * height_of(box))
         return height_of(box);
     for (size_t x = box->x0; x < box->x1; x += 1 + w / COLUMNS) {
         size_t top = box->y1, bottom = box->y0;

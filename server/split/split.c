@@ -191,8 +191,8 @@ static int may_join(const struct writing *writing, const struct box *box, const 
 {
     struct box all = *box;
     unite(&all, &piece->box);
-    return piece->line == last->line &&
-           (double)(all.x1 - all.x0) <= WIDEST * writing->height &&
+    const double height = fmax(writing->height, (double)(all.y1 - all.y0));
+    return piece->line == last->line && (double)(all.x1 - all.x0) <= WIDEST * height &&
            (piece->part == last->part ||
             (double)piece->box.x0 <= (double)box->x1 + CLOSE * writing->height);
 }
