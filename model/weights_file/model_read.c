@@ -261,6 +261,7 @@ enum capsnet_status capsnet_model_sizes(struct capsnet_sizes *sizes, const char 
     if (status != CAPSNET_OK)
         return status;
     low.memory = "low";
+    low.plan = NULL; /* spectral would not do with that */
     status = model_create(&model, &shape, &low, &inner); /* whose memory is not touched */
     if (status != CAPSNET_OK)
         return bad_model(error, path, status, &inner);

@@ -86,7 +86,10 @@ static enum capsnet_status load_all(struct generation *g, const struct weights_f
                                     struct capsnet_error *error)
 {
     const struct generation *before = engines->current;
-    struct capsnet_options plan = {options->cpu_level, options->precision, memory, options->plan};
+    /* A reload's first step of low memory is no matter of the options' plan. */
+    const int is_step = strcmp(memory, "low") == 0 && strcmp(options->memory, "low") != 0;
+    struct capsnet_options plan = {options->cpu_level, options->precision, memory,
+                                   is_step ? "auto" : options->plan};
     const int is_auto = strcmp(memory, "auto") == 0 && strcmp(options->plan, "auto") == 0;
     if (before)
         plan.precision = capsnet_model_precision(before->engines[0].model);

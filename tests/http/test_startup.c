@@ -205,6 +205,27 @@ static void bad_addresses_are_refused(void **state)
         refuse(2, "listen", ARGS("--weights", test_weights(), "--listen", addresses[i]), NO_ARGS);
 }
 
+/* What was asked for holds for every batch. */
+static void plans_are_as_asked_for(void **state)
+{
+    (void)state;
+    static const char *const PLANS[] = {"direct", "spectral"};
+    for (size_t i = 0; i < 2; i++) {
+        struct server *server = server_start(ARGS("--plan", PLANS[i]), NO_ARGS);
+        struct reply *reply = http_send(server, &(struct request){.path = "/model"});
+        cJSON *json = reply_json(reply);
+        const cJSON *plans = cJSON_GetObjectItem(json, "plans");
+        assert_int_equal(cJSON_GetArraySize(plans), 1);
+        assert_string_equal(json_string(cJSON_GetArrayItem(plans, 0), "primary_caps"), PLANS[i]);
+        assert_string_equal(json_string(json, "memory"), i == 0 ? "low" : "full");
+        cJSON_Delete(json);
+        reply_free(reply);
+        server_stop(server);
+    }
+    refuse(2, "memory full, or plan direct",
+           ARGS("--weights", test_weights(), "--memory", "low", "--plan", "spectral"), NO_ARGS);
+}
+
 static void bad_cpu_levels_are_refused(void **state)
 {
     (void)state;
@@ -284,6 +305,7 @@ int main(void)
         TEST(bad_flags_are_refused),
         TEST(bad_addresses_are_refused),
         TEST(bad_cpu_levels_are_refused),
+        TEST(plans_are_as_asked_for),
         TEST(weights_that_cannot_be_read_are_refused),
         TEST(damaged_weights_are_refused),
         TEST(a_port_in_use_is_refused),
