@@ -290,10 +290,23 @@ static int run(const struct options *options)
     return exit_status;
 }
 
+/* Where stdin, stdout or stderr is closed, the next file or socket would be taken for it,
+ * and the log written into it. */
+static void keep_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     char message[256];
+    keep_standard_descriptors();
     if (argc > 1 && strcmp(argv[1], "healthcheck") == 0)
         return healthcheck(argc - 2, argv + 2);
     switch (server_options_parse(&options, argc, argv, message, sizeof message)) {
