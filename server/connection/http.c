@@ -294,27 +294,30 @@ static void count_request(const struct request *r, unsigned status)
         metrics_count_failure(r->engine->metrics, times.request_us);
 }
 
-static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,
-                            enum MHD_RequestTerminationCode why)
+/* The client's request is over: its answer taken to the end, or not. */
+static void end_request(struct http *http, struct client *client, int is_complete)
 {
-    struct http *http = context;
-    struct request *r = *slot;
+    struct request *r = client->request;
     const struct options *o = http->service->options;
-    if (!r)
-        return;
-    struct client *client = client_of(connection);
-    int expired = client && deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
-                                            seconds_from_now(o->timeout_s + o->request_deadline_s),
-                                            NULL) != 0;
-    if (client)
-        client->request = NULL;
+    const int expired =
+        deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
+                        seconds_from_now(o->timeout_s + o->request_deadline_s), NULL) != 0;
+    client->request = NULL;
     unsigned status = r->answer.status ? r->answer.status : expired ? 408 : 0;
     count_request(r, status);
-    log_request(r, status, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    log_request(r, status, is_complete);
     if (r->stage != REQUEST_BEGUN)
         atomic_fetch_sub(&http->active, 1);
     request_free(r);
+}
+
+static void on_request_over(void *context, struct MHD_Connection *connection, void **slot,
+                            enum MHD_RequestTerminationCode why)
+{
+    struct client *client = client_of(connection);
     *slot = NULL;
+    if (client && client->request)
+        end_request(context, client, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }
 
 /* On a Unix socket there is no address, but the kernel knows who it is. */
@@ -351,9 +354,13 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         log_connection(connection, fd, "disconnected");
         atomic_fetch_add(&http->service->metrics.connections_closed, 1);
-        if (*slot && !o->tls_cert)
-            library_refusals_close(&http->refusals, *slot);
-        deadlines_close(&http->deadlines, *slot);
+        struct client *gone = *slot;
+        if (gone && !o->tls_cert)
+            library_refusals_close(&http->refusals, gone);
+        /* libmicrohttpd (0.9.75) says nothing of one that it has refused twice. */
+        if (gone && gone->request)
+            end_request(http, gone, 0);
+        deadlines_close(&http->deadlines, gone);
         *slot = NULL;
         return;
     }

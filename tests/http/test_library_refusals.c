@@ -281,6 +281,34 @@ static void they_are_counted_and_logged(void **state)
     server_stop(own);
 }
 
+/* Refused for its query, then for its headers: libmicrohttpd closes such a connection and
+ * does not say that the request is over. */
+static void one_refused_twice_is_counted_once(void **state)
+{
+    (void)state;
+    static char text[13000], answer[ANSWERS];
+    struct server *own = server_start(NO_ARGS, NO_ARGS);
+    char *end = stpcpy(text, "GET /classify?");
+    while (end < text + 12000)
+        end = stpcpy(end, "a=1&");
+    strcpy(end, " HTTP/1.1\r\n");
+    const int fd = raw_connect(own, 10000);
+    assert_int_equal(raw_send(fd, text, strlen(text)), 0);
+    assert_true(raw_read_all(fd, answer, sizeof answer) > 0);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 431 ", 13), 0);
+    raw_send(fd, "nonsense\r\n\r\n", 12);
+    close(fd);
+    const char *counted = NULL;
+    for (const long until = now_ms() + stretch_ms(10000); !counted && now_ms() < until;
+         sleep_ms(10)) {
+        struct reply *reply = http_send(own, &(struct request){.path = "/metrics"});
+        counted = strstr((char *)reply->body, "{reason=\"headers_too_large\"} 1\n");
+        reply_free(reply);
+    }
+    assert_non_null(counted);
+    server_stop(own);
+}
+
 /* Keep-alive, closing, hanging up and saying nothing are no refusals. */
 static void nothing_else_is_refused(void **state)
 {
@@ -360,6 +388,7 @@ int main(void)
         cmocka_unit_test(plain_http_is_told_so),
         cmocka_unit_test(a_bad_length_is_its_senders),
         cmocka_unit_test(they_are_counted_and_logged),
+        cmocka_unit_test(one_refused_twice_is_counted_once),
         cmocka_unit_test(nothing_else_is_refused),
         cmocka_unit_test(unfinished_requests_time_out),
     };
