@@ -44,8 +44,8 @@ static const cJSON *prediction(const cJSON *json, int i)
 }
 
 /* Checks a picture's text, and that its digits are those, each with all that a prediction
- * has, a box and, with `poses`, its poses. */
-static void check_number(const cJSON *number, const char *text, int poses)
+ * has, a box and, with `is_full`, its poses and its routing. */
+static void check_number(const cJSON *number, const char *text, int is_full)
 {
     char labels[40] = "";
     const cJSON *digit = NULL;
@@ -58,15 +58,22 @@ static void check_number(const cJSON *number, const char *text, int poses)
     int i = 0;
     cJSON_ArrayForEach(digit, digits)
     {
-        assert_int_equal(cJSON_GetArraySize(digit), 8 + poses);
+        assert_int_equal(cJSON_GetArraySize(digit), 8 + 2 * is_full);
         assert_numbers(json_array(digit, "box", 4), 4, 0, 4096);
         assert_int_equal(*json_string(digit, "label"), labels[i++]);
         assert_numbers(json_array(digit, "probabilities", 10), 10, 0, 1);
         assert_true(json_number(digit, "probability") > 0.9);
         assert_true(cJSON_IsTrue(cJSON_GetObjectItem(digit, "in_distribution")));
         assert_int_equal(json_array(digit, "detected", 1)->child->valueint, labels[i - 1] - '0');
-        if (poses)
-            json_array(digit, "pose", 10);
+        if (!is_full)
+            continue;
+        json_array(digit, "pose", 10);
+        const cJSON *rounds = json_array(json_object(digit, "routing"), "rounds", 3);
+        const cJSON *lengths = json_array(cJSON_GetArrayItem(rounds, 2), "lengths", 10);
+        for (int j = 0; j < 10; j++)
+            assert_true(cJSON_Compare(cJSON_GetArrayItem(lengths, j),
+                                      cJSON_GetArrayItem(json_array(digit, "probabilities", 10), j),
+                                      1));
     }
 }
 
@@ -93,7 +100,8 @@ static void lines_are_read_one_after_the_other(void **state)
 {
     (void)state;
     struct bytes png = read_png(LINES);
-    cJSON *json = post_json(server, "/classify?split=1&poses=1&normalize=fit", png.data, png.nbytes);
+    static const char path[] = "/classify?split=1&poses=1&routing=1&normalize=fit";
+    cJSON *json = post_json(server, path, png.data, png.nbytes);
     check_number(prediction(json, 0), "25\n1638", 1);
     cJSON_Delete(json);
     free(png.data);
