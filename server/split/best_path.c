@@ -14,7 +14,7 @@
 #define SURE (-1.0)   /* by ln(1 - the capsule's length): a long capsule speaks for it */
 #define SECOND (-2.4) /* by the length of the next: two digits in one */
 #define ERROR (-6.2)  /* by the part of the ink that the reconstruction does not explain */
-#define CUT (-0.13)   /* by the strokes' widths that it was cut through, */
+#define CUT (-0.13)   /* by what its cuts cost (cuts.h), */
 #define SIDE (-1.35)  /* for each side on which it was cut, */
 #define BOTH 2.0      /* and for both: where two digits touch, the next ones do */
 #define LOW 5.7       /* by ln(height by the usual height), where it is less tall */
@@ -34,7 +34,8 @@ static double score_of(const struct split_candidate *candidate, const struct spl
            LOW * fmin(0, log(fmax(0.05, (double)candidate->tall))) + WIDE * wide * wide;
 }
 
-size_t split_choose(size_t *chosen, const struct split *split, const struct split_reading *readings)
+size_t split_choose(size_t *chosen, const struct split *split,
+                    const struct split_reading *readings)
 {
     const size_t n = split->n_pieces;
     double best[SPLIT_MOST_PIECES + 1] = {0};

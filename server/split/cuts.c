@@ -3,8 +3,9 @@
  *
  * The blot is reduced to cells.  For places along it, a little apart, the
  * cheapest way from the topmost row to the lowest is found by dynamic programming:
- * each step goes down, straight or one cell aside, and costs the ink that it crosses.
- * The cheapest of all ways are the cuts.
+ * each step goes down, straight or one cell aside, and costs the ink that it crosses, and
+ * more where it comes from paper: between two digits there is one place to cut, through a
+ * ring there are two.  The cheapest of all ways are the cuts.
  */
 #include "server/split/cuts.h"
 
@@ -20,7 +21,7 @@ enum { CELLS = 32 }; /* to the usual height */
 #define PAPER 0.01f  /* what a cell of paper costs, one of ink costing 1 */
 #define ENTER 8.0f   /* what it costs to begin to cut a stroke, or a place where two touch */
 #define ASIDE 0.03f  /* what a step aside costs */
-#define STRAY 0.03f /* what a cell off the place costs */
+#define STRAY 0.03f  /* what a cell off the place costs */
 #define MOST_COST 10.0 /* strokes' widths */
 #define MARGIN 0.15  /* of the usual height: no cut so near to a side */
 
@@ -83,7 +84,8 @@ static float price(const struct cells *cells, size_t x, size_t y, int aside)
 {
     const size_t w = cells->width, from = x - (size_t)aside;
     const float ink = cells->ink[y * w + x];
-    const int enters = ink > 0.5f && (y == 0 || from >= w || cells->ink[(y - 1) * w + from] <= 0.5f);
+    const int enters =
+        ink > 0.5f && (y == 0 || from >= w || cells->ink[(y - 1) * w + from] <= 0.5f);
     return ink + PAPER + (enters ? ENTER : 0) + (aside ? ASIDE : 0);
 }
 
@@ -198,7 +200,8 @@ enum image_status cuts_find(struct cuts *cuts, const struct blots *blots, const 
         if (ways)
             qsort(ways, places, sizeof *ways, by_cost);
         const double least = 0.2 * height / cells.size * cells.stroke, all = all_ink(&cells);
-        const size_t most = (size_t)fmin(MOST_CUTS, 2 + 4 * (double)cells.width * cells.size / height);
+        const double wide = (double)cells.width * cells.size / height;
+        const size_t most = (size_t)fmin(MOST_CUTS, 2 + 4 * wide);
         for (size_t k = 0; ways && k < places && cuts->n < most && ways[k].cost <= MOST_COST; k++)
             take_cut(cuts, &cells, &ways[k], least, all);
     }

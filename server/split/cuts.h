@@ -14,7 +14,7 @@ enum {
 /* A way through a blot from above to below. */
 struct cut {
     uint16_t x[CUT_ROWS]; /* in cells from the box's left, row by row: ink before it is left */
-    double cost;          /* strokes' widths that it cuts through */
+    double cost;          /* of all that it cuts through, in strokes' widths */
     double mean_x;
 };
 

@@ -30,7 +30,7 @@ struct split_candidate {
     size_t first, end;
     size_t line;    /* 0 is the topmost */
     struct box box; /* in the picture's pixels */
-    float cut_left, cut_right; /* strokes' widths that were cut through there */
+    float cut_left, cut_right; /* what was cut through there (cuts.h); 0: nothing */
     float tall;     /* its height by what is usual in the picture */
     float wide;     /* its width by that height */
 };
@@ -65,6 +65,7 @@ void split_free(struct split *split);
 
 /* Chooses the candidates that together read the picture best: left to right, line by
  * line.  readings: [split->n].  chosen: [split->n_pieces], their indices.  Returns how many. */
-size_t split_choose(size_t *chosen, const struct split *split, const struct split_reading *readings);
+size_t split_choose(size_t *chosen, const struct split *split,
+                    const struct split_reading *readings);
 
 #endif
