@@ -120,11 +120,14 @@ if [ "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" = bookworm ]; then
 fi
 
 # ---- The unit, the man pages, the installation -------------------------------------
+# Below a root of their own they stand beside this system's units, which they name, and the
+# one command of others that they run.
 unit() {
-    make -s install DESTDIR="$folder/root" >/dev/null || return 1
-    local unit=$folder/root/etc/systemd/system/capsnetd.service
-    systemd-analyze verify --man=no --root="$folder/root" "$unit" "${unit%.service}.socket" 2>&1 |
-        grep capsnetd && return 1
+    local root=$folder/root unit=$folder/root/etc/systemd/system/capsnetd.service
+    make -s install DESTDIR="$root" >/dev/null || return 1
+    mkdir -p "$root/usr/lib/systemd" && cp -r /usr/lib/systemd/system "$root/usr/lib/systemd" &&
+        install -D /bin/kill "$root/bin/kill" || return 1
+    systemd-analyze verify --man=no --recursive-errors=one --root="$root" "$unit" "${unit%.service}.socket" || return 1
     systemd-analyze security --offline=true --threshold=20 "$unit" >"$folder/security" ||
         { tail -1 "$folder/security"; return 1; }
 }
