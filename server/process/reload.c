@@ -74,8 +74,8 @@ static void reload_files(struct reload *reload)
     }
 }
 
-/* Has twice what is loaded no room within the memory limit?  Half of it is for requests,
- * and for what loading takes beside the weights. */
+/* Has twice what is loaded no room within the memory limit?  Beside it stands what memory
+ * "auto" counts for batches, requests and loading: 64 MiB, and 32 for each model. */
 static int is_tight(const struct service *service)
 {
     const struct generation *current = service->engines.current;
@@ -83,7 +83,8 @@ static int is_tight(const struct service *service)
     int is_full = 0;
     for (size_t i = 0; i < current->n; i++)
         is_full |= strcmp(capsnet_model_memory(current->engines[i].model), "full") == 0;
-    return limit && is_full && generation_bytes(current) / 2 * 5 > limit;
+    const size_t beside = (64 + 32 * current->n) << 20;
+    return limit && is_full && 2 * generation_bytes(current) + beside > limit;
 }
 
 static void start_step(struct reload *reload, enum reload_step step)

@@ -118,8 +118,6 @@ def memory_table(server, weights, precisions):
     print(f"{'':14} {'resident':>9} {'peak':>6} {'with reloads':>13} {'auto from':>10}")
     for precision in precisions:
         for plan in ("full", "low"):
-            if precision == "int8" and plan == "full":
-                continue  # int8 has one plan
             figures = measure_memory(server, weights, precision, plan)
             least = f"{smallest_full_mib(server, weights, precision):10}" if plan == "full" else ""
             print(f"{precision + ', ' + plan:14} {figures[0]:9.0f} {figures[1]:6.0f} {figures[2]:13.0f} {least}", flush=True)
