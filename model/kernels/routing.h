@@ -52,26 +52,31 @@ ALWAYS_INLINE void softmax(struct row *c, size_t classes)
     }
 }
 
-/* Lane i of [a folded | b folded] takes lane FROM(i, half) of [a | b]. */
-#define FROM(i, half) ((i) / (half) * 2 * (half) + (i) % (half))
-#define FROM4(i, half) FROM(i, half), FROM(i + 1, half), FROM(i + 2, half), FROM(i + 3, half)
+/* Lane i of [a folded | b folded] is lane FROM(i, half, 0) of [a | b] and lane
+ * FROM(i, half, half). */
+#define FROM(i, half, at) (((i) / (half) * 2 * (half) + (i) % (half) + (at)) % (2 * VEC))
+#define FROM4(i, half, at) \
+    FROM(i, half, at), FROM(i + 1, half, at), FROM(i + 2, half, at), FROM(i + 3, half, at)
 #if defined(__AVX512F__)
-#define FROM_ALL(half) {FROM4(0, half), FROM4(4, half), FROM4(8, half), FROM4(12, half)}
+#define FROM_ALL(half, at) \
+    FROM4(0, half, at), FROM4(4, half, at), FROM4(8, half, at), FROM4(12, half, at)
 #elif defined(__AVX2__)
-#define FROM_ALL(half) {FROM4(0, half), FROM4(4, half)}
+#define FROM_ALL(half, at) FROM4(0, half, at), FROM4(4, half, at)
 #else
-#define FROM_ALL(half) {FROM4(0, half)}
+#define FROM_ALL(half, at) FROM4(0, half, at)
 #endif
+#define FOLD(a, b, half)                                \
+    (__builtin_shufflevector(a, b, FROM_ALL(half, 0)) + \
+     __builtin_shufflevector(a, b, FROM_ALL(half, half)))
 
 /* Each run of 2 * half lanes becomes one of half lanes, its second half added onto
  * its first.  half is a constant. */
 ALWAYS_INLINE vec fold(vec a, vec b, int half)
 {
-    const ivec low = half == 8   ? (ivec)FROM_ALL(8)
-                     : half == 4 ? (ivec)FROM_ALL(4)
-                     : half == 2 ? (ivec)FROM_ALL(2)
-                                 : (ivec)FROM_ALL(1);
-    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + half);
+    return half == 8   ? FOLD(a, b, 8)
+           : half == 4 ? FOLD(a, b, 4)
+           : half == 2 ? FOLD(a, b, 2)
+                       : FOLD(a, b, 1);
 }
 
 /* out[i] = the sum of row i of rows [KERNEL_LANES][lanes], for the first count
