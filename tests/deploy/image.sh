@@ -275,7 +275,7 @@ test_half_a_cpu() {
     local line
     line=$(first_line "$id")
     echo "          $line"
-    check "--cpus 0.5: says one thread" contains "$line" "1 thread)"
+    check "--cpus 0.5: says one thread" grep -qE ", 1 thread[) ]" <<<"$line"
     check "--cpus 0.5: /metrics says it" equal "$(metric "$url" capsnetd_threads)" 1
     tests/deploy/load.py "$url" tests/digits/paper-3.png --seconds 10 --clients 2 >"$folder/load"
     echo "          2 clients: $(cat "$folder/load")"
