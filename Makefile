@@ -488,11 +488,14 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP)
 # The page's files, which the compiler does not see through .incbin.
 $(BUILD)/server/answers/web_page.o: $(wildcard server/web/*)
 
+# The fuzz targets compute at level ref; sanitizing the others' unrolled loops takes clang
+# minutes a file.
+unsanitized = $(if $(filter-out ref,$1),$(if $(findstring fuzzer,$(SANITIZE)),-fno-sanitize=all))
 define kernel_rule
 $(BUILD)/model/kernels/%_$(1).o: model/kernels/%.c $(FLAGS_STAMP)
 	@mkdir -p $$(@D)
 	$$(call say,CC)
-	$$(QUIET)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(LEVEL_$(1)) \
+	$$(QUIET)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(LEVEL_$(1)) $$(call unsanitized,$(1)) \
 	    -DKERNEL_LEVEL=$(1:openblas=ref) -DPRODUCT_LEVEL=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach level,$(LEVELS) openblas,$(eval $(call kernel_rule,$(level))))
