@@ -198,13 +198,13 @@ ALWAYS_INLINE void transpose_block(float *dst, size_t dst_stride, const float *s
     vec x[VEC];
     for (size_t i = 0; i < VEC; i++)
         x[i] = vec_load(src + i * src_stride);
+    const ivec lane = LANE_NUMBERS;
 #pragma GCC unroll 4
     for (int d = 1; d < VEC; d *= 2) {
-        ivec low, high; /* lane numbers; those of the second row start at VEC */
-        for (int l = 0; l < VEC; l++) {
-            low[l] = l & d ? VEC + l - d : l;
-            high[l] = l & d ? VEC + l : l + d;
-        }
+        /* Lane numbers; those of the second row start at VEC.  Made of whole vectors: of
+         * lanes GCC makes no constants. */
+        const ivec is_second = (lane & d) != 0;
+        const ivec low = lane + (is_second & (VEC - d)), high = low + d;
 #pragma GCC unroll 16
         for (int i = 0; i < VEC; i++)
             if (!(i & d)) {

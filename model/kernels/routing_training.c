@@ -165,6 +165,13 @@ ALWAYS_INLINE void gradient_of_logits(const struct routing *r, struct capsule *c
     }
 }
 
+/* Asks for rows of lanes that are to be written. */
+ALWAYS_INLINE void ask_to_write(const float *p, size_t rows)
+{
+    for (size_t i = 0; i < rows; i++)
+        __builtin_prefetch(p + i * KERNEL_LANES, 1);
+}
+
 /* count (a constant) capsules, at i. */
 ALWAYS_INLINE void route_back(const struct routing *r, size_t dims, size_t count, size_t i,
                               const float *u, const float *vsum, const float *ds, float *dvsum,
@@ -172,8 +179,12 @@ ALWAYS_INLINE void route_back(const struct routing *r, size_t dims, size_t count
 {
     struct capsule cap[AT_ONCE];
     const struct row *gb[AT_ONCE];
-    for (size_t b = 0; b < count; b++)
+    for (size_t b = 0; b < count; b++) {
+        const size_t next = i + count + b; /* whose results go to memory */
         load_capsule(cap[b].u, u + (i + b) * dims * KERNEL_LANES, dims);
+        ask_to_write(c_out + next * capsule_stride, r->classes);
+        ask_to_write(gb_out + next * capsule_stride, r->classes);
+    }
     predict_all(r, dims, count, r->weight + i * r->classes * r->pose * dims, cap, vsum, scratch,
                 ds);
     for (size_t b = 0; b < count; b++) {

@@ -33,6 +33,14 @@ enum { VEC = 4, GEMM_ROWS = 4 };
 typedef float vec __attribute__((vector_size(4 * VEC)));
 typedef int32_t ivec __attribute__((vector_size(4 * VEC)));
 
+#if defined(__AVX512F__)
+#define LANE_NUMBERS ((ivec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+#elif defined(__AVX2__)
+#define LANE_NUMBERS ((ivec){0, 1, 2, 3, 4, 5, 6, 7})
+#else
+#define LANE_NUMBERS ((ivec){0, 1, 2, 3})
+#endif
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE vec vec_load(const float *p)

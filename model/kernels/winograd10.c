@@ -87,7 +87,8 @@ ALWAYS_INLINE void put(const struct sink *sink, size_t plane, vec x)
     if (at == NO_PLANE)
         return;
 #if defined(__AVX512BF16__)
-    if (sink->is_bf16) {
+    if (sink->is_bf16) { /* and the next channels' place, as in get() */
+        __builtin_prefetch((uint16_t *)sink->dst + at + 2 * KERNEL_PAD, 1);
         _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)sink->dst + at),
                             (__m256i)_mm512_cvtneps_pbh((__m512)x));
         return;
@@ -211,9 +212,9 @@ ALWAYS_INLINE vec get(const struct source *source, size_t plane)
     const size_t at = source->planes->at[plane];
     if (at == NO_PLANE)
         return vec_set(0);
-    /* The next channels', which come next: so many places at once are too many for the
-     * CPU to see. */
-    __builtin_prefetch(source->src + at + KERNEL_PAD, 0, 3);
+    /* Those of channels to come: so many places at once are too many for the CPU to see.
+     * Into the second-level cache: the first takes fewer at a time. */
+    __builtin_prefetch(source->src + at + 3 * KERNEL_PAD, 0, 2);
     return vec_load(source->src + at);
 }
 
@@ -269,8 +270,11 @@ ALWAYS_INLINE void back(float *dst, const struct patch *patch, const struct sour
         vec x[POINTS];
         apply_transposed(x, rows[y], m, s);
         for (size_t n = 0; n < s.n; n++)
-            if (n < patch->cols)
-                vec_store(dst + y * patch->row_stride + n * patch->col_stride, x[n] + shift);
+            if (n < patch->cols) {
+                float *to = dst + y * patch->row_stride + n * patch->col_stride;
+                __builtin_prefetch(to + KERNEL_PAD, 1);
+                vec_store(to, x[n] + shift);
+            }
     }
 }
 

@@ -129,6 +129,8 @@ static void pair_kernels(const struct capsnet_model *model, uint32_t *dst, const
     uint32_t block[KERNEL_PANEL * WORDS] __attribute__((aligned(64)));
     for (size_t o = 0; o < at->primary_row; o += KERNEL_PANEL) {
         const uint32_t *src = w + o * at->spectral_k / 2 + first / 2 * KERNEL_PANEL;
+        for (size_t i = 0; i < WORDS * KERNEL_PANEL; i += KERNEL_PAD) /* the next columns' */
+            __builtin_prefetch(src + WORDS * KERNEL_PANEL + i, 0, 2);
         model->kernels->transpose((float *)(void *)block, WORDS,
                                   (const float *)(const void *)src, KERNEL_PANEL, WORDS,
                                   KERNEL_PANEL);
@@ -279,7 +281,7 @@ void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad)
     phase_end(ws, PHASE_PRIMARY_GRAD, &clock);
 }
 
-/* Adds a 10x10x16 block to its place: tiles overlap by 4 phase pixels. */
+/* Adds a 10x10x16 block to its place: of several, tiles overlap by 4 phase pixels. */
 static void add_block(float *dst, const struct patch *patch, const float *block)
 {
     for (size_t y = 0; y < patch->rows; y++)
@@ -295,8 +297,10 @@ void primary_input_gradient(const struct capsnet_workspace *ws, size_t n, size_t
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
     const size_t plane = n * at->tiles * x_row(at);
+    const int is_one = at->tiles == 1;
     float block[POINT_VALUES * KERNEL_PAD] __attribute__((aligned(64)));
-    memset(dconv1, 0, at->conv1_size * sizeof *dconv1);
+    if (!is_one || at->conv1_h > 2 * POINTS || at->conv1_w > 2 * POINTS)
+        memset(dconv1, 0, at->conv1_size * sizeof *dconv1);
     for (size_t phase = 0; phase < KERNEL_PHASES; phase++) {
         struct planes planes;
         winograd_operand_gradient(&planes, &model->winograd, phase, plane, 1);
@@ -306,9 +310,10 @@ void primary_input_gradient(const struct capsnet_workspace *ws, size_t n, size_t
             const float *src = ws->dx_planes + (image * at->tiles + tile) * x_row(at);
             float *dst = dconv1 + input_offset(at, tile, phase);
             for (size_t c = 0; c < at->conv1_row; c += KERNEL_PAD) {
-                model->kernels->from_points(block, &packed, &model->winograd.data, src + c,
-                                            &planes, NULL);
-                add_block(dst + c, &patch, block);
+                model->kernels->from_points(is_one ? dst + c : block, is_one ? &patch : &packed,
+                                            &model->winograd.data, src + c, &planes, NULL);
+                if (!is_one)
+                    add_block(dst + c, &patch, block);
             }
         }
     }

@@ -39,9 +39,12 @@ static void prepare_bf16(const struct capsnet_model *model, size_t panel, size_t
                                       &model->winograd.kernel, w + i, &patch);
         uint32_t *dst = packed->spectrum + (panel * at->spectral_k + c) / 2 * KERNEL_PANEL;
         for (size_t p = 0; p < model->winograd.operand_planes; p++)
-            if (to.at[p] != NO_PLANE)
+            if (to.at[p] != NO_PLANE) { /* the next ones' place, too: planes are too many streams */
+                __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL, 1);
+                __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL + KERNEL_PAD, 1);
                 model->kernels->pair_bf16(dst + to.at[p], values[p], values[p] + KERNEL_PANEL,
                                           KERNEL_PANEL);
+            }
     }
 }
 
