@@ -126,6 +126,18 @@ ALWAYS_INLINE void begin(struct sums *t, size_t rows, const int32_t *start, size
     }
 }
 
+/* The same with C. */
+ALWAYS_INLINE void begin_with(struct sums *t, size_t rows, const struct narrow *g, size_t i0,
+                              size_t j)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    for (size_t i = 0; i < rows; i++) {
+        const float *c = g->c + (i0 + i) * g->c_stride + j;
+        t->acc[i][0] = _mm512_loadu_si512(c);
+        t->acc[i][1] = g->n - j > VEC ? _mm512_loadu_si512(c + VEC) : zero;
+    }
+}
+
 /* 16 results of row i, column j. */
 ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t j, __m512i sum)
 {
@@ -169,7 +181,10 @@ ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, s
 ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
 {
     struct sums t;
-    begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
+    if (kind == KIND_BF16 && g->add)
+        begin_with(&t, rows, g, i0, j);
+    else
+        begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
     tile_run(kind, &t, rows, g, &g->a, i0, b,
              ahead_of(b, &g->a, g->m, g->runs == 1 ? g->n : 0, g->words, g->b_panel, i0, j, rows));
@@ -333,15 +348,53 @@ void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)
                             (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(src + i)));
 }
 
+/* 16 words of two values each, so rounded. */
+ALWAYS_INLINE __m512i word_of(__m512 lo, __m512 hi)
+{
+    const __m256i low = (__m256i)_mm512_cvtneps_pbh(lo), high = (__m256i)_mm512_cvtneps_pbh(hi);
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+}
+
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n)
 {
-    for (size_t i = 0; i < n; i += VEC) {
-        const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(lo + i));
-        const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(hi + i));
-        _mm512_storeu_si512(dst + i, _mm512_or_si512(_mm512_cvtepu16_epi32(low),
-                                                     _mm512_slli_epi32(
-                                                         _mm512_cvtepu16_epi32(high), 16)));
-    }
+    for (size_t i = 0; i < n; i += VEC)
+        _mm512_storeu_si512(dst + i, word_of(_mm512_loadu_ps(lo + i), _mm512_loadu_ps(hi + i)));
+}
+
+/* Columns of `vectors` (a constant) words of bits, the first of which is j. */
+ALWAYS_INLINE void relu_pairs(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
+                              size_t lines, size_t width, size_t n, size_t j, size_t vectors)
+{
+    const size_t panel = lines * ((width + 1) / 2) * KERNEL_PANEL;
+    __m512 sum[4];
+    dst += j / KERNEL_PANEL * panel + j % KERNEL_PANEL;
+    for (size_t v = 0; v < vectors; v++)
+        sum[v] = _mm512_loadu_ps(db + j + v * VEC);
+    for (size_t line = 0; line < lines; line++)
+        for (size_t x = 0; x < width; x += 2, dst += KERNEL_PANEL) {
+            const size_t row = line * width + x, has_two = x + 1 < width;
+            for (size_t v = 0; v < vectors; v++) {
+                const size_t at = row * n + j + v * VEC, next = at + n;
+                const __m512 lo = _mm512_maskz_loadu_ps(bits[at / VEC], dx + at);
+                const __m512 hi = has_two ? _mm512_maskz_loadu_ps(bits[next / VEC], dx + next)
+                                          : _mm512_setzero_ps();
+                sum[v] = _mm512_add_ps(_mm512_add_ps(sum[v], lo), hi);
+                _mm512_storeu_si512(dst + v / 2 * panel + v % 2 * VEC, word_of(lo, hi));
+            }
+        }
+    for (size_t v = 0; v < vectors; v++)
+        _mm512_storeu_ps(db + j + v * VEC, sum[v]);
+}
+
+void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
+                                size_t lines, size_t width, size_t n)
+{
+    size_t j = 0;
+    for (; j + 4 * VEC <= n; j += 4 * VEC)
+        relu_pairs(dst, dx, bits, db, lines, width, n, j, 4);
+    for (; j < n; j += VEC)
+        relu_pairs(dst, dx, bits, db, lines, width, n, j, 1);
 }
 
 void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n)

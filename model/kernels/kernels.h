@@ -83,7 +83,8 @@ struct window {
 
 /* C = epilogue(A B): with t the sum over runs * words words,
  *   x = t  (bf16)  or  (t + start[j]) * row_scales[i * row_step] * scales[j]  (8 bits);
- *   x += bias[j], unless bias is NULL;  x = max(0, x) if relu. */
+ *   x += bias[j], unless bias is NULL;  x = max(0, x) if relu.
+ * With add t begins with what C holds. */
 struct narrow {
     size_t m, n;        /* n a multiple of KERNEL_PAD */
     size_t words, runs;
@@ -95,6 +96,7 @@ struct narrow {
     const int32_t *start; /* 8 bits: [n], or NULL for zeros */
     const float *bias;  /* [n] */
     int relu;
+    int add;            /* to c of bf16 */
     float *c;           /* [m] rows of n, c_stride apart */
     uint16_t *c16;      /* instead of c: rounded to bf16 */
     size_t c_stride;
@@ -315,6 +317,12 @@ struct kernels {
     /* dst[i] = the word of lo[i] and hi[i], so rounded; n a multiple of
      * KERNEL_PAD. */
     void (*pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+
+    /* As relu_backward, of lines of width rows, to words of bf16 instead of in place:
+     * words of rows 2i and 2i + 1 of a line, or of its last one and zeros, as a right
+     * operand [panel][lines][(width + 1) / 2][KERNEL_PANEL]. */
+    void (*relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
+                               size_t lines, size_t width, size_t n);
 
     /* As predict_images: u rounded to bf16, W stored as such. */
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,

@@ -173,6 +173,8 @@ void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
+                                size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
                             float *u_hat, float *s, float *sums);
 void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);

@@ -107,36 +107,91 @@ struct backward {
     const float *images;
 };
 
-/* The images of one chunk, in order, into the chunk's own sums:
- *   dw[tap,o] = sum_positions patch[position,tap] dout[position,o]. */
+/* Adds one image's  dw[tap,o] = sum_positions patch[position,tap] dout[position,o]  and
+ * db[o] = sum_positions dout[position,o]. */
+static void add_gradient(const struct capsnet_model *model, const float *image,
+                         const uint16_t *positive, const struct scratch *scratch, float *dw,
+                         float *db)
+{
+    const struct layout *at = &model->at;
+    const size_t positions = at->conv1_h * at->conv1_w;
+    float *dout = scratch->conv1;
+    model->kernels->relu_backward(dout, positive, db, positions, at->conv1_row);
+    make_patches(model, image, 0, at->conv1_h, scratch->patches);
+    const struct gemm g = {
+        .m = at->conv1_taps,
+        .n = at->conv1_row,
+        .k = positions,
+        .a = {scratch->patches, 1, at->conv1_patch_row},
+        .b = {dout, at->conv1_row, KERNEL_PANEL},
+        .c = {dw, at->conv1_row, KERNEL_PANEL},
+        .epilogue = GEMM_ADD,
+    };
+    model->kernels->gemm(&g);
+}
+
+/* One channel of an image to bf16.  Zeros follow the last. */
+static void channel_to_bf16(const struct capsnet_model *model, const float *image, size_t channel,
+                            const struct scratch *scratch)
+{
+    const size_t channels = model->shape.channels, pixels = model->at.pixels / channels;
+    float *plane = scratch->patches;
+    for (size_t p = 0; p < pixels; p++)
+        plane[p] = image[p * channels + channel];
+    memset(plane + pixels, 0, 2 * KERNEL_PAD * sizeof *plane);
+    model->kernels->to_bf16(scratch->image, plane, (pixels + 2 * KERNEL_PAD) / KERNEL_PAD * KERNEL_PAD);
+}
+
+/* The same in bf16, positions beside each other in a word: those of a tap's pixels lie so,
+ * those of dout are paired. */
+static void add_gradient_bf16(const struct capsnet_model *model, const float *image,
+                              const uint16_t *positive, const struct scratch *scratch, float *dw,
+                              float *db)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
+    const size_t row = 2 * model->shape.width, words = (at->conv1_w + 1) / 2; /* row: bytes */
+    model->kernels->relu_backward_bf16(scratch->dconv1_words, scratch->conv1, positive, db,
+                                       at->conv1_h, at->conv1_w, at->conv1_row);
+    for (size_t c = 0; c < channels; c++) {
+        channel_to_bf16(model, image, c, scratch);
+        const struct narrow g = {
+            .m = kernel * kernel,
+            .n = at->conv1_row,
+            .words = words,
+            .runs = at->conv1_h,
+            .a = {scratch->image, kernel, 2, row, row, 0},
+            .b = scratch->dconv1_words,
+            .b_panel = at->conv1_h * words * KERNEL_PANEL,
+            .add = 1,
+            .c = dw + c * at->conv1_row,
+            .c_stride = channels * at->conv1_row,
+        };
+        model->kernels->gemm_bf16(&g);
+    }
+}
+
+/* The images of one chunk, in order, into the chunk's own sums. */
 static void backward_chunk(void *context, size_t chunk, size_t thread)
 {
     const struct backward *b = context;
     struct capsnet_workspace *ws = b->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t positions = at->conv1_h * at->conv1_w;
-    float *dout = ws->scratch[thread].conv1, *patches = ws->scratch[thread].patches;
+    const struct scratch *scratch = &ws->scratch[thread];
     float *dw = ws->conv1_partial + chunk * (at->conv1_taps + 1) * at->conv1_row;
     float *db = dw + at->conv1_taps * at->conv1_row;
     memset(dw, 0, (at->conv1_taps + 1) * at->conv1_row * sizeof *dw);
 
     size_t first = chunk * b->n / CONV1_CHUNKS, last = (chunk + 1) * b->n / CONV1_CHUNKS;
     for (size_t i = first; i < last; i++) {
-        primary_input_gradient(ws, b->n, i, dout);
-        model->kernels->relu_backward(dout, ws->conv1_positive + i * at->conv1_size / 16, db,
-                                      positions, at->conv1_row);
-        make_patches(model, b->images + i * at->pixels, 0, at->conv1_h, patches);
-        struct gemm g = {
-            .m = at->conv1_taps,
-            .n = at->conv1_row,
-            .k = positions,
-            .a = {patches, 1, at->conv1_patch_row},
-            .b = {dout, at->conv1_row, KERNEL_PANEL},
-            .c = {dw, at->conv1_row, KERNEL_PANEL},
-            .epilogue = GEMM_ADD,
-        };
-        model->kernels->gemm(&g);
+        const float *image = b->images + i * at->pixels;
+        const uint16_t *positive = ws->conv1_positive + i * at->conv1_size / 16;
+        primary_input_gradient(ws, b->n, i, scratch->conv1);
+        if (model->products == PRECISION_BF16)
+            add_gradient_bf16(model, image, positive, scratch, dw, db);
+        else
+            add_gradient(model, image, positive, scratch, dw, db);
     }
 }
 

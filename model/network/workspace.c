@@ -106,6 +106,9 @@ static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struc
     s->w_words = (uint32_t *)carve(arena, 3 * at->primary_row / 2 * KERNEL_PANEL);
     s->dy_words = (uint32_t *)carve(arena, 3 * pairs * at->primary_row);
     s->x_words = (uint32_t *)carve(arena, 3 * pairs * X_COLUMNS);
+    s->dconv1_words = (uint32_t *)carve(arena, at->conv1_h * ((at->conv1_w + 1) / 2) *
+                                                   round_up(at->conv1_row, KERNEL_PANEL));
+    s->image = (uint16_t *)carve(arena, at->pixels / 2 + KERNEL_PAD);
 }
 
 static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)

@@ -43,13 +43,14 @@ enum { GRADIENT_CAPSULES = 4 };
 /* Per-thread scratch. */
 struct scratch {
     float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
-    uint16_t *image;  /* [pixels and a word more] bf16 */
+    uint16_t *image;  /* [pixels and a word more] bf16; not in f32's training */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [longest row][KERNEL_PANEL] */
     /* bf16 words of the products of PrimaryCaps' gradients, for each of three planes: */
     uint32_t *w_words;  /* [primary_row / 2][KERNEL_PANEL] */
     uint32_t *dy_words; /* [panel][(n*tiles + 1) / 2][KERNEL_PANEL] */
     uint32_t *x_words;  /* [(n*tiles + 1) / 2][X_COLUMNS] */
+    uint32_t *dconv1_words; /* conv1's: [panel][conv1_h][(conv1_w + 1) / 2][KERNEL_PANEL] */
     float *operands;  /* int8: winograd's planes of one tile, [spectral_k + KERNEL_PAD] fp32 */
     float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
     /* Of inference, for two images: */

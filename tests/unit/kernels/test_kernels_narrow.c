@@ -166,6 +166,7 @@ struct extras {
     size_t row_step;
     int32_t *start; /* likewise */
     int relu, to_bf16;
+    const float *add; /* what C holds before, of bf16; or NULL */
 };
 
 /* Runs the product on both sides of guard pages; its result as floats. */
@@ -177,7 +178,7 @@ static float *run_product(const struct kernels *kernels, const struct task *t,
     for (enum side side = 0; side < SIDES; side++) {
         const size_t floats = e->to_bf16 ? (count + 1) / 2 : count;
         const size_t pad = e->to_bf16 && side == SIDE_END ? count % 2 : 0;
-        float *c = guard_output(floats, side);
+        float *c = e->add ? guard_update(e->add, floats, side) : guard_output(floats, side);
         struct narrow g = {
             .m = t->m, .n = t->n, .words = t->words, .runs = t->runs,
             .a = guard_window(t, side),
@@ -190,6 +191,7 @@ static float *run_product(const struct kernels *kernels, const struct task *t,
             .scales = t->kind == INT8 ? guard_input(e->scales, t->n, side) : NULL,
             .bias = e->bias ? guard_input(e->bias, t->n, side) : NULL,
             .relu = e->relu,
+            .add = e->add != NULL,
             .c = e->to_bf16 ? NULL : c,
             .c16 = e->to_bf16 ? (uint16_t *)(void *)c + pad : NULL,
             .c_stride = stride,
@@ -232,18 +234,24 @@ static void product_case(const struct kernels *kernels, struct random *random, s
     e.scales = check_floats(t->n);
     random_fill(random, e.scales, t->n, MAGNITUDE_ONE);
     const size_t stride = t->n + KERNEL_PAD * random_below(random, 2);
+    if (t->kind == BF16 && !e.to_bf16 && random_below(random, 2)) {
+        float *add = check_floats(t->m * stride);
+        random_fill(random, add, t->m * stride, magnitude);
+        e.add = add;
+    }
     const float *got = run_product(kernels, t, &e, stride);
     double *want = check_doubles(t->m * t->n), *terms = check_doubles(t->m * t->n);
     reference_product(want, terms, t->m, t->n, t->k, t->a_dense, t->b_dense);
     for (size_t i = 0; i < t->m; i++)
         for (size_t j = 0; j < t->n; j++) {
             const double bias = e.bias ? (double)e.bias[j] : 0;
+            const double before = e.add ? (double)e.add[i * stride + j] : 0;
             const double by = t->kind == INT8
                                   ? (double)e.row_scales[i * e.row_step] * (double)e.scales[j]
                                   : 1;
-            const double sum = want[i * t->n + j] + (e.start ? e.start[j] : 0);
+            const double sum = want[i * t->n + j] + (e.start ? e.start[j] : before);
             double x = sum * by + bias;
-            const double size = t->kind == INT8 ? fabs(sum * by) : terms[i * t->n + j];
+            const double size = t->kind == INT8 ? fabs(sum * by) : terms[i * t->n + j] + fabs(before);
             const double roundings = t->kind == INT8 ? 4 : (double)t->k + 2;
             double bound = roundings * (ROUNDING * (size + fabs(bias)) + (double)FLT_MIN);
             x = e.relu ? fmax(x, 0) : x;
@@ -565,6 +573,53 @@ static void test_zip_bf16(const struct kernels *kernels, struct random *random,
     check_release();
 }
 
+/* Lines of an odd and an even width; what is not above 0 gives nothing. */
+static void relu_back_case(const struct kernels *kernels, struct random *random,
+                           struct worst *worst, size_t lines, size_t width, size_t n)
+{
+    const size_t pairs = (width + 1) / 2, count = lines * width * n;
+    const size_t words = lines * pairs * KERNEL_PANEL, panels = (n + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    float *dx = check_floats(count), *db = check_floats(n);
+    uint16_t *bits = (uint16_t *)(void *)check_floats(count / 32 + 1);
+    random_fill(random, dx, count, MAGNITUDE_ONE);
+    random_fill(random, db, n, MAGNITUDE_ONE);
+    for (size_t i = 0; i < count / 16; i++)
+        bits[i] = (uint16_t)random_below(random, 1 << 16);
+    for (enum side side = 0; side < SIDES; side++) {
+        uint32_t *got = (uint32_t *)(void *)guard_output(panels * words, side);
+        float *sums = guard_update(db, n, side);
+        kernels->relu_backward_bf16(got, guard_input(dx, count, side),
+                                    guard_bytes(bits, count / 8, side), sums, lines, width, n);
+        for (size_t j = 0; j < n; j++) {
+            double sum = (double)db[j], size = fabs(sum);
+            for (size_t row = 0; row < lines * width; row++) {
+                const size_t at = row * n + j, line = row / width, x = row % width;
+                const float want = bits[at / 16] >> at % 16 & 1 ? dx[at] : 0;
+                const uint32_t word = got[j / KERNEL_PANEL * words +
+                                          (line * pairs + x / 2) * KERNEL_PANEL + j % KERNEL_PANEL];
+                assert_int_equal(x % 2 ? word >> 16 : word & 0xffff, nearest_bf16(want));
+                if (x + 1 == width && x % 2 == 0)
+                    assert_int_equal(word >> 16, 0);
+                sum += (double)want;
+                size += fabs((double)want);
+            }
+            check_value(worst, (double)sums[j], sum, (double)(lines * width) * ROUNDING * size,
+                        "db[%zu] of %zu lines of %zu", j, lines, width);
+        }
+    }
+    check_release();
+}
+
+static void test_relu_backward_bf16(const struct kernels *kernels, struct random *random,
+                                    struct worst *worst)
+{
+    if (lacks(kernels, kernels->relu_backward_bf16 != NULL))
+        return;
+    for (size_t n = KERNEL_PAD; n <= 7 * KERNEL_PAD; n += KERNEL_PAD)
+        for (size_t width = 1; width <= 5; width++)
+            relu_back_case(kernels, random, worst, 3, width, n);
+}
+
 /* ---- Timing: PrimaryCaps of one image, and one product of 64 ------------ */
 
 static void call_int8(const struct kernels *k, void *g)
@@ -658,6 +713,7 @@ int main(void)
         {"gemm3_int8", test_gemm3_int8, bench_gemm3_int8},
         {"to_bf16, pair_bf16", test_to_bf16, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
+        {"relu_backward_bf16", test_relu_backward_bf16, NULL},
     };
     return check_main(checks, COUNT(checks));
 }
