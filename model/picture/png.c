@@ -87,9 +87,13 @@ static void no_memory(struct decoder *decoder)
              "there is no memory to decode the PNG");
 }
 
+/* A chunk that states more than CHUNK_BYTES is a warning to libpng, which asks for the room
+ * all the same; refused, it skips the chunk. */
 static png_voidp on_malloc(png_structp png, png_alloc_size_t nbytes)
 {
     struct decoder *decoder = png_get_mem_ptr(png);
+    if (nbytes > CHUNK_BYTES)
+        return NULL;
     void *memory = malloc(nbytes);
     if (!memory)
         no_memory(decoder);
