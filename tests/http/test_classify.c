@@ -9,22 +9,7 @@
 
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
-
-static struct server *server;
-
-static int start(void **state)
-{
-    (void)state;
-    server = server_start(NO_ARGS, NO_ARGS);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    server_stop(server);
-    return 0;
-}
+#include "tests/http/one_server.h"
 
 /* ---- Helpers ---------------------------------------------------------- */
 

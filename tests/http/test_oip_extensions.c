@@ -10,25 +10,10 @@
 
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
+#include "tests/http/one_server.h"
 
 #define MODEL "/v2/models/capsnet-test"
 enum { SIDE = 28, PIXELS = SIDE * SIDE };
-
-static struct server *server;
-
-static int start(void **state)
-{
-    (void)state;
-    server = server_start(NO_ARGS, NO_ARGS);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    server_stop(server);
-    return 0;
-}
 
 /* ---- Requests ---------------------------------------------------------- */
 
