@@ -53,6 +53,21 @@ static void add_metadata(struct text *text, const char *name, enum oip_tensor te
     text_add(text, "]}");
 }
 
+typedef void tensor_writer(struct text *text, const char *name, enum oip_tensor tensor,
+                           const struct capsnet_shape *shape);
+
+/* The input, which is as large as a reconstruction, and under that key all outputs. */
+static void add_tensors(struct text *text, tensor_writer *add, const struct capsnet_shape *shape,
+                        const char *outputs)
+{
+    add(text, "image", OIP_RECONSTRUCTION, shape);
+    text_addf(text, "],\n \"%s\": [", outputs);
+    for (size_t i = 0; i < OIP_TENSORS; i++) {
+        text_add(text, i ? ",\n  " : "\n  ");
+        add(text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
+    }
+}
+
 unsigned oip_model_answer(struct request *request)
 {
     unsigned status = oip_find_version(request);
@@ -65,12 +80,7 @@ unsigned oip_model_answer(struct request *request)
     json_add_string(&text, capsnet_model_name(model));
     text_add(&text, ", \"versions\": [\"" OIP_VERSION "\"], \"platform\": \"capsnetd\",\n"
                     " \"inputs\": [");
-    add_metadata(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
-    text_add(&text, "],\n \"outputs\": [");
-    for (size_t i = 0; i < OIP_TENSORS; i++) {
-        text_add(&text, i ? ",\n  " : "\n  ");
-        add_metadata(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
-    }
+    add_tensors(&text, add_metadata, shape, "outputs");
     text_add(&text, "]}\n");
     return answer_json(request, &text);
 }
@@ -104,12 +114,7 @@ unsigned oip_config_answer(struct request *request)
     text_addf(&text, ", \"platform\": \"capsnetd\", \"backend\": \"capsnetd\",\n"
                      " \"version_policy\": {\"latest\": {\"num_versions\": 1}},\n"
                      " \"max_batch_size\": %zu,\n \"input\": [", options->max_images);
-    add_configured(&text, "image", OIP_RECONSTRUCTION, shape); /* as large as an image */
-    text_add(&text, "],\n \"output\": [");
-    for (size_t i = 0; i < OIP_TENSORS; i++) {
-        text_add(&text, i ? ",\n  " : "\n  ");
-        add_configured(&text, oip_name((enum oip_tensor)i), (enum oip_tensor)i, shape);
-    }
+    add_tensors(&text, add_configured, shape, "output");
     text_addf(&text, "],\n \"dynamic_batching\": {\"preferred_batch_size\": [%zu], "
                      "\"max_queue_delay_microseconds\": %zu}}\n", options->max_batch,
               options->batch_delay_us);
