@@ -4,6 +4,7 @@
 #include "model/network/model.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,19 +45,29 @@ static size_t choice(const char *word, const char *const *words, size_t n)
     return i;
 }
 
-/* Each precision's time for a channel pair's multiplications, in units of f32's. */
+/* Each precision's time for a channel pair's multiplications, in units of f32's: found out
+ * once for a level, so that a process chooses alike for all its models and their reloads. */
 static enum capsnet_status measure_costs(double costs[PRECISIONS], const struct kernels *kernels,
                                          struct capsnet_error *error)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static const struct kernels *measured;
+    static double known[PRECISIONS];
+    enum capsnet_status status = CAPSNET_OK;
     double ns[PRECISIONS];
-    const enum capsnet_status status = product_speed(ns, kernels, error);
-    for (size_t p = 0; p < PRECISIONS && status == CAPSNET_OK; p++) {
+    pthread_mutex_lock(&lock);
+    if (measured != kernels)
+        status = product_speed(ns, kernels, error);
+    for (size_t p = 0; p < PRECISIONS && status == CAPSNET_OK && measured != kernels; p++) {
         struct winograd w;
         winograd_init(&w, points_of[p], 2 * TAPS - 1, KERNEL_PAD);
-        costs[p] = ns[p] * winograd_multiplications(&w);
+        known[p] = ns[p] * winograd_multiplications(&w);
     }
-    for (size_t p = PRECISIONS; p-- > 0 && status == CAPSNET_OK;)
-        costs[p] /= costs[PRECISION_F32];
+    if (status == CAPSNET_OK)
+        measured = kernels;
+    for (size_t p = 0; p < PRECISIONS && status == CAPSNET_OK; p++)
+        costs[p] = known[p] / known[PRECISION_F32];
+    pthread_mutex_unlock(&lock);
     return status;
 }
 
