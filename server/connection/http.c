@@ -244,6 +244,25 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return MHD_YES;
 }
 
+/* Leaves out a query that libmicrohttpd (0.9.75) may have no memory for: it would refuse it,
+ * go on to the headers, and keep a connection that is to be closed until something else
+ * wakes its thread.  Up to these limits there is room, whatever came behind the line.
+ * Returns 1 where something was left out. */
+static int cut_query(const char *target, size_t max_nbytes)
+{
+    enum { MAX_PARAMETERS = 40 };
+    const char *query = strchr(target, '?');
+    if (!query)
+        return 0;
+    size_t n = 1;
+    for (const char *at = query; (at = strchr(at, '&')); at++)
+        n++;
+    if (n <= MAX_PARAMETERS && strlen(target) <= max_nbytes)
+        return 0;
+    ((char *)query)[1] = 0; /* the connection's own buffer, which it cuts up itself */
+    return 1;
+}
+
 /* The request line has arrived. */
 static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
 {
@@ -259,6 +278,7 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     r->received_us = clock_us();
     r->params.scale = 1;
     snprintf(r->target, sizeof r->target, "%s", target);
+    r->query_is_cut = cut_query(target, http->service->options->max_header_bytes);
     /* Decoded, such a path would end at its 0 byte and name another. */
     const char *zero = strstr(target, "%00");
     r->path_is_cut = zero && zero < target + strcspn(target, "?");

@@ -61,7 +61,8 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
     }
     if (refusal_is_temporary(r->answer.refusal))
         MHD_add_response_header(response, "Retry-After", "1");
-    if (atomic_load(&r->service->state) == SERVICE_DRAINING || r->is_misframed)
+    if (atomic_load(&r->service->state) == SERVICE_DRAINING || r->is_misframed ||
+        r->query_is_cut)
         MHD_add_response_header(response, "Connection", "close");
 }
 

@@ -95,6 +95,8 @@ unsigned judge_head(struct request *r, const struct request_head *head)
         return request_refuse(r, REFUSED_HEADERS_TOO_LARGE,
                               "the request line and headers have more than %zu bytes",
                               options->max_header_bytes);
+    if (r->query_is_cut && !(r->route && r->route->ignores_query))
+        return request_refuse(r, REFUSED_HEADERS_TOO_LARGE, "the query has too many parameters");
     if (head->hosts > 1 || (head->needs_host && head->hosts == 0))
         return request_refuse(r, REFUSED_INVALID_REQUEST,
                               "the request must have one Host header, and it has %s",
