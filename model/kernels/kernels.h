@@ -324,9 +324,12 @@ struct kernels {
     void (*relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                size_t lines, size_t width, size_t n);
 
-    /* As predict_images: u rounded to bf16, W stored as such. */
+    /* As predict_images and route_image: u and then u_hat rounded to bf16, W stored as
+     * such. */
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
-                            float *u_hat, float *s, float *sums);
+                                uint16_t *u_hat, float *s, float *sums);
+    void (*route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
+                             const float *vsum, float *s, float *sums);
 
     /* dst[i] = the word of lo[i] and hi[i]; hi NULL stands for zeros; n a multiple
      * of KERNEL_PAD. */

@@ -41,6 +41,7 @@ const struct kernels PRODUCT(kernels) = {
     .to_bf16 = KERNEL(to_bf16),
     .pair_bf16 = KERNEL(pair_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
+    .route_image_bf16 = KERNEL(route_image_bf16),
     .zip_bf16 = KERNEL(zip_bf16),
     .relu_backward_bf16 = KERNEL(relu_backward_bf16),
     .to_points_bf16 = KERNEL(to_points_bf16),

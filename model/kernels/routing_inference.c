@@ -6,8 +6,45 @@
  * it costs in a batch and its answer is the same bits.  Only the sums over
  * capsules cross the lanes, once an iteration.  u_hat is stored: the one image's
  * 737 kB stay in the second-level cache, and W, ten times larger, is read once.
+ * Where W is bf16 u_hat is so, too: then both images that share a reading of W fit.
  */
 #include "model/kernels/routing.h"
+
+/* 1 where u_hat is bf16: a constant to the compiler. */
+enum narrowness { U_HAT_F32, U_HAT_BF16 };
+
+#if defined(__AVX512BF16__)
+ALWAYS_INLINE vec from_bf16(__m256i x)
+{
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
+}
+#endif
+
+ALWAYS_INLINE vec load_u_hat(enum narrowness narrow, const void *u_hat, size_t i)
+{
+#if defined(__AVX512BF16__)
+    const uint16_t *at = (const uint16_t *)u_hat + i;
+    if (narrow)
+        return from_bf16(_mm256_loadu_si256((const __m256i *)(const void *)at));
+#endif
+    (void)narrow;
+    return vec_load((const float *)u_hat + i);
+}
+
+/* Returns what has been stored. */
+ALWAYS_INLINE vec store_u_hat(enum narrowness narrow, void *u_hat, size_t i, vec x)
+{
+#if defined(__AVX512BF16__)
+    if (narrow) {
+        const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+        _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)u_hat + i), rounded);
+        return from_bf16(rounded);
+    }
+#endif
+    (void)narrow;
+    vec_store((float *)u_hat + i, x);
+    return x;
+}
 
 #if defined(__AVX512F__)
 
@@ -79,23 +116,26 @@ ALWAYS_INLINE size_t round_lanes(size_t n)
 /* Where image b of a call has its part of the operands. */
 struct image_at {
     const float *u;
-    float *u_hat, *s, *sums;
+    size_t u_hat; /* its first value */
+    float *s, *sums;
 };
 
 ALWAYS_INLINE struct image_at image_at(const struct image_routing *r, size_t b, const float *u,
-                                       float *u_hat, float *s, float *sums)
+                                       float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     return (struct image_at){u + b * r->groups * r->dims * KERNEL_LANES,
-                             u_hat + b * r->groups * outputs * KERNEL_LANES, s + b * row,
+                             b * r->groups * outputs * KERNEL_LANES, s + b * row,
                              sums + b * row * KERNEL_LANES};
 }
 
-ALWAYS_INLINE void put_u_hat(const struct image_at *at, size_t first, size_t je, size_t q, vec x)
+/* Row je of the capsules whose first row is at value `first`. */
+ALWAYS_INLINE void put_u_hat(enum narrowness narrow, void *u_hat, const struct image_at *at,
+                             size_t first, size_t je, size_t q, vec x)
 {
     float *sum = at->sums + je * KERNEL_LANES + q * VEC;
-    vec_store(at->u_hat + first + je * KERNEL_LANES + q * VEC, x);
-    vec_store(sum, vec_load(sum) + x);
+    vec_store(sum, vec_load(sum) + store_u_hat(narrow, u_hat, at->u_hat + first +
+                                               je * KERNEL_LANES + q * VEC, x));
 }
 
 /* images and dims are constants to the compiler: W is read once for both. */
@@ -107,7 +147,7 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
     struct row cap[2][KERNEL_MAX_DIMS];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
-        at[b] = image_at(r, b, u, u_hat, s, sums);
+        at[b] = image_at(r, b, u, s, sums);
     memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
     for (size_t g = 0; g < r->groups; g++) {
         const size_t first = g * outputs * KERNEL_LANES;
@@ -124,7 +164,7 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
                         x[b] += wd * cap[b][d].v[q];
                 }
                 for (size_t b = 0; b < images; b++)
-                    put_u_hat(&at[b], first, je, q, x[b]);
+                    put_u_hat(U_HAT_F32, u_hat, &at[b], first, je, q, x[b]);
             }
     }
     for (size_t b = 0; b < images; b++)
@@ -152,21 +192,22 @@ void KERNEL(predict_images)(const struct image_routing *r, size_t images, const 
     WITH_SHAPES(predict_images, &own, images, u, u_hat, s, sums);
 }
 
-/* The groups of capsules at u_hat, count (a constant) of them side by side, so
- * that vsum and the sums are touched once for all. */
-ALWAYS_INLINE void route_groups(const struct image_routing *r, size_t count, size_t pose,
-                                const float *u_hat, const float *vsum, float *sums)
+/* The groups of capsules from value `first` of u_hat on, count (a constant) of them side by
+ * side, so that vsum and the sums are touched once for all. */
+ALWAYS_INLINE void route_groups(enum narrowness narrow, const struct image_routing *r,
+                                size_t count, size_t pose, const void *u_hat, size_t first,
+                                const float *vsum, float *sums)
 {
     const size_t step = r->classes * pose * KERNEL_LANES;
     struct row c[2][KERNEL_MAX_CLASSES];
     for (size_t j = 0; j < r->classes; j++)
         for (size_t q = 0; q < PER_LANE; q++) {
-            const float *x = u_hat + j * pose * KERNEL_LANES + q * VEC;
+            const size_t x = first + j * pose * KERNEL_LANES + q * VEC;
             vec dot[2] = {vec_set(0), vec_set(0)};
             for (size_t e = 0; e < pose; e++) {
                 const vec v = vec_set(vsum[j * pose + e]);
                 for (size_t k = 0; k < count; k++)
-                    dot[k] += vec_load(x + k * step + e * KERNEL_LANES) * v;
+                    dot[k] += load_u_hat(narrow, u_hat, x + k * step + e * KERNEL_LANES) * v;
             }
             for (size_t k = 0; k < count; k++)
                 c[k][j].v[q] = dot[k];
@@ -179,21 +220,21 @@ ALWAYS_INLINE void route_groups(const struct image_routing *r, size_t count, siz
                 const size_t at = je * KERNEL_LANES + q * VEC;
                 vec sum = vec_load(sums + at);
                 for (size_t k = 0; k < count; k++)
-                    sum += c[k][j].v[q] * vec_load(u_hat + k * step + at);
+                    sum += c[k][j].v[q] * load_u_hat(narrow, u_hat, first + k * step + at);
                 vec_store(sums + at, sum);
             }
 }
 
-ALWAYS_INLINE void route_image(const struct image_routing *r, size_t pose, const float *u_hat,
-                               const float *vsum, float *s, float *sums)
+ALWAYS_INLINE void route_image(enum narrowness narrow, const struct image_routing *r, size_t pose,
+                               const void *u_hat, const float *vsum, float *s, float *sums)
 {
-    const size_t outputs = r->classes * pose;
+    const size_t outputs = r->classes * pose, size = outputs * KERNEL_LANES;
     size_t g = 0;
     memset(sums, 0, round_lanes(outputs) * KERNEL_LANES * sizeof *sums);
     for (; g + 2 <= r->groups; g += 2)
-        route_groups(r, 2, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
+        route_groups(narrow, r, 2, pose, u_hat, g * size, vsum, sums);
     if (g < r->groups)
-        route_groups(r, 1, pose, u_hat + g * outputs * KERNEL_LANES, vsum, sums);
+        route_groups(narrow, r, 1, pose, u_hat, g * size, vsum, sums);
     sum_groups(s, sums, outputs, 1);
 }
 
@@ -202,9 +243,9 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 {
     const struct image_routing own = *r;
     if (r->pose == 16)
-        route_image(&own, 16, u_hat, vsum, s, sums);
+        route_image(U_HAT_F32, &own, 16, u_hat, vsum, s, sums);
     else
-        route_image(&own, r->pose, u_hat, vsum, s, sums);
+        route_image(U_HAT_F32, &own, r->pose, u_hat, vsum, s, sums);
 }
 
 #if defined(__AVX512BF16__)
@@ -218,7 +259,7 @@ ALWAYS_INLINE __m512bh pair(vec lo, vec hi)
 }
 
 ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t images, size_t dims,
-                                       const float *u, float *u_hat, float *s, float *sums)
+                                       const float *u, uint16_t *u_hat, float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     const size_t words = (dims + 1) / 2;
@@ -226,7 +267,7 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
     __m512bh cap[2][KERNEL_MAX_DIMS / 2];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
-        at[b] = image_at(r, b, u, u_hat, s, sums);
+        at[b] = image_at(r, b, u, s, sums);
     memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
     for (size_t g = 0; g < r->groups; g++) {
         const size_t first = g * outputs * KERNEL_LANES;
@@ -244,7 +285,7 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
                     x[b] = _mm512_dpbf16_ps(x[b], cap[b][d], wd);
             }
             for (size_t b = 0; b < images; b++)
-                put_u_hat(&at[b], first, je, 0, (vec)x[b]);
+                put_u_hat(U_HAT_BF16, u_hat, &at[b], first, je, 0, (vec)x[b]);
         }
     }
     for (size_t b = 0; b < images; b++)
@@ -252,10 +293,20 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
 }
 
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
-                                 float *u_hat, float *s, float *sums)
+                                 uint16_t *u_hat, float *s, float *sums)
 {
     const struct image_routing own = *r;
     WITH_SHAPES(predict_images_bf16, &own, images, u, u_hat, s, sums);
+}
+
+void KERNEL(route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
+                              const float *vsum, float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    if (r->pose == 16)
+        route_image(U_HAT_BF16, &own, 16, u_hat, vsum, s, sums);
+    else
+        route_image(U_HAT_BF16, &own, r->pose, u_hat, vsum, s, sums);
 }
 
 #endif

@@ -176,7 +176,9 @@ void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
-                            float *u_hat, float *s, float *sums);
+                                 uint16_t *u_hat, float *s, float *sums);
+void KERNEL(route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
+                              const float *vsum, float *s, float *sums);
 void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);
 void KERNEL(to_points_bf16)(uint16_t *dst, const struct planes *planes, enum operand_side side,
                             const struct point_matrix *m, const float *src,

@@ -167,14 +167,20 @@ static void route(const struct pass *pass, const struct image_routing *routing,
     const struct capsnet_model *model = pass->ws->model;
     const struct layout *at = &model->at;
     const struct capsnet_routing *told = pass->routing ? pass->routing[i] : NULL;
-    const float *u_hat = x->u_hat + b * at->groups * at->outputs * KERNEL_LANES;
+    const size_t size = at->groups * at->outputs * KERNEL_LANES;
+    const uint16_t *u_hat16 = (const uint16_t *)x->u_hat + b * size;
+    const int is_bf16 = model->packed.has_bf16_layers;
     float *s = x->s + b * scratch_row(at), *vsum = x->vsum + b * scratch_row(at);
     float *v = pass->ws->v + i * at->outputs;
     for (size_t r = 0; r < model->shape.routing_iterations; r++) {
-        if (r > 0)
-            model->kernels->route_image(routing, u_hat, vsum, s, x->sums);
+        if (r > 0 && is_bf16)
+            model->kernels->route_image_bf16(routing, u_hat16, vsum, s, x->sums);
+        else if (r > 0)
+            model->kernels->route_image(routing, x->u_hat + b * size, vsum, s, x->sums);
         if (told)
-            routing_round(model, r, u_hat, vsum, s, told);
+            routing_round(model, r,
+                          (struct predictions){is_bf16 ? NULL : x->u_hat + b * size, u_hat16},
+                          vsum, s, told);
         squash_poses(model, s, v, vsum);
         for (size_t j = 0; told && told->lengths && j < routing->classes; j++)
             told->lengths[r * routing->classes + j] =
@@ -208,7 +214,7 @@ static void forward_images(void *context, size_t item, size_t thread)
                      x->u + b * u_size);
     kernels->squash(x->u, x->u, images * at->groups, routing.dims);
     if (model->packed.has_bf16_layers)
-        kernels->predict_images_bf16(&routing, images, x->u, x->u_hat, x->s, x->sums);
+        kernels->predict_images_bf16(&routing, images, x->u, (uint16_t *)x->u_hat, x->s, x->sums);
     else
         kernels->predict_images(&routing, images, x->u, x->u_hat, x->s, x->sums);
     memset(x->vsum, 0, images * scratch_row(at) * sizeof(float));

@@ -53,10 +53,15 @@ void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes,
 /* The last v and its lengths, image by image; either may be NULL. */
 void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses);
 
+/* An image's u_hat [groups][outputs][KERNEL_LANES], a capsule a lane: one of the two. */
+struct predictions {
+    const float *f32;
+    const uint16_t *bf16;
+};
+
 /* routing_rounds.c: coupling, votes and couplings of round r of one image, whose s has
- * been worked out with vsum, the sum of the v before.  u_hat
- * [groups][outputs][KERNEL_LANES], a capsule a lane; s, vsum [outputs]. */
-void routing_round(const struct capsnet_model *model, size_t r, const float *u_hat,
+ * been worked out with vsum, the sum of the v before.  s, vsum [outputs]. */
+void routing_round(const struct capsnet_model *model, size_t r, struct predictions u_hat,
                    const float *vsum, const float *s, const struct capsnet_routing *to);
 
 /* decoder.c: ws->decoder[0] to ws->decoder[3]; and from ws->ddecoder[3], the

@@ -7,6 +7,7 @@
  * double precision, for a person to look at; the pass goes on with its own.
  */
 #include <math.h>
+#include <string.h>
 
 #include "model/layers/layers.h"
 
@@ -40,19 +41,28 @@ static void softmax(double *b, size_t classes)
         b[j] /= sum;
 }
 
+static double prediction(struct predictions u_hat, size_t i)
+{
+    if (u_hat.f32)
+        return (double)u_hat.f32[i];
+    const uint32_t bits = (uint32_t)u_hat.bf16[i] << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return (double)x;
+}
+
 /* Adds capsule i to its place, and writes its c_ij to couplings [classes] unless NULL. */
-static void add_capsule(const struct capsnet_model *model, const float *u_hat, size_t i,
+static void add_capsule(const struct capsnet_model *model, struct predictions u_hat, size_t i,
                         const float *vsum, const float *s, const double *inverse,
                         struct place *place, float *couplings)
 {
     const size_t classes = model->shape.classes, pose = model->shape.pose_dims;
-    const float *own = u_hat + i / KERNEL_LANES * model->at.outputs * KERNEL_LANES +
-                       i % KERNEL_LANES;
+    const size_t first = i / KERNEL_LANES * model->at.outputs * KERNEL_LANES + i % KERNEL_LANES;
     double c[KERNEL_MAX_CLASSES], along_s[KERNEL_MAX_CLASSES];
     for (size_t j = 0, je = 0; j < classes; j++) {
         double b = 0, a = 0;
         for (size_t e = 0; e < pose; e++, je++) {
-            const double x = (double)own[je * KERNEL_LANES];
+            const double x = prediction(u_hat, first + je * KERNEL_LANES);
             b += x * (double)vsum[je];
             a += x * (double)s[je];
         }
@@ -68,7 +78,7 @@ static void add_capsule(const struct capsnet_model *model, const float *u_hat, s
     }
 }
 
-void routing_round(const struct capsnet_model *model, size_t r, const float *u_hat,
+void routing_round(const struct capsnet_model *model, size_t r, struct predictions u_hat,
                    const float *vsum, const float *s, const struct capsnet_routing *to)
 {
     const struct capsnet_shape *shape = &model->shape;

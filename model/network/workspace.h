@@ -52,7 +52,8 @@ struct scratch {
     uint32_t *x_words;  /* [(n*tiles + 1) / 2][X_COLUMNS] */
     uint32_t *dconv1_words; /* conv1's: [panel][conv1_h][(conv1_w + 1) / 2][KERNEL_PANEL] */
     float *operands;  /* int8: winograd's planes of one tile, [spectral_k + KERNEL_PAD] fp32 */
-    float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes] */
+    float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes],
+                       * with bf16 layers as bf16 */
     /* Of inference, for two images: */
     float *u;         /* [2][groups of capsules][dims][lanes] */
     float *sums;      /* [2][outputs rounded up to lanes][lanes] */

@@ -3,6 +3,7 @@
  * by side, of every CPU level, against double precision (tests/common/routing_case.h
  * has the bounds).
  */
+#include <math.h>
 #include <string.h>
 
 #include "tests/common/kernel_check.h"
@@ -58,6 +59,49 @@ static struct one_image pack_image(const struct group *g, int is_bf16)
     return p;
 }
 
+/* The image as a kernel has left it in bf16: u_hat is what it has stored, which must be
+ * W u rounded. */
+static struct image stored_image(const struct image *m, const uint16_t *u_hat, struct worst *worst)
+{
+    struct image stored = *m;
+    const size_t n = m->shape.capsules * m->outputs;
+    stored.shape.dims = 1;
+    stored.weight = check_doubles(n);
+    stored.shape.weight = stored.weight;
+    stored.u = check_doubles(m->shape.capsules);
+    for (size_t i = 0; i < m->shape.capsules; i++) {
+        stored.u[i] = 1;
+        for (size_t je = 0; je < m->outputs; je++) {
+            const size_t first = i / KERNEL_LANES * m->outputs * KERNEL_LANES + i % KERNEL_LANES;
+            const uint32_t bits = (uint32_t)u_hat[first + je * KERNEL_LANES] << 16;
+            float x;
+            memcpy(&x, &bits, sizeof x);
+            double sum = 0, magnitude = 0;
+            for (size_t d = 0; d < m->shape.dims; d++) {
+                const double term = m->weight[(i * m->outputs + je) * m->shape.dims + d] *
+                                    m->u[i * m->shape.dims + d];
+                sum += term;
+                magnitude += fabs(term);
+            }
+            check_value(worst, (double)x, sum,
+                        fabs(sum) / 256 + (double)(m->shape.dims + 1) * ROUNDING * magnitude +
+                            (double)FLT_MIN,
+                        "u_hat[%zu] of capsule %zu", je, i);
+            stored.weight[i * m->outputs + je] = (double)x;
+        }
+    }
+    return stored;
+}
+
+static void predict(const struct kernels *k, const struct image_routing *r, size_t images,
+                    const float *u, float *u_hat, float *s, float *sums, int is_bf16)
+{
+    if (is_bf16)
+        k->predict_images_bf16(r, images, u, (uint16_t *)(void *)u_hat, s, sums);
+    else
+        k->predict_images(r, images, u, u_hat, s, sums);
+}
+
 static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
                        const size_t size[4], double vsum_scale, int is_bf16)
 {
@@ -67,8 +111,8 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
     for (size_t i = 0; is_bf16 && i < g.n_u; i++)
         g.u[i] = to_bf16(g.u[i]);
     const struct one_image p = pack_image(&g, is_bf16);
-    const size_t rows = p.n_sums / KERNEL_LANES;
-    struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0);
+    const size_t rows = p.n_sums / KERNEL_LANES, n_u_hat = is_bf16 ? p.n_u_hat / 2 : p.n_u_hat;
+    struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0), stored = m;
     float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
     fill_scaled(random, two, p.n_u, 1);
     memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
@@ -77,26 +121,32 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
     for (enum side side = 0; side < SIDES; side++) {
         struct image_routing r = p.shape;
         r.weight = guard_input(p.weight, p.n_weight, side);
-        float *u_hat = guard_output(2 * p.n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
+        float *u_hat = guard_output(2 * n_u_hat, side), *sums = guard_output(2 * p.n_sums, side);
         s[0][side] = guard_output(2 * rows, side);
         s[1][side] = guard_output(rows, side);
-        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
-            &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums);
+        predict(k, &r, 2, guard_input(two, 2 * p.n_u, side), u_hat, s[0][side], sums, is_bf16);
         s[0][side] += rows; /* the second, and alone: */
-        u_hat += p.n_u_hat;
-        float *alone = guard_output(p.n_u_hat, side), *s_alone = guard_output(rows, side);
-        (is_bf16 ? k->predict_images_bf16 : k->predict_images)(
-            &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone, guard_output(p.n_sums, side));
-        check_bits(alone, u_hat, p.n_u_hat, "u_hat of an image beside another");
+        u_hat += n_u_hat;
+        float *alone = guard_output(n_u_hat, side), *s_alone = guard_output(rows, side);
+        predict(k, &r, 1, guard_input(p.u, p.n_u, side), alone, s_alone,
+                guard_output(p.n_sums, side), is_bf16);
+        check_bits(alone, u_hat, n_u_hat, "u_hat of an image beside another");
         check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
-        k->route_image(&r, u_hat, guard_input(vsum, g.outputs, side), s[1][side], sums);
+        const float *own_vsum = guard_input(vsum, g.outputs, side);
+        const uint16_t *u_hat16 = (const uint16_t *)(const void *)u_hat;
+        if (is_bf16)
+            k->route_image_bf16(&r, u_hat16, own_vsum, s[1][side], sums);
+        else
+            k->route_image(&r, u_hat, own_vsum, s[1][side], sums);
+        if (is_bf16 && side == 0)
+            stored = stored_image(&m, u_hat16, worst);
     }
     for (int routed = 0; routed < 2; routed++) {
-        reference_route(m.s, m.c, &m.shape, m.u, routed ? m.vsum : NULL);
-        const struct bounds b = bounds_of(&m, !routed);
+        reference_route(stored.s, stored.c, &stored.shape, stored.u, routed ? stored.vsum : NULL);
+        const struct bounds b = bounds_of(&stored, !routed);
         check_bits(s[routed][0], s[routed][1], g.outputs, "an image's routing");
         for (size_t je = 0; je < g.outputs; je++)
-            check_value(worst, (double)s[routed][0][je], m.s[je],
+            check_value(worst, (double)s[routed][0][je], stored.s[je],
                         b.s[je] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
                         "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu]", size[0],
                         size[1], size[2], size[3], vsum_scale, routed ? "routed" : "first", je);
@@ -168,13 +218,20 @@ static void call_predict(const struct kernels *k, void *argument)
 static void call_predict_bf16(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
-    k->predict_images_bf16(&b->p.shape, 2, b->p.u, b->u_hat, b->s, b->sums);
+    k->predict_images_bf16(&b->p.shape, 2, b->p.u, (uint16_t *)(void *)b->u_hat, b->s, b->sums);
 }
 
 static void call_route_image(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
     k->route_image(&b->p.shape, b->u_hat, b->s, b->s + 160, b->sums);
+}
+
+static void call_route_image_bf16(const struct kernels *k, void *argument)
+{
+    const struct image_bench *b = argument;
+    k->route_image_bf16(&b->p.shape, (const uint16_t *)(const void *)b->u_hat, b->s, b->s + 160,
+                        b->sums);
 }
 
 static void bench_image(const struct kernels *k)
@@ -200,6 +257,9 @@ static void bench_image(const struct kernels *k)
         if (!is_bf16)
             bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
                         &b);
+        else if (k->route_image_bf16)
+            bench_print(k, "the same, bf16", 4.0 * (double)b.p.n_u_hat, "GFLOP/s",
+                        call_route_image_bf16, &b);
     }
 }
 

@@ -182,10 +182,15 @@ static double *predict_by_pass(const struct small *s, const struct capsnet_works
     const size_t outputs = s->at->outputs;
     double *u_hat = check_doubles(s->at->capsules * outputs);
     for (size_t i = 0; i < s->at->capsules; i++)
-        for (size_t k = 0; k < outputs; k++)
-            u_hat[i * outputs + k] =
-                (double)ws->scratch[0].u_hat[(i / KERNEL_LANES * outputs + k) * KERNEL_LANES +
-                                             i % KERNEL_LANES];
+        for (size_t k = 0; k < outputs; k++) {
+            const size_t at = (i / KERNEL_LANES * outputs + k) * KERNEL_LANES + i % KERNEL_LANES;
+            float x = ws->scratch[0].u_hat[at];
+            if (s->model->packed.has_bf16_layers) {
+                const uint32_t bits = (uint32_t)((uint16_t *)ws->scratch[0].u_hat)[at] << 16;
+                memcpy(&x, &bits, sizeof x);
+            }
+            u_hat[i * outputs + k] = (double)x;
+        }
     return u_hat;
 }
 
