@@ -4,22 +4,27 @@
  * A loop is announced by raising `round` under the lock.  Every thread takes
  * items from one atomic counter until none is left; the caller takes its share
  * and then waits until the others have left the loop, so that the next loop
- * finds them all idle.  Items are milliseconds or large parts of one: a mutex
- * and two condition variables cost nothing beside them.  Between items a pool that
- * shares its CPUs may have to let others compute (turns.h).
+ * finds them all idle.  A pass is a handful of loops one right after the other, and to
+ * wake a thread that sleeps takes as long as a small batch's loop: who waits looks for
+ * SPIN_US before it sleeps.  Between items a pool that shares its CPUs may have to let
+ * others compute (turns.h).
  */
 #include "model/machine/thread_pool.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
+
+enum { SPIN_US = 100 };
 
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
-    size_t round;  /* which loop is on; under lock */
-    size_t active; /* helpers still inside it; under lock */
-    int stop;      /* under lock */
+    atomic_size_t round;  /* which loop is on; changed under lock */
+    atomic_size_t active; /* helpers still inside it; changed under lock */
+    int stop;             /* under lock */
     pool_function function;
     void *context;
     size_t items;
@@ -32,6 +37,34 @@ struct pool {
         pthread_t thread;
     } helpers[];
 };
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* A moment for what shares the core. */
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Until *value is `wanted`, or is not; at most for SPIN_US. */
+static void spin(atomic_size_t *value, size_t wanted, int is_wanted)
+{
+    for (const int64_t until = now_us() + SPIN_US; now_us() < until;)
+        for (int i = 0; i < 16; i++) {
+            if ((atomic_load_explicit(value, memory_order_relaxed) == wanted) == is_wanted)
+                return;
+            relax();
+        }
+}
 
 static void take_items(struct pool *pool, size_t thread)
 {
@@ -49,8 +82,9 @@ static void *helper_main(void *argument)
     struct helper *helper = argument;
     struct pool *pool = helper->pool;
     size_t seen = 0;
-    pthread_mutex_lock(&pool->lock);
     for (;;) {
+        spin(&pool->round, seen, 0);
+        pthread_mutex_lock(&pool->lock);
         while (pool->round == seen && !pool->stop)
             pthread_cond_wait(&pool->start, &pool->lock);
         if (pool->stop)
@@ -63,6 +97,7 @@ static void *helper_main(void *argument)
         pthread_mutex_lock(&pool->lock);
         if (--pool->active == 0)
             pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -125,6 +160,7 @@ struct turns_party *pool_party(struct pool *pool)
  * run, so that a turn may end that they are to go on with in the next. */
 static void wait_for_helpers(struct pool *pool)
 {
+    spin(&pool->active, 0, 1);
     pthread_mutex_lock(&pool->lock);
     const int waits = pool->active > 0;
     pthread_mutex_unlock(&pool->lock);
