@@ -13,8 +13,9 @@
 #include "server/connection/tls_session.h"
 #include "server/request/refusal.h"
 
-/* How often it is looked who has hung up, or begun. */
-enum { LOOK_US = 90000 };
+/* How often it is looked who has hung up, or begun; and when one that was told 408 is cut
+ * off who still sends: while there is always something to read nobody sees the end. */
+enum { LOOK_US = 90000, CUT_US = 1000000 };
 
 /* How many bytes the peer has sent on a TCP connection; 0 where the kernel cannot tell. */
 static uint64_t received_bytes(int fd)
@@ -225,25 +226,30 @@ static void look(struct deadlines *deadlines, int64_t now_us)
     }
 }
 
+/* The socket is libmicrohttpd's to close.  Shut down, it reads as ended there, and is closed
+ * at once; with both sides shut down the next byte breaks it. */
+static void expire(struct client *client, int64_t now_us)
+{
+    if (client->phase == CLIENT_ANSWERING || client->phase == CLIENT_EXPIRED) {
+        shutdown(client->fd, SHUT_RDWR);
+    } else {
+        if (!client->tls)
+            tell(client);
+        shutdown(client->fd, SHUT_RD);
+    }
+    if (client->phase != CLIENT_EXPIRED)
+        client->cut_phase = client->phase;
+    client->phase = CLIENT_EXPIRED;
+    client->due_us = now_us + CUT_US;
+    client->silent_us = INT64_MAX;
+}
+
 void deadlines_sweep(struct deadlines *deadlines, int64_t now_us)
 {
     pthread_mutex_lock(&deadlines->lock);
     look(deadlines, now_us);
-    for (struct client *client = deadlines->clients; client; client = client->next) {
-        if ((client->due_us > now_us && client->silent_us > now_us) ||
-            client->phase == CLIENT_EXPIRED)
-            continue;
-        /* The socket is libmicrohttpd's to close.  Shut down, it reads as ended
-         * there, and is closed at once. */
-        if (client->phase == CLIENT_ANSWERING) {
-            shutdown(client->fd, SHUT_RDWR);
-        } else {
-            if (!client->tls)
-                tell(client);
-            shutdown(client->fd, SHUT_RD);
-        }
-        client->cut_phase = client->phase;
-        client->phase = CLIENT_EXPIRED;
-    }
+    for (struct client *client = deadlines->clients; client; client = client->next)
+        if (client->due_us <= now_us || client->silent_us <= now_us)
+            expire(client, now_us);
     pthread_mutex_unlock(&deadlines->lock);
 }
