@@ -278,6 +278,7 @@ fuzzers: $(patsubst %.c,$(BUILD)/%.fuzzer,$(FUZZ_SRC))
 .PHONY: accuracy
 ACCURACY_FLAGS ?=# e.g. --only ruled; tests/accuracy/accuracy.c tells all
 accuracy: deps data ## measure what is read right, by kind of picture
+	$(call install,$(PACKAGES_FONTS))
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/accuracy/accuracy
 	$(BUILD)/tests/accuracy/accuracy --data $(DATA) --weights $(WEIGHTS) $(ACCURACY_FLAGS)
 
@@ -392,6 +393,8 @@ PACKAGES_FUZZ  := $(PACKAGES) clang libclang-rt-14-dev
 PACKAGES_BROWSER = fonts-liberation \
     $(if $(shell command -v chromium chromium-browser google-chrome),,chromium) \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
+
+PACKAGES_FONTS := $(patsubst %,fonts-%,liberation dejavu dkg-handwriting breip humor-sans klee kristi ecolier-court)
 
 PACKAGES_DEPLOY = $(PACKAGES) git mandoc python3 python3-apt shellcheck systemd yamllint \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
