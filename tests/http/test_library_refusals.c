@@ -281,6 +281,20 @@ static void they_are_counted_and_logged(void **state)
     server_stop(own);
 }
 
+/* Waits until /metrics holds that text. */
+static void await_metric(struct server *own, const char *text)
+{
+    int is_there = 0;
+    for (const long until = now_ms() + stretch_ms(10000); !is_there && now_ms() < until;
+         sleep_ms(10)) {
+        struct reply *reply = http_send(own, &(struct request){.path = "/metrics"});
+        is_there = strstr((char *)reply->body, text) != NULL;
+        reply_free(reply);
+    }
+    if (!is_there)
+        fail_msg("no \"%s\" in /metrics", text);
+}
+
 /* libmicrohttpd (0.9.75) keeps a connection that it has refused for its query, and then for
  * its headers, until its thread wakes.  How the bytes arrive decides; so, many. */
 static void a_long_query_keeps_no_connection(void **state)
@@ -302,14 +316,7 @@ static void a_long_query_keeps_no_connection(void **state)
         if (!strstr(answer, "HTTP/1.1 4"))
             fail_msg("%.300s", answer);
     }
-    int is_alone = 0;
-    for (const long until = now_ms() + stretch_ms(10000); !is_alone && now_ms() < until;
-         sleep_ms(10)) {
-        struct reply *reply = http_send(own, &(struct request){.path = "/metrics"});
-        is_alone = strstr((char *)reply->body, "\ncapsnetd_connections 1\n") != NULL;
-        reply_free(reply);
-    }
-    assert_true(is_alone);
+    await_metric(own, "\ncapsnetd_connections 1\n");
     server_stop(own);
 }
 
@@ -326,14 +333,7 @@ static void one_refused_twice_is_counted_once(void **state)
     strcpy(end, "\r\n\r\n");
     raw_exchange(own, text, answer, sizeof answer);
     assert_int_equal(strncmp(answer, "HTTP/1.1 431 ", 13), 0);
-    int is_counted = 0;
-    for (const long until = now_ms() + stretch_ms(10000); !is_counted && now_ms() < until;
-         sleep_ms(10)) {
-        struct reply *reply = http_send(own, &(struct request){.path = "/metrics"});
-        is_counted = strstr((char *)reply->body, "{reason=\"headers_too_large\"} 1\n") != NULL;
-        reply_free(reply);
-    }
-    assert_true(is_counted);
+    await_metric(own, "{reason=\"headers_too_large\"} 1\n");
     server_stop(own);
 }
 

@@ -33,7 +33,7 @@ static const struct size {
     size_t flood_connections; /* more than a full queue and two batches */
     double delivered;         /* under overload, of the best */
     double probe_ms;          /* /healthz's 99th percentile */
-} SMALL = {1, 8, 128, 0.2, 100}, FULL = {5, 64, 480, 0.8, 10}; /* refusals cost, too: 12,000 a second a third of a CPU */
+} SMALL = {1, 8, 128, 0.4, 100}, FULL = {5, 64, 480, 0.9, 10};
 
 enum { DEADLINE_MS = 500 };
 
