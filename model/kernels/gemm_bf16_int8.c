@@ -348,18 +348,10 @@ void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)
                             (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(src + i)));
 }
 
-/* 16 words of two values each, so rounded. */
-ALWAYS_INLINE __m512i word_of(__m512 lo, __m512 hi)
-{
-    const __m256i low = (__m256i)_mm512_cvtneps_pbh(lo), high = (__m256i)_mm512_cvtneps_pbh(hi);
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(low),
-                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
-}
-
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n)
 {
     for (size_t i = 0; i < n; i += VEC)
-        _mm512_storeu_si512(dst + i, word_of(_mm512_loadu_ps(lo + i), _mm512_loadu_ps(hi + i)));
+        _mm512_storeu_si512(dst + i, words_of(vec_load(lo + i), vec_load(hi + i)));
 }
 
 /* Columns of `vectors` (a constant) words of bits, the first of which is j. */
@@ -380,7 +372,7 @@ ALWAYS_INLINE void relu_pairs(uint32_t *dst, const float *dx, const uint16_t *bi
                 const __m512 hi = has_two ? _mm512_maskz_loadu_ps(bits[next / VEC], dx + next)
                                           : _mm512_setzero_ps();
                 sum[v] = _mm512_add_ps(_mm512_add_ps(sum[v], lo), hi);
-                _mm512_storeu_si512(dst + v / 2 * panel + v % 2 * VEC, word_of(lo, hi));
+                _mm512_storeu_si512(dst + v / 2 * panel + v % 2 * VEC, words_of((vec)lo, (vec)hi));
             }
         }
     for (size_t v = 0; v < vectors; v++)

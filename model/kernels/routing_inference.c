@@ -250,14 +250,6 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 
 #if defined(__AVX512BF16__)
 
-/* Per lane a word of two bf16: lo in its low half, hi in its high half. */
-ALWAYS_INLINE __m512bh pair(vec lo, vec hi)
-{
-    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)lo));
-    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)hi));
-    return (__m512bh)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-
 ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t images, size_t dims,
                                        const float *u, uint16_t *u_hat, float *s, float *sums)
 {
@@ -274,8 +266,8 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
         for (size_t b = 0; b < images; b++)
             for (size_t d = 0; d < words; d++) {
                 const float *from = at[b].u + (g * dims + 2 * d) * KERNEL_LANES;
-                cap[b][d] = pair(vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES)
-                                                                  : vec_set(0));
+                cap[b][d] = (__m512bh)words_of(
+                    vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES) : vec_set(0));
             }
         for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
             __m512 x[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};

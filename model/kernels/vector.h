@@ -127,6 +127,18 @@ ALWAYS_INLINE vec vec_exp(vec x)
     return (vec)((ivec)p + e);
 }
 
+#if defined(__AVX512BF16__)
+
+/* Per lane a word of two bf16: lo, rounded, in its low half and hi in its high half. */
+ALWAYS_INLINE __m512i words_of(vec lo, vec hi)
+{
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)lo));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)hi));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+#endif
+
 /* What each level's files define; level_table.c puts them into the level's table. */
 void PRODUCT(gemm)(const struct gemm *g);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,

@@ -13,9 +13,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "model/machine/monotonic_clock.h"
 
 enum { SPIN_US = 100 };
 
@@ -38,13 +38,6 @@ struct pool {
     } helpers[];
 };
 
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* A moment for what shares the core. */
 static void relax(void)
 {
@@ -58,7 +51,7 @@ static void relax(void)
 /* Until *value is `wanted`, or is not; at most for SPIN_US. */
 static void spin(atomic_size_t *value, size_t wanted, int is_wanted)
 {
-    for (const int64_t until = now_us() + SPIN_US; now_us() < until;)
+    for (const int64_t until = monotonic_us() + SPIN_US; monotonic_us() < until;)
         for (int i = 0; i < 16; i++) {
             if ((atomic_load_explicit(value, memory_order_relaxed) == wanted) == is_wanted)
                 return;

@@ -9,7 +9,8 @@
 #include "model/machine/turns.h"
 
 #include <stdlib.h>
-#include <time.h>
+
+#include "model/machine/monotonic_clock.h"
 
 /* A shorter turn would be spent on the threads' going and coming; a longer one is
  * noticed by who waits. */
@@ -24,13 +25,6 @@ struct capsnet_turns {
     int is_ending; /* the owner's threads are stopping */
     atomic_llong until_us;
 };
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 struct capsnet_turns *capsnet_turns_create(void)
 {
@@ -88,7 +82,7 @@ static void enqueue(struct capsnet_turns *turns, struct turns_party *party)
 /* The owner's turn ends; the first of those who wait gets the next. */
 static void hand_on(struct capsnet_turns *turns)
 {
-    const int64_t now = now_us();
+    const int64_t now = monotonic_us();
     struct turns_party *next = turns->head;
     turns->owner->used_us += now - turns->since_us;
     turns->owner = next;
@@ -131,7 +125,7 @@ void turns_take(struct turns_party *party)
         enqueue(turns, party);
     } else {
         turns->owner = party;
-        turns->since_us = now_us();
+        turns->since_us = monotonic_us();
     }
     set_end(turns);
     start(turns, party);
@@ -177,7 +171,7 @@ void turns_pause(struct turns_party *party)
     if (!turns)
         return;
     const int64_t until = atomic_load_explicit(&turns->until_us, memory_order_relaxed);
-    if (until == INT64_MAX || now_us() < until)
+    if (until == INT64_MAX || monotonic_us() < until)
         return;
     pthread_mutex_lock(&turns->lock);
     if (turns->head) {
