@@ -377,7 +377,9 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         struct client *gone = *slot;
         if (gone && !o->tls_cert)
             library_refusals_close(&http->refusals, gone);
-        /* libmicrohttpd (0.9.75) says nothing of one that it has refused twice. */
+        /* A request ends with its connection, whatever libmicrohttpd (0.9.75) said: of one
+         * that it refuses for its query and then for its headers, which cut_query() keeps
+         * from it, nothing. */
         if (gone && gone->request)
             end_request(http, gone, 0);
         deadlines_close(&http->deadlines, gone);

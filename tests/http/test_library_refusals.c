@@ -320,8 +320,7 @@ static void a_long_query_keeps_no_connection(void **state)
     server_stop(own);
 }
 
-/* Refused for its cookies, then for its length: libmicrohttpd closes such a connection and
- * does not say that the request is over. */
+/* Refused for its cookies, then for its length. */
 static void one_refused_twice_is_counted_once(void **state)
 {
     (void)state;
