@@ -160,6 +160,16 @@ static float length_of(const float *v, size_t pose, size_t step)
     return sum > 1 ? 1 : sqrtf(sum);
 }
 
+/* Those of image b in the thread's scratch. */
+static struct predictions predictions_of(const struct capsnet_model *model,
+                                         const struct scratch *x, size_t b)
+{
+    const size_t first = b * model->at.groups * model->at.outputs * KERNEL_LANES;
+    if (model->packed.has_bf16_layers)
+        return (struct predictions){.bf16 = (const uint16_t *)x->u_hat + first};
+    return (struct predictions){.f32 = x->u_hat + first};
+}
+
 /* Routes image b of those in the thread's scratch, image i of the batch. */
 static void route(const struct pass *pass, const struct image_routing *routing,
                   const struct scratch *x, size_t b, size_t i)
@@ -167,20 +177,16 @@ static void route(const struct pass *pass, const struct image_routing *routing,
     const struct capsnet_model *model = pass->ws->model;
     const struct layout *at = &model->at;
     const struct capsnet_routing *told = pass->routing ? pass->routing[i] : NULL;
-    const size_t size = at->groups * at->outputs * KERNEL_LANES;
-    const uint16_t *u_hat16 = (const uint16_t *)x->u_hat + b * size;
-    const int is_bf16 = model->packed.has_bf16_layers;
+    const struct predictions u_hat = predictions_of(model, x, b);
     float *s = x->s + b * scratch_row(at), *vsum = x->vsum + b * scratch_row(at);
     float *v = pass->ws->v + i * at->outputs;
     for (size_t r = 0; r < model->shape.routing_iterations; r++) {
-        if (r > 0 && is_bf16)
-            model->kernels->route_image_bf16(routing, u_hat16, vsum, s, x->sums);
+        if (r > 0 && u_hat.bf16)
+            model->kernels->route_image_bf16(routing, u_hat.bf16, vsum, s, x->sums);
         else if (r > 0)
-            model->kernels->route_image(routing, x->u_hat + b * size, vsum, s, x->sums);
+            model->kernels->route_image(routing, u_hat.f32, vsum, s, x->sums);
         if (told)
-            routing_round(model, r,
-                          (struct predictions){is_bf16 ? NULL : x->u_hat + b * size, u_hat16},
-                          vsum, s, told);
+            routing_round(model, r, u_hat, vsum, s, told);
         squash_poses(model, s, v, vsum);
         for (size_t j = 0; told && told->lengths && j < routing->classes; j++)
             told->lengths[r * routing->classes + j] =

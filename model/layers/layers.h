@@ -11,6 +11,8 @@
 #ifndef CAPSNET_LAYERS_H
 #define CAPSNET_LAYERS_H
 
+#include <string.h>
+
 #include "model/network/workspace.h"
 
 static inline size_t smaller(size_t a, size_t b)
@@ -58,6 +60,16 @@ struct predictions {
     const float *f32;
     const uint16_t *bf16;
 };
+
+static inline float prediction(struct predictions u_hat, size_t i)
+{
+    if (u_hat.f32)
+        return u_hat.f32[i];
+    const uint32_t bits = (uint32_t)u_hat.bf16[i] << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 /* routing_rounds.c: coupling, votes and couplings of round r of one image, whose s has
  * been worked out with vsum, the sum of the v before.  s, vsum [outputs]. */

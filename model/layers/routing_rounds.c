@@ -7,7 +7,6 @@
  * double precision, for a person to look at; the pass goes on with its own.
  */
 #include <math.h>
-#include <string.h>
 
 #include "model/layers/layers.h"
 
@@ -41,16 +40,6 @@ static void softmax(double *b, size_t classes)
         b[j] /= sum;
 }
 
-static double prediction(struct predictions u_hat, size_t i)
-{
-    if (u_hat.f32)
-        return (double)u_hat.f32[i];
-    const uint32_t bits = (uint32_t)u_hat.bf16[i] << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return (double)x;
-}
-
 /* Adds capsule i to its place, and writes its c_ij to couplings [classes] unless NULL. */
 static void add_capsule(const struct capsnet_model *model, struct predictions u_hat, size_t i,
                         const float *vsum, const float *s, const double *inverse,
@@ -62,7 +51,7 @@ static void add_capsule(const struct capsnet_model *model, struct predictions u_
     for (size_t j = 0, je = 0; j < classes; j++) {
         double b = 0, a = 0;
         for (size_t e = 0; e < pose; e++, je++) {
-            const double x = prediction(u_hat, first + je * KERNEL_LANES);
+            const double x = (double)prediction(u_hat, first + je * KERNEL_LANES);
             b += x * (double)vsum[je];
             a += x * (double)s[je];
         }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/inference/inference.h"
+#include "model/layers/layers.h"
 #include "tests/common/reference.h"
 #include "tests/common/small_network.h"
 
@@ -180,17 +181,15 @@ static double *predict_by_reference(const struct small *s, const float *image)
 static double *predict_by_pass(const struct small *s, const struct capsnet_workspace *ws)
 {
     const size_t outputs = s->at->outputs;
+    const float *stored = ws->scratch[0].u_hat;
+    const struct predictions told = s->model->packed.has_bf16_layers
+                                        ? (struct predictions){.bf16 = (const uint16_t *)stored}
+                                        : (struct predictions){.f32 = stored};
     double *u_hat = check_doubles(s->at->capsules * outputs);
     for (size_t i = 0; i < s->at->capsules; i++)
-        for (size_t k = 0; k < outputs; k++) {
-            const size_t at = (i / KERNEL_LANES * outputs + k) * KERNEL_LANES + i % KERNEL_LANES;
-            float x = ws->scratch[0].u_hat[at];
-            if (s->model->packed.has_bf16_layers) {
-                const uint32_t bits = (uint32_t)((uint16_t *)ws->scratch[0].u_hat)[at] << 16;
-                memcpy(&x, &bits, sizeof x);
-            }
-            u_hat[i * outputs + k] = (double)x;
-        }
+        for (size_t k = 0; k < outputs; k++)
+            u_hat[i * outputs + k] = (double)prediction(
+                told, (i / KERNEL_LANES * outputs + k) * KERNEL_LANES + i % KERNEL_LANES);
     return u_hat;
 }
 
