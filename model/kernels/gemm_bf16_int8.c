@@ -354,6 +354,17 @@ void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n
         _mm512_storeu_si512(dst + i, words_of(vec_load(lo + i), vec_load(hi + i)));
 }
 
+void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n)
+{
+    for (size_t p = 0; p < pairs; p++, src += 2 * n, dst += n)
+        for (size_t i = 0; i < n; i += VEC) {
+            const __mmask16 in = (__mmask16)(n - i < VEC ? (1u << (n - i)) - 1 : 0xffff);
+            const vec lo = (vec)_mm512_maskz_loadu_ps(in, src + i);
+            const vec hi = (vec)_mm512_maskz_loadu_ps(in, src + n + i);
+            _mm512_mask_storeu_epi32(dst + i, in, words_of(lo, hi));
+        }
+}
+
 /* Columns of `vectors` (a constant) words of bits, the first of which is j. */
 ALWAYS_INLINE void relu_pairs(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                               size_t lines, size_t width, size_t n, size_t j, size_t vectors)

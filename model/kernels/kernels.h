@@ -168,6 +168,11 @@ struct patch {
 struct routing {
     size_t capsules, classes, pose, dims;
     const float *weight; /* [capsules][classes*pose][dims], 4-byte aligned */
+    /* The same in bf16 (AVX-512 BF16), as words of two dims, and of two outputs: what is
+     * multiplied where they are there, by operands so rounded.  dims and classes*pose are
+     * even then; else both are NULL. */
+    const uint32_t *dim_words;    /* [capsules][classes*pose][dims/2]: u_hat */
+    const uint32_t *output_words; /* [capsules][classes*pose/2][dims]: du */
 };
 
 /* A term of the gradient of u_hat, for capsules whose coef [classes][lanes] lie
@@ -229,10 +234,11 @@ struct kernels {
      * [groups][classes*pose][lanes] and u [groups] (group_stride floats
      * apart) [dims][lanes]:
      *   du[d] = sum_je W[je][d] du_hat[je];  dW[je][d] = sum over images.
-     * du has u's layout; dw [classes*pose][dims] is overwritten. */
+     * du has u's layout; dw [classes*pose][dims] is overwritten; scratch
+     * [ceil(groups/2)][dims][lanes], in bf16 only. */
     void (*predict_backward)(const struct routing *r, size_t capsule, size_t groups,
                              const float *du_hat, const float *u, float *du,
-                             size_t group_stride, float *dw);
+                             size_t group_stride, float *dw, uint32_t *scratch);
 
     /* du_hat[je] = sum_t coef_t[j] * vec_t[je], over terms t, of some capsules;
      * their du_hat [classes*pose][lanes] lie du_hat_stride floats apart. */
@@ -317,6 +323,10 @@ struct kernels {
     /* dst[i] = the word of lo[i] and hi[i], so rounded; n a multiple of
      * KERNEL_PAD. */
     void (*pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+
+    /* dst[i][j] = the word of src[2i][j] and src[2i+1][j], so rounded; src [2 pairs][n],
+     * any n. */
+    void (*pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);
 
     /* As relu_backward, of lines of width rows, to words of bf16 instead of in place:
      * words of rows 2i and 2i + 1 of a line, or of its last one and zeros, as a right

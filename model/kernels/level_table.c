@@ -40,6 +40,7 @@ const struct kernels PRODUCT(kernels) = {
     .gemm3_bf16 = KERNEL(gemm3_bf16),
     .to_bf16 = KERNEL(to_bf16),
     .pair_bf16 = KERNEL(pair_bf16),
+    .pair_rows_bf16 = KERNEL(pair_rows_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
     .route_image_bf16 = KERNEL(route_image_bf16),
     .zip_bf16 = KERNEL(zip_bf16),

@@ -103,4 +103,50 @@ ALWAYS_INLINE void sum_lanes(float *out, const struct row rows[KERNEL_LANES], si
     memcpy(out, t, count * sizeof *out);
 }
 
+/* ---- Training ------------------------------------------------------------
+ *
+ * Where W has words of bf16, each multiplication is of two pairs of them: of two
+ * dimensions for u_hat, of two outputs for du, of an image of each of two groups for dW.
+ * Sums and all else are the same.
+ */
+
+/* Capsules, groups or outputs that share a reading of the other operand: as many as
+ * the level has registers for. */
+enum { AT_ONCE = VEC == 16 ? 2 : 1 };
+
+/* What is a constant to the compiler: dims, and whether products are of bf16. */
+struct form {
+    size_t dims;
+    int is_bf16;
+};
+
+#if defined(__AVX512BF16__)
+
+enum { HAS_BF16 = 1 };
+
+/* sum + w's two values times those of each of x's words. */
+ALWAYS_INLINE vec add_products(vec sum, uint32_t w, vec x)
+{
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)_mm512_set1_epi32((int)w));
+}
+
+#else
+
+enum { HAS_BF16 = 0 };
+
+#endif
+
+/* Calls a function of training for the shape's form. */
+#define WITH_FORM(call, r, ...)                                  \
+    do {                                                         \
+        if (HAS_BF16 && (r)->dim_words && (r)->dims == 8)        \
+            call(r, ((struct form){8, 1}), __VA_ARGS__);         \
+        else if (HAS_BF16 && (r)->dim_words)                     \
+            call(r, ((struct form){(r)->dims, 1}), __VA_ARGS__); \
+        else if ((r)->dims == 8)                                 \
+            call(r, ((struct form){8, 0}), __VA_ARGS__);         \
+        else                                                     \
+            call(r, ((struct form){(r)->dims, 0}), __VA_ARGS__); \
+    } while (0)
+
 #endif

@@ -132,9 +132,8 @@ ALWAYS_INLINE vec vec_exp(vec x)
 /* Per lane a word of two bf16: lo, rounded, in its low half and hi in its high half. */
 ALWAYS_INLINE __m512i words_of(vec lo, vec hi)
 {
-    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)lo));
-    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)hi));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    const __m512i zip = (__m512i)(LANE_NUMBERS | (LANE_NUMBERS + VEC) << 16);
+    return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh((__m512)hi, (__m512)lo));
 }
 
 #endif
@@ -155,7 +154,7 @@ void KERNEL(route_backward)(const struct routing *r, const float *u, const float
                             size_t capsule_stride, float *scratch);
 void KERNEL(predict_backward)(const struct routing *r, size_t capsule, size_t groups,
                               const float *du_hat, const float *u, float *du,
-                              size_t group_stride, float *dw);
+                              size_t group_stride, float *dw, uint32_t *scratch);
 void KERNEL(combine)(const struct routing *r, size_t capsules, float *du_hat,
                      size_t du_hat_stride, size_t n_terms, const struct routing_term *terms);
 void KERNEL(squash)(float *v, const float *s, size_t count, size_t dims);
@@ -185,6 +184,7 @@ void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
+void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,

@@ -33,11 +33,12 @@ struct pass {
     float *grad;
 };
 
-static struct routing routing_of(const struct capsnet_model *model)
+static struct routing routing_of(const struct capsnet_workspace *ws)
 {
+    const struct capsnet_model *model = ws->model;
     return (struct routing){model->at.capsules, model->shape.classes, model->shape.pose_dims,
-                            model->shape.primary_dims,
-                            model->parameters + model->at.digit_weight};
+                            model->shape.primary_dims, model->parameters + model->at.digit_weight,
+                            ws->dim_words, ws->output_words};
 }
 
 /* Floats of one iteration's s or v, and of one group's capsules. */
@@ -230,13 +231,30 @@ static void forward_images(void *context, size_t item, size_t thread)
 
 /* ---- Forward, training --------------------------------------------------- */
 
+/* Item: the W of so many capsules, a multiple of KERNEL_PAD of them, to bf16. */
+enum { ROUNDED = KERNEL_PAD };
+
+static void round_weights(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct capsnet_workspace *ws = ((const struct pass *)context)->ws;
+    const struct routing r = routing_of(ws);
+    const size_t outputs = r.classes * r.pose, first = item * ROUNDED * outputs * r.dims;
+    const size_t rows = smaller(ROUNDED, r.capsules - item * ROUNDED) * outputs;
+    const size_t padded = (rows * r.dims + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+    ws->model->kernels->to_bf16((uint16_t *)(void *)(ws->dim_words + first / 2), r.weight + first,
+                                padded);
+    ws->model->kernels->pair_rows_bf16(ws->output_words + first / 2, r.weight + first, rows / 2,
+                                       r.dims);
+}
+
 static void forward_group(void *context, size_t group, size_t thread)
 {
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
-    const struct routing routing = routing_of(model);
+    const struct routing routing = routing_of(ws);
     const size_t iterations = model->shape.routing_iterations, routed = routed_size(model);
     float *u = ws->capsules + group * capsules_size(model);
     float *s = ws->s + group * iterations * routed, *v = ws->v + group * iterations * routed;
@@ -259,6 +277,8 @@ void digit_forward(struct capsnet_workspace *ws, size_t n,
     uint64_t clock = phase_clock();
     struct pass pass = {.ws = ws, .n = n, .routing = routing};
     assert(!routing || !ws->training);
+    if (ws->training && ws->dim_words)
+        pool_run(ws->pool, (ws->model->at.capsules + ROUNDED - 1) / ROUNDED, round_weights, &pass);
     if (ws->training)
         pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
     else
@@ -310,7 +330,7 @@ static void backward_group(void *context, size_t group, size_t thread)
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
-    const struct routing routing = routing_of(model);
+    const struct routing routing = routing_of(ws);
     const size_t classes = model->shape.classes, pose = model->shape.pose_dims;
     const size_t iterations = model->shape.routing_iterations, routed = routed_size(model);
     const size_t first = group * iterations * routed;
@@ -380,7 +400,7 @@ static void backward_capsules(void *context, size_t item, size_t thread)
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
-    const struct routing routing = routing_of(model);
+    const struct routing routing = routing_of(ws);
     const size_t routed = routed_size(model), groups = (pass->n + KERNEL_LANES - 1) / KERNEL_LANES;
     const size_t first = item * GRADIENT_CAPSULES;
     const size_t count = smaller(GRADIENT_CAPSULES, model->at.capsules - first);
@@ -398,7 +418,8 @@ static void backward_capsules(void *context, size_t item, size_t thread)
         model->kernels->predict_backward(
             &routing, i, groups, du_hat, ws->capsules + offset, ws->du + offset,
             capsules_size(model),
-            pass->grad + model->at.digit_weight + i * model->at.outputs * routing.dims);
+            pass->grad + model->at.digit_weight + i * model->at.outputs * routing.dims,
+            ws->scratch[thread].u_words);
     }
 }
 

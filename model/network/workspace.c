@@ -78,6 +78,12 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->v = carve(arena, routed);
     ws->vsum = carve(arena, routed);
     ws->conv1_positive = (uint16_t *)carve(arena, (n * at->conv1_size + 31) / 32);
+    if (ws->model->products == PRECISION_BF16 && shape->primary_dims % 2 == 0 &&
+        at->outputs % 2 == 0) {
+        const size_t words = at->capsules * at->outputs * shape->primary_dims / 2;
+        ws->dim_words = (uint32_t *)carve(arena, words);
+        ws->output_words = (uint32_t *)carve(arena, words);
+    }
     ws->raw = carve(arena, capsules);
     ws->du = carve(arena, capsules);
     ws->ds = carve(arena, routed);
@@ -129,6 +135,8 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
         carve_words(ws, arena, s);
         s->du_hat =
             carve(arena, GRADIENT_CAPSULES * ws->max_groups * at->outputs * KERNEL_LANES);
+        s->u_words = (uint32_t *)carve(arena, (ws->max_groups + 1) / 2 *
+                                                  ws->model->shape.primary_dims * KERNEL_LANES);
         return;
     }
     s->image = (uint16_t *)carve(arena, image / 2 + 1);

@@ -59,6 +59,7 @@ struct scratch {
     float *sums;      /* [2][outputs rounded up to lanes][lanes] */
     float *s, *vsum;  /* [2][outputs rounded up to lanes] */
     float *du_hat;    /* [GRADIENT_CAPSULES][groups][outputs][lanes] */
+    uint32_t *u_words; /* [(groups + 1) / 2][dims][lanes] */
 };
 
 struct capsnet_workspace {
@@ -89,6 +90,8 @@ struct capsnet_workspace {
     float *s;         /* [g][R][outputs][lanes] of each routing iteration */
     float *vsum;      /* [g][R][outputs][lanes] sum of v before iteration r */
     uint16_t *conv1_positive; /* [n][conv1_size / 16] bits: conv1's output is above 0 */
+    /* DigitCaps' W in bf16, as of struct routing; NULL where W itself is multiplied: */
+    uint32_t *dim_words, *output_words;
     float *raw;       /* [g][capsules][dims][lanes] before squash, kept */
     float *du;        /* likewise, the gradient */
     float *ds, *dv;   /* [g][R][outputs][lanes] */

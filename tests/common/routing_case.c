@@ -4,6 +4,7 @@
 #include "tests/common/routing_case.h"
 
 #include <math.h>
+#include <string.h>
 
 const size_t routing_classes[ROUTING_CLASSES] = {1, 2, 10, 47};
 const size_t routing_poses[ROUTING_POSES] = {1, 16};
@@ -16,9 +17,25 @@ void fill_scaled(struct random *random, float *p, size_t n, double scale)
         p[i] = (float)(scale * random_real(random));
 }
 
-struct group random_group(struct random *random, const size_t size[4], double vsum_scale)
+uint16_t bf16_bits(float x)
 {
-    struct group g = {.shape = {size[0], size[1], size[2], size[3], NULL}};
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+
+void cut_to_bf16(float *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)bf16_bits(p[i]) << 16;
+        memcpy(p + i, &bits, sizeof bits);
+    }
+}
+
+struct group random_group(struct random *random, const size_t size[4], double vsum_scale,
+                          int is_bf16)
+{
+    struct group g = {.shape = {size[0], size[1], size[2], size[3], NULL, NULL, NULL}};
     g.outputs = size[1] * size[2];
     g.n_weight = size[0] * g.outputs * size[3];
     g.n_u = size[0] * size[3] * KERNEL_LANES;
@@ -32,6 +49,10 @@ struct group random_group(struct random *random, const size_t size[4], double vs
     fill_scaled(random, g.u, g.n_u, 1);
     fill_scaled(random, g.vsum, g.n_row, vsum_scale);
     fill_scaled(random, g.ds, g.n_row, 1);
+    if (is_bf16) {
+        cut_to_bf16(g.weight, g.n_weight);
+        cut_to_bf16(g.u, g.n_u);
+    }
     return g;
 }
 

@@ -33,8 +33,15 @@ struct group {
 /* n values between -scale and scale. */
 void fill_scaled(struct random *random, float *p, size_t n, double scale);
 
-/* size: capsules, classes, pose, dims. */
-struct group random_group(struct random *random, const size_t size[4], double vsum_scale);
+/* size: capsules, classes, pose, dims; W and u are values of bf16 where is_bf16. */
+struct group random_group(struct random *random, const size_t size[4], double vsum_scale,
+                          int is_bf16);
+
+/* The upper half of a float: all of it, where that is a value of bf16. */
+uint16_t bf16_bits(float x);
+
+/* To values of bf16; any will do. */
+void cut_to_bf16(float *p, size_t n);
 
 /* The same for one image, in double precision. */
 struct image {

@@ -552,6 +552,28 @@ static void test_to_bf16(const struct kernels *kernels, struct random *random,
     }
 }
 
+/* Rows of every length up to two vectors and one more. */
+static void test_pair_rows(const struct kernels *kernels, struct random *random,
+                           struct worst *worst)
+{
+    enum { PAIRS = 3, LONGEST = 2 * KERNEL_PAD + 1 };
+    float src[2 * PAIRS * LONGEST];
+    if (lacks(kernels, kernels->pair_rows_bf16 != NULL))
+        return;
+    for (size_t n = 1; n <= LONGEST; n++) {
+        random_fill(random, src, 2 * PAIRS * n, MAGNITUDE_HOSTILE);
+        for (enum side side = 0; side < SIDES; side++) {
+            uint32_t *got = (uint32_t *)(void *)guard_output(PAIRS * n, side);
+            kernels->pair_rows_bf16(got, guard_input(src, 2 * PAIRS * n, side), PAIRS, n);
+            for (size_t i = 0; i < PAIRS * n; i++, worst->values++) {
+                const float *lo = src + i / n * 2 * n + i % n;
+                assert_int_equal(got[i], nearest_bf16(lo[0]) | nearest_bf16(lo[n]) << 16);
+            }
+        }
+        check_release();
+    }
+}
+
 static void test_zip_bf16(const struct kernels *kernels, struct random *random,
                           struct worst *worst)
 {
@@ -712,6 +734,7 @@ int main(void)
         {"gemm3_bf16", test_gemm3_bf16, bench_gemm3},
         {"gemm3_int8", test_gemm3_int8, bench_gemm3_int8},
         {"to_bf16, pair_bf16", test_to_bf16, NULL},
+        {"pair_rows_bf16", test_pair_rows, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
         {"relu_backward_bf16", test_relu_backward_bf16, NULL},
     };

@@ -10,15 +10,6 @@
 #include "tests/common/reference.h"
 #include "tests/common/routing_case.h"
 
-static float to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits &= 0xffff0000; /* any bf16 will do */
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* The group's lane 0 as the image kernels read it: u, and weights of either
  * kind.  A lane of no capsule is zero. */
 struct one_image {
@@ -51,7 +42,7 @@ static struct one_image pack_image(const struct group *g, int is_bf16)
             float *to = p.weight + ((group * g->outputs + je) * step + (is_bf16 ? d / 2 : d)) *
                                        KERNEL_LANES + lane;
             if (is_bf16)
-                memcpy((uint16_t *)(void *)to + d % 2, (const uint16_t *)(const void *)&w + 1, 2);
+                ((uint16_t *)(void *)to)[d % 2] = bf16_bits(w);
             else
                 *to = w;
         }
@@ -105,11 +96,7 @@ static void predict(const struct kernels *k, const struct image_routing *r, size
 static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
                        const size_t size[4], double vsum_scale, int is_bf16)
 {
-    const struct group g = random_group(random, size, vsum_scale);
-    for (size_t i = 0; is_bf16 && i < g.n_weight; i++)
-        g.weight[i] = to_bf16(g.weight[i]);
-    for (size_t i = 0; is_bf16 && i < g.n_u; i++)
-        g.u[i] = to_bf16(g.u[i]);
+    const struct group g = random_group(random, size, vsum_scale, is_bf16);
     const struct one_image p = pack_image(&g, is_bf16);
     const size_t rows = p.n_sums / KERNEL_LANES, n_u_hat = is_bf16 ? p.n_u_hat / 2 : p.n_u_hat;
     struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0), stored = m;
@@ -237,7 +224,7 @@ static void call_route_image_bf16(const struct kernels *k, void *argument)
 static void bench_image(const struct kernels *k)
 {
     struct random random = {1};
-    const struct group g = random_group(&random, (size_t[]){1152, 10, 16, 8}, 0.1);
+    const struct group g = random_group(&random, (size_t[]){1152, 10, 16, 8}, 0.1, 0);
     for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
         struct image_bench b = {.p = pack_image(&g, is_bf16)};
         b.p.shape.weight = b.p.weight;

@@ -13,16 +13,51 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
+/* The group's W in bf16, a float for two values: word i is of values at(i) and at(i) +
+ * apart, where at counts those rows of length apart that have a second beside them. */
+static float *words_of_group(const struct group *g, size_t apart)
+{
+    float *words = check_floats(g->n_weight / 2 + 1);
+    for (size_t i = 0; i < g->n_weight; i++) {
+        const size_t row = i / apart, at = row / 2 * apart + i % apart;
+        ((uint16_t *)(void *)words)[2 * at + row % 2] = bf16_bits(g->weight[i]);
+    }
+    return words;
+}
+
+static const uint32_t *guarded_words(const struct group *g, size_t apart, enum side side)
+{
+    return (const uint32_t *)(const void *)guard_input(words_of_group(g, apart), g->n_weight / 2,
+                                                       side);
+}
+
+/* Its shape, with W guarded: as it is or, where is_bf16, as words alone. */
+static struct routing guarded(const struct group *g, enum side side, int is_bf16)
+{
+    struct routing r = g->shape;
+    r.weight = is_bf16 ? NULL : guard_input(g->weight, g->n_weight, side);
+    if (is_bf16) {
+        r.dim_words = guarded_words(g, 1, side);
+        r.output_words = guarded_words(g, r.dims, side);
+    }
+    return r;
+}
+
+/* What an instruction of bf16 may lose: it takes numbers below FLT_MIN for 0. */
+static double tiny(int is_bf16)
+{
+    return is_bf16 ? (double)FLT_MIN : 0;
+}
+
 /* ---- route -------------------------------------------------------------- */
 
 static void route_case(const struct kernels *k, struct random *random, struct worst *worst,
-                       const size_t size[4], double vsum_scale)
+                       const size_t size[4], double vsum_scale, int is_bf16)
 {
-    const struct group g = random_group(random, size, vsum_scale);
+    const struct group g = random_group(random, size, vsum_scale, is_bf16);
     float *s[SIDES];
     for (enum side side = 0; side < SIDES; side++) {
-        struct routing r = g.shape;
-        r.weight = guard_input(g.weight, g.n_weight, side);
+        const struct routing r = guarded(&g, side, is_bf16);
         s[side] = guard_output(g.n_row, side);
         k->route(&r, guard_input(g.u, g.n_u, side),
                  vsum_scale > 0 ? guard_input(g.vsum, g.n_row, side) : NULL, s[side],
@@ -35,37 +70,49 @@ static void route_case(const struct kernels *k, struct random *random, struct wo
         reference_route(m.s, m.c, &m.shape, m.u, vsum_scale > 0 ? m.vsum : NULL);
         const struct bounds b = bounds_of(&m, vsum_scale <= 0);
         for (size_t je = 0; je < g.outputs; je++)
-            check_value(worst, (double)s[0][je * KERNEL_LANES + lane], m.s[je], b.s[je],
+            check_value(worst, (double)s[0][je * KERNEL_LANES + lane], m.s[je],
+                        b.s[je] + (double)(size[0] * size[3] + 1) * tiny(is_bf16),
                         "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: s[%zu] of lane %zu",
                         size[0], size[1], size[2], size[3], vsum_scale, je, lane);
     }
     check_release();
 }
 
+/* Is W multiplied in bf16 here? */
+static int has_words(const struct kernels *k, const size_t size[4])
+{
+    return k->gemm_bf16 && size[3] % 2 == 0 && size[1] * size[2] % 2 == 0;
+}
+
 static const size_t capsule_sizes[] = {0, 1, 5};
 
 typedef void (*case_fn)(const struct kernels *k, struct random *random, struct worst *worst,
-                        const size_t size[4], double vsum_scale);
+                        const size_t size[4], double vsum_scale, int is_bf16);
 
+/* All small shapes, then the paper's, fewer capsules of it; in bf16 those of even dims and outputs. */
 static void over_shapes(case_fn run, const struct kernels *k, struct random *random,
-                        struct worst *worst, size_t first_scale)
+                        struct worst *worst, size_t first_scale, int is_bf16)
 {
     for (size_t a = 0; a < COUNT(capsule_sizes); a++)
         for (size_t b = 0; b < ROUTING_CLASSES; b++)
             for (size_t c = 0; c < ROUTING_POSES; c++)
                 for (size_t d = 0; d < ROUTING_DIMS; d++)
-                    for (size_t e = first_scale; e < ROUTING_SCALES; e++)
-                        run(k, random, worst,
-                            (size_t[]){capsule_sizes[a], routing_classes[b], routing_poses[c],
-                                       routing_dims[d]},
-                            routing_scales[e]);
+                    for (size_t e = first_scale; e < ROUTING_SCALES; e++) {
+                        const size_t size[] = {capsule_sizes[a], routing_classes[b],
+                                               routing_poses[c], routing_dims[d]};
+                        if (!is_bf16 || has_words(k, size))
+                            run(k, random, worst, size, routing_scales[e], is_bf16);
+                    }
+    if (first_scale == 0)
+        run(k, random, worst, (size_t[]){300, 10, 16, 8}, 0, is_bf16);
+    run(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5, is_bf16);
 }
 
 static void test_route(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    over_shapes(route_case, k, random, worst, 0);
-    route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0);
-    route_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5);
+    over_shapes(route_case, k, random, worst, 0, 0);
+    if (k->gemm_bf16)
+        over_shapes(route_case, k, random, worst, 0, 1);
 }
 
 /* Hostile logits with exact answers, small whole numbers times 2^scale: equal
@@ -73,7 +120,7 @@ static void test_route(const struct kernels *k, struct random *random, struct wo
 static void exact_case(const struct kernels *k, size_t classes, int scale, size_t winner)
 {
     enum { DIMS = 8, CAPSULES = 4 };
-    const struct routing r = {CAPSULES, classes, 1, DIMS, NULL};
+    const struct routing r = {CAPSULES, classes, 1, DIMS, NULL, NULL, NULL};
     float *w = check_floats(CAPSULES * classes * DIMS), *u = check_floats(r.capsules * DIMS * 16);
     float *vsum = check_floats(classes * 16), *s = check_floats(classes * 16);
     for (size_t at = 0; at < CAPSULES * classes * DIMS; at++)
@@ -116,7 +163,7 @@ static void test_route_extremes(const struct kernels *k, struct random *random,
  * ones included, and whichever lane it sits in. */
 static void lanes_case(const struct kernels *k, struct random *random, const size_t size[4])
 {
-    const struct group g = random_group(random, size, 0.5), h = random_group(random, size, 0.5);
+    const struct group g = random_group(random, size, 0.5, 0), h = random_group(random, size, 0.5, 0);
     const size_t n_c = g.shape.classes * KERNEL_LANES, mine = random_below(random, KERNEL_LANES);
     const size_t there = random_below(random, KERNEL_LANES);
     random_fill(random, h.u, h.n_u, MAGNITUDE_HOSTILE);
@@ -162,16 +209,15 @@ static void test_lanes(const struct kernels *k, struct random *random, struct wo
 /* ---- route_backward ------------------------------------------------------ */
 
 static void backward_case(const struct kernels *k, struct random *random, struct worst *worst,
-                          const size_t size[4], double vsum_scale)
+                          const size_t size[4], double vsum_scale, int is_bf16)
 {
-    const struct group g = random_group(random, size, vsum_scale);
+    const struct group g = random_group(random, size, vsum_scale, is_bf16);
     const size_t n_c = size[1] * KERNEL_LANES;
     const size_t stride = n_c * (1 + 2 * random_below(random, 2)); /* c and gb may interleave */
     const size_t n_out = size[0] ? (size[0] - 1) * stride + n_c : 0;
     float *dvsum[SIDES], *c[SIDES], *gb[SIDES];
     for (enum side side = 0; side < SIDES; side++) {
-        struct routing r = g.shape;
-        r.weight = guard_input(g.weight, g.n_weight, side);
+        const struct routing r = guarded(&g, side, is_bf16);
         dvsum[side] = guard_output(g.n_row, side);
         c[side] = guard_output(n_out, side);
         gb[side] = guard_output(n_out, side);
@@ -208,17 +254,19 @@ static void backward_case(const struct kernels *k, struct random *random, struct
 static void test_route_backward(const struct kernels *k, struct random *random,
                                 struct worst *worst)
 {
-    over_shapes(backward_case, k, random, worst, 1);
-    backward_case(k, random, worst, (size_t[]){300, 10, 16, 8}, 0.5);
+    over_shapes(backward_case, k, random, worst, 1, 0);
+    if (k->gemm_bf16)
+        over_shapes(backward_case, k, random, worst, 1, 1);
 }
 
 /* ---- predict_backward, combine ------------------------------------------- */
 
 /* Bound: as many roundings as terms, of the sum of magnitudes. */
 static void predict_backward_case(const struct kernels *k, struct random *random,
-                                  struct worst *worst, const size_t size[4], size_t groups)
+                                  struct worst *worst, const size_t size[4], size_t groups,
+                                  int is_bf16)
 {
-    const struct group g = random_group(random, size, 1);
+    const struct group g = random_group(random, size, 1, is_bf16);
     const size_t capsule = random_below(random, size[0]), dims = size[3];
     const size_t n_cap = dims * KERNEL_LANES, stride = n_cap * (1 + random_below(random, 3));
     const size_t n_u = (groups - 1) * stride + n_cap, n_dw = g.outputs * dims;
@@ -228,13 +276,17 @@ static void predict_backward_case(const struct kernels *k, struct random *random
     canary_fill(u, n_u);
     for (size_t x = 0; x < groups; x++)
         random_fill(random, u + x * stride, n_cap, MAGNITUDE_ONE);
+    if (is_bf16) {
+        cut_to_bf16(du_hat, groups * g.n_row);
+        cut_to_bf16(u, n_u);
+    }
     for (enum side side = 0; side < SIDES; side++) {
-        struct routing r = g.shape;
-        r.weight = guard_input(g.weight, g.n_weight, side);
+        const struct routing r = guarded(&g, side, is_bf16);
         du[side] = guard_output(n_u, side);
         dw[side] = guard_output(n_dw, side);
         k->predict_backward(&r, capsule, groups, guard_input(du_hat, groups * g.n_row, side),
-                            guard_input(u, n_u, side), du[side], stride, dw[side]);
+                            guard_input(u, n_u, side), du[side], stride, dw[side],
+                            (uint32_t *)(void *)guard_output((groups + 1) / 2 * n_cap, side));
     }
     check_bits(du[0], du[1], n_u, "du");
     check_bits(dw[0], dw[1], n_dw, "dw");
@@ -253,7 +305,8 @@ static void predict_backward_case(const struct kernels *k, struct random *random
             sum += t;
             terms += fabs(t);
         }
-        check_value(worst, (double)du[0][at], sum, (double)(g.outputs + 1) * ROUNDING * terms,
+        check_value(worst, (double)du[0][at], sum,
+                    (double)(g.outputs + 1) * (ROUNDING * terms + tiny(is_bf16)),
                     "dims %zu: du[%zu] of group %zu", dims, d, x);
     }
     for (size_t at = 0; at < n_dw; at++) {
@@ -267,8 +320,8 @@ static void predict_backward_case(const struct kernels *k, struct random *random
             terms += fabs(t);
         }
         check_value(worst, (double)dw[0][at], sum,
-                    (double)(groups * KERNEL_LANES + 1) * ROUNDING * terms, "dw[%zu][%zu]",
-                    at / dims, at % dims);
+                    (double)(groups * KERNEL_LANES + 1) * (ROUNDING * terms + tiny(is_bf16)),
+                    "dw[%zu][%zu]", at / dims, at % dims);
     }
     check_release();
 }
@@ -279,10 +332,13 @@ static void test_predict_backward(const struct kernels *k, struct random *random
     for (size_t b = 0; b < ROUTING_CLASSES; b++)
         for (size_t c = 0; c < ROUTING_POSES; c++)
             for (size_t d = 0; d < ROUTING_DIMS; d++)
-                for (size_t groups = 1; groups <= 8; groups = groups * 2 + 1)
-                    predict_backward_case(
-                        k, random, worst,
-                        (size_t[]){3, routing_classes[b], routing_poses[c], routing_dims[d]}, groups);
+                for (size_t groups = 1; groups <= 8; groups = groups * 2 + 1) {
+                    const size_t size[] = {3, routing_classes[b], routing_poses[c],
+                                           routing_dims[d]};
+                    predict_backward_case(k, random, worst, size, groups, 0);
+                    if (has_words(k, size))
+                        predict_backward_case(k, random, worst, size, groups, 1);
+                }
 }
 
 enum { MAX_TERMS = 6 };
@@ -292,7 +348,7 @@ static void combine_case(const struct kernels *k, struct random *random, struct 
                          size_t classes, size_t pose, size_t n_terms, size_t capsules)
 {
     enum { GAP = KERNEL_LANES };
-    const struct routing r = {capsules, classes, pose, 8, NULL};
+    const struct routing r = {capsules, classes, pose, 8, NULL, NULL, NULL};
     const size_t n_c = classes * KERNEL_LANES, n = n_c * pose, stride = n_c + GAP;
     const size_t all_c = capsules * stride, n_out = capsules * (n + GAP);
     float *coef[MAX_TERMS], *vec[MAX_TERMS], *out[SIDES];
@@ -380,7 +436,7 @@ static void kernel_gradient(const struct kernels *k, const struct group *g, floa
         const struct routing_term terms[] = {{c + i * n_c, 0, g->ds}, {gb + i * n_c, 0, g->vsum}};
         k->combine(&g->shape, 1, du_hat, 0, 2, terms);
         k->predict_backward(&g->shape, i, 1, du_hat, g->u + i * n_cap, du + i * n_cap, n_cap,
-                            dw + i * g->outputs * FD_DIMS);
+                            dw + i * g->outputs * FD_DIMS, NULL);
     }
 }
 
@@ -448,7 +504,7 @@ static void check_dw(struct worst *worst, struct loss *l, const struct bounds *b
 static void test_differences(const struct kernels *k, struct random *random, struct worst *worst)
 {
     const struct group g = random_group(
-        random, (size_t[]){FD_CAPSULES, FD_CLASSES, FD_POSE, FD_DIMS}, 1);
+        random, (size_t[]){FD_CAPSULES, FD_CLASSES, FD_POSE, FD_DIMS}, 1, 0);
     float *dvsum = check_floats(g.n_row), *du = check_floats(g.n_u), *dw = check_floats(g.n_weight);
     kernel_gradient(k, &g, dvsum, du, dw);
     double *weight = check_to_doubles(g.weight, g.n_weight);
@@ -476,6 +532,7 @@ struct bench {
     struct group g;
     const float *vsum;
     float *out, *scratch, *c, *gb;
+    uint32_t *scratch_words;
 };
 
 static void call_route(const struct kernels *k, void *argument)
@@ -495,7 +552,7 @@ static void call_predict_backward(const struct kernels *k, void *argument)
 {
     const struct bench *b = argument;
     k->predict_backward(&b->g.shape, 0, BENCH_GROUPS, b->scratch, b->g.u, b->c, 8 * KERNEL_LANES,
-                        b->gb);
+                        b->gb, b->scratch_words);
 }
 
 static void call_combine(const struct kernels *k, void *argument)
@@ -512,12 +569,14 @@ static void bench_routing(const struct kernels *k)
 {
     struct random random = {1};
     const size_t n_c = BENCH_CAPSULES * 10 * KERNEL_LANES;
-    struct bench b = {.g = random_group(&random, (size_t[]){BENCH_CAPSULES, 10, 16, 8}, 0.1)};
+    struct bench b = {.g = random_group(&random, (size_t[]){BENCH_CAPSULES, 10, 16, 8}, 0.1, 0)};
     const double products = (double)b.g.n_weight * KERNEL_LANES;
     b.out = guard_output(b.g.n_row, SIDE_START);
     b.scratch = guard_output(BENCH_GROUPS * b.g.n_row, SIDE_START);
     b.c = guard_output(n_c, SIDE_START);
     b.gb = guard_output(n_c, SIDE_START);
+    b.scratch_words =
+        (uint32_t *)(void *)guard_output((BENCH_GROUPS + 1) / 2 * 8 * KERNEL_LANES, SIDE_START);
     for (enum side i = 0; i < SIDES; i++) {
         fill_scaled(&random, i ? b.c : b.gb, n_c, 1);
         fill_scaled(&random, b.scratch, BENCH_GROUPS * b.g.n_row, 1);
@@ -531,6 +590,16 @@ static void bench_routing(const struct kernels *k)
     b.vsum = b.g.vsum;
     bench_print(k, "route", 2.0 * products * (1 + 2.0 / 8), "GFLOP/s", call_route, &b);
     bench_print(k, "route_backward", 2.0 * products * (1 + 3.0 / 8), "GFLOP/s",
+                call_route_backward, &b);
+    if (!k->gemm_bf16)
+        return;
+    b.g.shape.dim_words = guarded_words(&b.g, 1, SIDE_START);
+    b.g.shape.output_words = guarded_words(&b.g, 8, SIDE_START);
+    bench_print(k, "predict_backward, bf16", 4.0 * products / BENCH_CAPSULES * BENCH_GROUPS,
+                "GFLOP/s", call_predict_backward, &b);
+    bench_print(k, "route, bf16", 2.0 * products * (1 + 2.0 / 8), "GFLOP/s", call_route,
+                &b);
+    bench_print(k, "route_backward, bf16", 2.0 * products * (1 + 3.0 / 8), "GFLOP/s",
                 call_route_backward, &b);
 }
 
