@@ -3,8 +3,9 @@
 # bounded load through its balancer, kills a replica, restarts all of them one
 # after the other, and rolls out new containers.  No request may fail.
 #
-# ENGINE is docker (with its compose plugin).  Images that no registry gives are
-# made from Debian's packages; Grafana, which Debian has not, is then left out.
+# ENGINE is docker.  Where its compose plugin is missing, OWN_ENGINE=1 unpacks that of a
+# later Debian for this run.  Images that no registry gives are made from Debian's
+# packages; Grafana, which Debian has not, is then left out.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -21,6 +22,7 @@ PYTHON
 export CAPSNETD_PORT PROMETHEUS_PORT GRAFANA_PORT
 url=http://127.0.0.1:$CAPSNETD_PORT
 compose() { docker compose -f deploy/compose.yaml "$@"; }
+loading_ones() { docker ps -q --filter label=loading="$COMPOSE_PROJECT_NAME"; }
 passed=0 failed=0 up=
 cleanup() {
     loading_ones | xargs -r docker rm -f >/dev/null
@@ -29,7 +31,22 @@ cleanup() {
 }
 trap cleanup EXIT
 
-if [ "$ENGINE" != docker ] || ! docker compose version >/dev/null 2>&1; then
+has_compose() { docker compose version >/dev/null 2>&1; }
+bring_compose() {
+    local apt=(apt-get -qq -o "Dir::Etc::SourceList=$folder/sources" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::State::Lists=$folder/lists" -o Acquire::Check-Valid-Until=false
+        -o APT::Sandbox::User=root)
+    echo "deb http://deb.debian.org/debian trixie main" >"$folder/sources"
+    mkdir -p "$folder/lists/partial" "$folder/config/cli-plugins"
+    "${apt[@]}" update && (cd "$folder" && "${apt[@]}" download docker-compose) &&
+        dpkg -x "$folder"/docker-compose_*.deb "$folder/compose" || return
+    mv "$(find "$folder/compose" -name docker-compose -type f -perm -100)" "$folder/config/cli-plugins"
+    export DOCKER_CONFIG=$folder/config
+}
+if [ "$ENGINE" = docker ] && [ -n "${OWN_ENGINE:-}" ] && ! has_compose; then
+    bring_compose
+fi
+if [ "$ENGINE" != docker ] || ! has_compose; then
     echo "compose-test: SKIPPED: there is no docker compose" >&2
     exit 0
 fi
@@ -49,8 +66,8 @@ from_debian() { # IMAGE SUITE PACKAGE ENTRYPOINT: true when the image is there i
     [ -n "$2" ] || return 1
     docker build -q -t "$1" - >/dev/null <<DOCKERFILE || return
 FROM debian:bookworm-slim
-RUN echo "deb [check-valid-until=no] http://deb.debian.org/debian $2 main" >/etc/apt/sources.list.d/more.list && apt-get update \
-    && apt-get install -y --no-install-recommends -t $2 $3 && install -d -o 65534 /prometheus
+RUN echo "deb http://deb.debian.org/debian $2 main" >/etc/apt/sources.list.d/more.list \
+    && apt-get -o Acquire::Check-Valid-Until=false update && apt-get install -y --no-install-recommends -t $2 $3 && install -d -o 65534 /prometheus
 USER 65534
 ENTRYPOINT $4
 DOCKERFILE
@@ -169,7 +186,6 @@ test_loading() {
     report $? "though all five are there"
     loading_ones | xargs -r docker rm -f >/dev/null
 }
-loading_ones() { docker ps -q --filter label=loading="$COMPOSE_PROJECT_NAME"; }
 
 test_scale() {
     load 30
