@@ -12,7 +12,7 @@ ALWAYS_INLINE void input_gradient(const struct routing *r, struct form form, siz
                                   size_t group_stride)
 {
     const size_t outputs = r->classes * r->pose, dims = form.dims;
-    const float *w = r->weight + capsule * outputs * dims;
+    const float *w = form.is_bf16 ? NULL : r->weight + capsule * outputs * dims;
     for (int q = 0; q < PER_LANE; q++) {
         vec sum[2][KERNEL_MAX_DIMS];
         for (size_t b = 0; b < count; b++)

@@ -25,7 +25,6 @@ ALWAYS_INLINE struct row predict(const struct routing *r, struct form form, size
                                  const struct row *u)
 {
     const size_t dims = form.dims;
-    const float *w = r->weight + at * dims;
     struct row x;
 #if defined(__AVX512BF16__)
     if (form.is_bf16) {
@@ -35,6 +34,7 @@ ALWAYS_INLINE struct row predict(const struct routing *r, struct form form, size
         return x;
     }
 #endif
+    const float *w = r->weight + at * dims;
     for (int q = 0; q < PER_LANE; q++)
         x.v[q] = w[0] * u[0].v[q];
     for (size_t d = 1; d < dims; d++)

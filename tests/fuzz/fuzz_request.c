@@ -97,14 +97,15 @@ static size_t read_answer(int fd, char answer[ANSWER_SIZE])
     return n;
 }
 
-/* What it answers is HTTP, not HTML of libmicrohttpd's, and no fault of ours.  A whole status
- * line: a sentence may repeat a part of one from the request's path, but no line's end. */
+/* What it answers is HTTP, not HTML of libmicrohttpd's, and no fault of ours.  Each is looked
+ * for with a line's end: a sentence may repeat all else from the request's path. */
 static void check_answer(const char *answer, size_t n)
 {
     MUST(n == 0 || strncmp(answer, "HTTP/1.1 ", 9) == 0);
     static const char fault[] = "HTTP/1.1 500 Internal Server Error\r\n";
     MUST(!memmem(answer, n, fault, sizeof fault - 1));
-    MUST(!memmem(answer, n, "<html><head><title>", 19));
+    static const char page[] = "\r\n\r\n<html><head><title>";
+    MUST(!memmem(answer, n, page, sizeof page - 1));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nbytes)
