@@ -33,7 +33,7 @@ struct trainer {
     uint32_t *shuffled;       /* [n_train] what it is taken from */
     struct capsnet_model *model;
     struct capsnet_workspace *ws;
-    enum precision precision; /* of the products in PrimaryCaps: f32 or bf16 */
+    enum precision precision; /* --step-precision, chosen: f32 or bf16 */
     float *grad; /* [layout.total] */
     struct adam adam;
     struct teacher teacher;
