@@ -348,12 +348,6 @@ void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)
                             (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(src + i)));
 }
 
-void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n)
-{
-    for (size_t i = 0; i < n; i += VEC)
-        _mm512_storeu_si512(dst + i, words_of(vec_load(lo + i), vec_load(hi + i)));
-}
-
 void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n)
 {
     for (size_t p = 0; p < pairs; p++, src += 2 * n, dst += n)

@@ -320,10 +320,6 @@ struct kernels {
     /* Rounds to nearest, ties to even; n a multiple of KERNEL_PAD. */
     void (*to_bf16)(uint16_t *dst, const float *src, size_t n);
 
-    /* dst[i] = the word of lo[i] and hi[i], so rounded; n a multiple of
-     * KERNEL_PAD. */
-    void (*pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
-
     /* dst[i][j] = the word of src[2i][j] and src[2i+1][j], so rounded; src [2 pairs][n],
      * any n. */
     void (*pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);

@@ -39,7 +39,6 @@ const struct kernels PRODUCT(kernels) = {
     .gemm_bf16 = KERNEL(gemm_bf16),
     .gemm3_bf16 = KERNEL(gemm3_bf16),
     .to_bf16 = KERNEL(to_bf16),
-    .pair_bf16 = KERNEL(pair_bf16),
     .pair_rows_bf16 = KERNEL(pair_rows_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
     .route_image_bf16 = KERNEL(route_image_bf16),

@@ -14,12 +14,12 @@ ALWAYS_INLINE void input_gradient(const struct routing *r, struct form form, siz
     const size_t outputs = r->classes * r->pose, dims = form.dims;
     const float *w = form.is_bf16 ? NULL : r->weight + capsule * outputs * dims;
     for (int q = 0; q < PER_LANE; q++) {
-        vec sum[2][KERNEL_MAX_DIMS];
+        vec sum[AT_ONCE][KERNEL_MAX_DIMS];
         for (size_t b = 0; b < count; b++)
             for (size_t d = 0; d < dims; d++)
                 sum[b][d] = vec_set(0);
         for (size_t je = 0; je < outputs && !form.is_bf16; je++) {
-            vec x[2];
+            vec x[AT_ONCE];
             for (size_t b = 0; b < count; b++)
                 x[b] = vec_load(du_hat + (b * outputs + je) * KERNEL_LANES + q * VEC);
             for (size_t d = 0; d < dims; d++)
@@ -29,7 +29,7 @@ ALWAYS_INLINE void input_gradient(const struct routing *r, struct form form, siz
 #if defined(__AVX512BF16__)
         const uint32_t *words = r->output_words + capsule * outputs / 2 * dims;
         for (size_t je = 0; je < outputs && form.is_bf16; je += 2, words += dims) {
-            vec x[2];
+            vec x[AT_ONCE];
             for (size_t b = 0; b < count; b++) {
                 const float *from = du_hat + (b * outputs + je) * KERNEL_LANES;
                 x[b] = (vec)words_of(vec_load(from), vec_load(from + KERNEL_LANES));
@@ -68,7 +68,7 @@ ALWAYS_INLINE void weight_gradient_bf16(size_t outputs, size_t dims, size_t coun
     for (size_t i = 0; i < count * dims; i++)
         rows[i].v[0] = vec_set(0);
     for (size_t g = 0; g < groups; g += 2, u += dims * KERNEL_LANES) {
-        __m512bh x[2];
+        __m512bh x[AT_ONCE];
         for (size_t b = 0; b < count; b++) {
             const float *from = du_hat + (g * outputs + je + b) * KERNEL_LANES;
             const vec second =
@@ -94,12 +94,12 @@ ALWAYS_INLINE void weight_gradient(const struct routing *r, size_t dims, size_t 
 {
     const size_t outputs = r->classes * r->pose;
     for (int q = 0; q < PER_LANE; q++) {
-        vec sum[2][KERNEL_MAX_DIMS];
+        vec sum[AT_ONCE][KERNEL_MAX_DIMS];
         for (size_t b = 0; b < count; b++)
             for (size_t d = 0; d < dims; d++)
                 sum[b][d] = vec_set(0);
         for (size_t g = 0; g < groups; g++) {
-            vec x[2];
+            vec x[AT_ONCE];
             for (size_t b = 0; b < count; b++)
                 x[b] = vec_load(du_hat + (g * outputs + je + b) * KERNEL_LANES + q * VEC);
             for (size_t d = 0; d < dims; d++) {

@@ -183,7 +183,6 @@ void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4]
 void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
-void KERNEL(pair_bf16)(uint32_t *dst, const float *lo, const float *hi, size_t n);
 void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);

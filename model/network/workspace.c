@@ -115,6 +115,8 @@ static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struc
     s->dconv1_words = (uint32_t *)carve(arena, at->conv1_h * ((at->conv1_w + 1) / 2) *
                                                    round_up(at->conv1_row, KERNEL_PANEL));
     s->image = (uint16_t *)carve(arena, at->pixels / 2 + KERNEL_PAD);
+    s->u_words = (uint32_t *)carve(arena, (ws->max_groups + 1) / 2 *
+                                              ws->model->shape.primary_dims * KERNEL_LANES);
 }
 
 static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
@@ -135,8 +137,6 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
         carve_words(ws, arena, s);
         s->du_hat =
             carve(arena, GRADIENT_CAPSULES * ws->max_groups * at->outputs * KERNEL_LANES);
-        s->u_words = (uint32_t *)carve(arena, (ws->max_groups + 1) / 2 *
-                                                  ws->model->shape.primary_dims * KERNEL_LANES);
         return;
     }
     s->image = (uint16_t *)carve(arena, image / 2 + 1);

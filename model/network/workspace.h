@@ -59,7 +59,7 @@ struct scratch {
     float *sums;      /* [2][outputs rounded up to lanes][lanes] */
     float *s, *vsum;  /* [2][outputs rounded up to lanes] */
     float *du_hat;    /* [GRADIENT_CAPSULES][groups][outputs][lanes] */
-    uint32_t *u_words; /* [(groups + 1) / 2][dims][lanes] */
+    uint32_t *u_words; /* bf16: [(groups + 1) / 2][dims][lanes] */
 };
 
 struct capsnet_workspace {

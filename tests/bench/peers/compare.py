@@ -65,6 +65,11 @@ class Contender:
         ends = np.cumsum([count * width for width in shape])
         return [part.reshape(count, -1) for part in np.split(raw, ends[:-1])]
 
+    def most_mib(self):
+        """Resident memory at its highest so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -121,7 +126,7 @@ class Comparison:
         by = 1 if threads == 1 else 0  # processor time, or the wall's
         print(f"\nforward pass with decoder, {threads} thread{'s' if threads > 1 else ''}, images/s by "
               f"{('the wall', 'processor time')[by]}\n"
-              f"  {'':32} " + " ".join(f"{f'batch {n}':>9}" for n in BATCHES))
+              f"  {'':32} " + " ".join(f"{f'batch {n}':>9}" for n in BATCHES) + f" {'MiB':>6}")
         for n in BATCHES:
             seconds = [[] for _ in contenders]
             for c in contenders:
@@ -133,7 +138,8 @@ class Comparison:
                 self.rates[c.maker, c.precision, threads, n] = n / statistics.median(s)
         for c in contenders:
             rates = [self.rates[c.maker, c.precision, threads, n] for n in BATCHES]
-            print(f"  {c.name:32} " + " ".join(f"{rate:9.0f}" for rate in rates), flush=True)
+            print(f"  {c.name:32} " + " ".join(f"{rate:9.0f}" for rate in rates)
+                  + f" {c.most_mib():6.0f}", flush=True)
 
     def scaling(self, precision, threads):
         """How many times faster on that many threads: the median of rounds, each on the
