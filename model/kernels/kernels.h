@@ -117,6 +117,31 @@ struct narrow3 {
     size_t c_stride;
 };
 
+/* ---- Left operands that are mostly zero ------------------------------------ */
+
+enum {
+    SPARSE_ROWS = 3,   /* at most, taken together */
+    SPARSE_SLACK = 128, /* zeros that follow a list */
+};
+
+/* One word (one fp32, two bf16, four u8) of each of up to SPARSE_ROWS rows, not zero in
+ * all of them, and which word of a row it is. */
+struct sparse_word {
+    uint32_t value[SPARSE_ROWS], number;
+};
+
+/* C = A B + bias, of one panel of B: row w of it lies at [w * KERNEL_PANEL], in fp32, or
+ * words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
+struct sparse_product {
+    size_t rows, count;
+    const struct sparse_word *words; /* [count], and SPARSE_SLACK zeros */
+    const uint32_t *b;
+    const float *bias, *scales; /* [KERNEL_PANEL] */
+    float row_scale;
+    float *c; /* [rows] of KERNEL_PANEL, c_stride apart */
+    size_t c_stride;
+};
+
 /* ---- Transforms to ten points a direction ---------------------------------
  * Of a rectangle of n x n pixels, n at most 10, to 10 x 10 values, V = M X M^T,
  * and back, X = M^T V M.  network/winograd.h says what for. */
@@ -195,6 +220,13 @@ struct kernels {
     const char *level;
 
     void (*gemm)(const struct gemm *g);
+
+    /* Lists those words of rows, at from[i], that are not zero in all; the first is word
+     * `number`.  How many. */
+    size_t (*list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
+                         size_t words, uint32_t number);
+
+    void (*gemm_sparse)(const struct sparse_product *g);
 
     /* Transposes rows x cols floats: dst[j*dst_stride + i] = src[i*src_stride + j].
      * rows and cols are multiples of KERNEL_PAD. */
@@ -293,6 +325,7 @@ struct kernels {
 
     /* From here on NULL at levels whose instructions they need: AVX-512 VNNI, */
     void (*gemm_int8)(const struct narrow *g);
+    void (*gemm_sparse_int8)(const struct sparse_product *g);
 
     /* The largest of n values and 0; n a multiple of KERNEL_PAD. */
     float (*largest)(const float *src, size_t n);
@@ -315,6 +348,7 @@ struct kernels {
 
     /* AVX-512 BF16. */
     void (*gemm_bf16)(const struct narrow *g);
+    void (*gemm_sparse_bf16)(const struct sparse_product *g);
     void (*gemm3_bf16)(const struct narrow3 *g);
 
     /* Rounds to nearest, ties to even; n a multiple of KERNEL_PAD. */

@@ -11,6 +11,8 @@ extern const struct kernels PRODUCT(kernels);
 const struct kernels PRODUCT(kernels) = {
     .level = KERNEL_STRING(PRODUCT_LEVEL),
     .gemm = PRODUCT(gemm),
+    .list_words = KERNEL(list_words),
+    .gemm_sparse = KERNEL(gemm_sparse),
     .transpose = KERNEL(transpose),
     .to_points = KERNEL(to_points),
     .from_points = KERNEL(from_points),
@@ -29,6 +31,7 @@ const struct kernels PRODUCT(kernels) = {
     .sigmoid = KERNEL(sigmoid),
 #if defined(__AVX512VNNI__)
     .gemm_int8 = KERNEL(gemm_int8),
+    .gemm_sparse_int8 = KERNEL(gemm_sparse_int8),
     .largest = KERNEL(largest),
     .quantise = KERNEL(quantise),
     .gemm3_int8 = KERNEL(gemm3_int8),
@@ -37,6 +40,7 @@ const struct kernels PRODUCT(kernels) = {
 #endif
 #if defined(__AVX512BF16__)
     .gemm_bf16 = KERNEL(gemm_bf16),
+    .gemm_sparse_bf16 = KERNEL(gemm_sparse_bf16),
     .gemm3_bf16 = KERNEL(gemm3_bf16),
     .to_bf16 = KERNEL(to_bf16),
     .pair_rows_bf16 = KERNEL(pair_rows_bf16),

@@ -140,6 +140,9 @@ ALWAYS_INLINE __m512i words_of(vec lo, vec hi)
 
 /* What each level's files define; level_table.c puts them into the level's table. */
 void PRODUCT(gemm)(const struct gemm *g);
+size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
+                          size_t words, uint32_t number);
+void KERNEL(gemm_sparse)(const struct sparse_product *g);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols);
 void KERNEL(to_points)(float *dst, const struct planes *planes, enum operand_side side,
@@ -174,6 +177,7 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 
 /* Levels that lack the instructions do not define these. */
 void KERNEL(gemm_int8)(const struct narrow *g);
+void KERNEL(gemm_sparse_int8)(const struct sparse_product *g);
 float KERNEL(largest)(const float *src, size_t n);
 void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor);
 void KERNEL(gemm3_int8)(const struct narrow3 *g);
@@ -181,6 +185,7 @@ float KERNEL(quantise_signed)(uint8_t *dst, const float *src, size_t n);
 void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],
                         const float *factors, size_t n);
 void KERNEL(gemm_bf16)(const struct narrow *g);
+void KERNEL(gemm_sparse_bf16)(const struct sparse_product *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);

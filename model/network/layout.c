@@ -90,6 +90,9 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     at->groups = (at->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
     at->outputs = shape->classes * shape->pose_dims;
     at->outputs_row = round_up(at->outputs, KERNEL_PAD);
+    at->strips_x = (at->primary_w + SPARSE_ROWS - 1) / SPARSE_ROWS;
+    at->strips = at->primary_h * at->strips_x;
+    at->primary_taps = shape->primary_kernel * shape->primary_kernel * at->conv1_row;
     at->tiles_y = (at->primary_h + 5) / 6;
     at->tiles_x = (at->primary_w + 5) / 6;
     at->tiles = at->tiles_y * at->tiles_x;
@@ -99,8 +102,7 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
                               at->pixels};
     at->conv1_weight = reserve(at, at->conv1_taps * at->conv1_row);
     at->conv1_bias = reserve(at, at->conv1_row);
-    at->primary_weight = reserve(
-        at, shape->primary_kernel * shape->primary_kernel * at->conv1_row * at->primary_row);
+    at->primary_weight = reserve(at, at->primary_taps * at->primary_row);
     at->primary_bias = reserve(at, at->primary_row);
     at->digit_weight = reserve(at, at->capsules * at->outputs * shape->primary_dims);
     for (size_t l = 0; l < 3; l++) {

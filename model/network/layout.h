@@ -30,6 +30,8 @@ struct layout {
     size_t capsules;            /* types * positions */
     size_t groups;              /* of KERNEL_LANES capsules, the last one filled up */
     size_t outputs, outputs_row; /* classes * pose; padded */
+    size_t strips_x, strips;    /* SPARSE_ROWS positions beside each other; of all rows */
+    size_t primary_taps;        /* primary_kernel^2 * conv1_row: rows of primary_weight */
     size_t tiles_y, tiles_x, tiles; /* 6x6 output tiles of the spectral product */
     size_t spectral_k;          /* 4 phases * conv1_row */
 

@@ -26,15 +26,14 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 /* ---- Options ------------------------------------------------------------- */
 
 /* Without a measurement, the direct convolution is taken for up to this many images:
- * so it was on AMD's Zen 4 and 5. */
-enum { DIRECT_UNMEASURED = 2 };
+ * about so it was on an AMD Zen 5. */
+enum { DIRECT_UNMEASURED = 8 };
 
 /* The points of the spectral plan: what winograd.h says of their noise. */
 static const struct point_set *const points_of[PRECISIONS] = {&points_real, &points_imaginary,
                                                               &points_roots};
 
 static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
-static const size_t values_per_word[PRECISIONS] = {1, 2, 4};
 
 /* The index of a word in a list of n, 0 for NULL, n when it is not there. */
 static size_t choice(const char *word, const char *const *words, size_t n)
@@ -124,7 +123,7 @@ static enum capsnet_status choose_kernels(struct capsnet_model *model,
 /* What room the plan "full" needs beside "low": twice the weights in the transform domain. */
 static size_t transform_bytes(const struct capsnet_model *model)
 {
-    return 2 * spectrum_bytes(model) / values_per_word[model->precision];
+    return 2 * spectrum_bytes(model) / values_per_word(model->precision);
 }
 
 struct capsnet_sizes model_sizes(const struct capsnet_model *model)

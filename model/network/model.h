@@ -16,6 +16,12 @@
 /* What the weights and activations of a forward pass are rounded to. */
 enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS };
 
+/* Values in a kernel's word. */
+static inline size_t values_per_word(enum precision precision)
+{
+    return precision == PRECISION_F32 ? 1 : precision == PRECISION_BF16 ? 2 : 4;
+}
+
 /* Weights as inference reads them, beside or instead of the parameters: one
  * block, made by model_pack().  Words and panels as in kernels.h; NULL where
  * the precision does not use it. */
@@ -86,7 +92,7 @@ struct capsnet_sizes model_sizes(const struct capsnet_model *model);
  * planes from lying whole pages apart. */
 static inline size_t packed_spectrum_plane(const struct layout *at, enum precision products)
 {
-    return at->spectral_k / (products == PRECISION_INT8 ? 4 : 2) * at->primary_row + KERNEL_PANEL;
+    return at->spectral_k / values_per_word(products) * at->primary_row + KERNEL_PANEL;
 }
 
 /* Says that memory is short for a model; returns CAPSNET_ERR_MEMORY. */

@@ -41,14 +41,24 @@ static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, si
 {
     const struct layout *at = &ws->model->at;
     const size_t x = ws->model->winograd.x_planes * n * at->tiles * (at->spectral_k + KERNEL_PAD);
-    const size_t per_word = ws->model->products == PRECISION_F32    ? 1
-                            : ws->model->products == PRECISION_BF16 ? 2
-                                                                    : 4;
+    const size_t per_word = values_per_word(ws->model->products);
     ws->x_planes = carve(arena, (x + per_word - 1) / per_word);
     if (ws->model->products == PRECISION_INT8)
         ws->x_scales = carve(arena, ws->model->winograd.operand_planes * n * at->tiles);
     ws->y_planes = carve(arena, ws->model->winograd.y_planes * n * at->tiles *
                                     (at->primary_row + KERNEL_PAD));
+}
+
+/* Room for lists of which every word is there. */
+static void carve_lists(struct capsnet_workspace *ws, struct arena *arena)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t lists = DIRECT_WAVE * at->strips;
+    const size_t words = at->primary_taps / values_per_word(ws->model->precision) + SPARSE_SLACK;
+    ws->lists = (struct sparse_word *)(void *)carve(
+        arena, lists * words * sizeof *ws->lists / sizeof(float));
+    ws->list_counts = (size_t *)(void *)carve(arena, lists * sizeof *ws->list_counts / sizeof(float));
+    ws->list_words = words;
 }
 
 /* What the direct plan and inference's routing and decoder need. */
@@ -61,6 +71,7 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
         ws->wave_u8 = (uint8_t *)carve(arena, DIRECT_WAVE * at->conv1_size / 4);
         ws->largest = carve(arena, DIRECT_WAVE * at->conv1_bands);
     }
+    carve_lists(ws, arena);
     ws->v = carve(arena, n * at->outputs);
     for (size_t l = 0; l < 3 && ws->model->packed.has_bf16_layers; l++)
         ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);

@@ -78,6 +78,10 @@ struct capsnet_workspace {
     float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
     uint8_t *wave_u8; /* int8: the same, quantised */
     float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
+    /* direct: what is not zero, [DIRECT_WAVE][strips] lists of room for list_words; how
+     * long each is */
+    struct sparse_word *lists;
+    size_t *list_counts, list_words;
     float *primary;   /* [n][positions][primary_row] before squash */
     float *v;         /* [n][outputs]; training: [g][R][outputs][lanes] of each iteration */
     float *decoder[4]; /* [n][row]: input, two hidden layers, picture; training: [2n][row], for

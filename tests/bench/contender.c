@@ -59,15 +59,17 @@ static void run(struct contender *c, size_t first, size_t n)
     capsnet_decode(c->ws, n, c->longest, c->winners, c->pictures + first * c->pixels);
 }
 
+/* Batches of n, one after another of the images, so that no image's own cost counts. */
 static void time_turn(struct contender *c, size_t n)
 {
+    const size_t batches = c->n_images / n;
     size_t passes = 0;
     double spent;
     if (n < 16)
         run(c, 0, n);
     const double wall = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     do {
-        run(c, 0, n);
+        run(c, passes % batches * n, n);
         passes++;
         spent = seconds_of(CLOCK_MONOTONIC) - wall;
     } while (spent < LEAST_SECONDS);
@@ -91,7 +93,7 @@ static void write_answers(struct contender *c, const char *path, size_t count, s
 
 static void open_contender(struct contender *c, char **argv)
 {
-    const struct capsnet_options options = {.precision = argv[1]};
+    const struct capsnet_options options = {.precision = argv[1], .plan = getenv("CAPSNETD_PLAN")};
     struct capsnet_error error;
     if (capsnet_model_load(&c->model, argv[2], &options, &error) != CAPSNET_OK) {
         printf("skipped %s\n", error.text);

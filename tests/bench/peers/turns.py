@@ -4,9 +4,10 @@ A contender is started as COMMAND WEIGHTS IMAGES ANSWERS THREADS; IMAGES holds
 28x28 images, or of whatever size the weights are for, as raw floats.  It prints
 "ready NAME", or "skipped WHY", and then answers lines on its input:
 
-  time N           seconds on the wall and of all its threads, of one pass over the
-                   first N images, forward and decoder: the mean of at least 30 ms of
-                   passes, after one that does not count when N < 16;
+  time N           seconds on the wall and of all its threads, of one pass over N
+                   images, forward and decoder: the mean of at least 30 ms of passes,
+                   each with the next N of all images, after one that does not count
+                   when N < 16;
   answers COUNT N  "done" once ANSWERS holds the first COUNT images' lengths, poses
                    and pictures, computed in batches of N.
 """
@@ -18,13 +19,14 @@ import numpy as np
 LEAST_SECONDS = 0.03
 
 
-def _turn(run, images):
-    passes = 0
-    if len(images) < 16:
-        run(images)
+def _turn(run, images, n):
+    passes, batches = 0, len(images) // n
+    if n < 16:
+        run(images[:n])
     wall, cpu = time.perf_counter(), time.process_time()
     while True:
-        run(images)
+        first = passes % batches * n
+        run(images[first:first + n])
         passes += 1
         spent = time.perf_counter() - wall
         if spent >= LEAST_SECONDS:
@@ -37,7 +39,7 @@ def take_turns(name, run, images, answers_path):
     for line in sys.stdin:
         word, *numbers = line.split()
         if word == "time":
-            wall, cpu = _turn(run, images[:int(numbers[0])])
+            wall, cpu = _turn(run, images, int(numbers[0]))
             print(f"{wall:.9f} {cpu:.9f}", flush=True)
             continue
         count, batch = map(int, numbers)
