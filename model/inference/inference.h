@@ -19,6 +19,13 @@ enum plan plan_for(const struct capsnet_model *model, size_t n);
 void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
                      float *lengths, float *poses, const struct capsnet_routing *const *routing);
 
+/* Puts conv1's channels in the order of the most that each can reach, its bias with the sum
+ * of its positive weights, as pixels are 0 to 1: what no stroke makes fire comes last, where
+ * the spectral plan leaves it out.  The network stays the same; its parameters are no more
+ * as the file has them. */
+CAPSNET_MUST_CHECK enum capsnet_status model_order_channels(struct capsnet_model *model,
+                                                            struct capsnet_error *error);
+
 /* Makes what inference reads beside the parameters, the spectrum among it, anew
  * from them. */
 CAPSNET_MUST_CHECK enum capsnet_status model_pack(struct capsnet_model *model,

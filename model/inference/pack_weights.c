@@ -5,6 +5,7 @@
  * int8 has one scale per output channel of conv1 and of PrimaryCaps.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/inference/inference.h"
@@ -167,6 +168,60 @@ static void pack_panel(void *context, size_t panel, size_t thread)
         pack_primary_bf16(model, panel);
 }
 
+/* ---- The order of channels ----------------------------------------------- */
+
+struct reach {
+    float most;
+    size_t channel;
+};
+
+static int by_reach(const void *a, const void *b)
+{
+    const struct reach *x = a, *y = b;
+    if (x->most != y->most)
+        return x->most > y->most ? -1 : 1;
+    return x->channel < y->channel ? -1 : 1;
+}
+
+/* The rows or columns of one matrix of n channels, `stride` values from one to the next,
+ * each of `run` values, in the new order. */
+static void reorder(float *values, size_t n, size_t stride, size_t run, const struct reach *order,
+                    float *room)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(room + i * run, values + order[i].channel * stride, run * sizeof *room);
+    for (size_t i = 0; i < n; i++)
+        memcpy(values + i * stride, room + i * run, run * sizeof *room);
+}
+
+enum capsnet_status model_order_channels(struct capsnet_model *model, struct capsnet_error *error)
+{
+    const struct layout *at = &model->at;
+    const size_t n = model->shape.conv1_channels, panels = at->primary_row / KERNEL_PANEL;
+    const size_t kernel = model->shape.primary_kernel;
+    float *weight = model->parameters + at->conv1_weight, *bias = model->parameters + at->conv1_bias;
+    struct reach *order = calloc(n, sizeof *order);
+    float *room = calloc(n * KERNEL_PANEL, sizeof *room);
+    for (size_t o = 0; order && room && o < n; o++) {
+        order[o] = (struct reach){bias[o], o};
+        for (size_t tap = 0; tap < at->conv1_taps; tap++)
+            order[o].most += fmaxf(0, weight[tap * at->conv1_row + o]);
+    }
+    if (order && room) {
+        qsort(order, n, sizeof *order, by_reach);
+        reorder(bias, n, 1, 1, order, room);
+        for (size_t tap = 0; tap < at->conv1_taps; tap++)
+            reorder(weight + tap * at->conv1_row, n, 1, 1, order, room);
+        for (size_t i = 0; i < panels * kernel * kernel; i++)
+            reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
+                    KERNEL_PANEL, KERNEL_PANEL, order, room);
+    }
+    const int is_done = order && room;
+    free(order);
+    free(room);
+    return is_done ? CAPSNET_OK : model_no_memory(error);
+}
+
 /* ---- All of it ----------------------------------------------------------- */
 
 static void *take(struct packed *packed, size_t bytes)
@@ -212,7 +267,7 @@ static void carve(struct capsnet_model *model)
     if (model->products == PRECISION_INT8 && model->is_spectral) {
         const size_t columns = model->winograd.operand_planes * at->primary_row;
         p->spectrum_scales = take(p, columns * sizeof *p->spectrum_scales);
-        p->spectrum_starts = take(p, columns * sizeof *p->spectrum_starts);
+        p->spectrum_starts = take(p, at->conv1_row / KERNEL_PAD * columns * sizeof *p->spectrum_starts);
     }
 }
 

@@ -37,10 +37,11 @@ ALWAYS_INLINE __m512i dot(enum kind kind, __m512i acc, __m512i a, __m512i b)
     return _mm512_dpbusd_epi32(acc, a, b);
 }
 
-/* What is asked for at every step: a line, or two of as many words as a step takes of B. */
+/* What is asked for at every step: two lines, `second` words apart; words from one step to
+ * the next, and more from run to run. */
 struct ahead {
     const uint32_t *at;
-    size_t step;
+    size_t second, step, skip;
 };
 
 /* acc += A[rows] B[32 columns], over all runs, asking for a line of `ahead` at
@@ -64,10 +65,11 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
     }
     const size_t step = 4 + a->gap;
     size_t at = 0;
-    for (size_t run = 0; run < g->runs; run++, at += a->skip - step * g->words)
+    const size_t skip = a->skip - step * g->words, b_skip = g->b_skip * KERNEL_PANEL;
+    for (size_t run = 0; run < g->runs; run++, at += skip, b += b_skip, ahead += next.skip)
         for (size_t w = 0; w < g->words; w++, at += step, b += KERNEL_PANEL, ahead += next.step) {
             __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + next.step - VEC, 0, 2);
+            __builtin_prefetch(ahead + next.second, 0, 2);
             const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VEC);
 #pragma GCC unroll 12
             for (size_t i = 0; i < rows; i++) {
@@ -160,22 +162,22 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 }
 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
- * next is fetched, half of it each.  The first panel's tiles fetch the next one's rows
- * of A instead.  Nobody fetches for a single tile, or the first: it asks for what
+ * next is fetched, half of each of its rows each.  The first panel's tiles fetch the next
+ * one's rows of A instead.  Nobody fetches for a single tile, or the first: it asks for what
  * comes 64 steps later, which a whole panel was too far and too late for.  A
  * convolution, whose n is 0 here, has A in the cache and panels of any size. */
 ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
-                                    size_t words, size_t b_panel, size_t i0, size_t j, size_t rows)
+                                    size_t b_panel, size_t b_skip, size_t i0, size_t j, size_t rows)
 {
-    const size_t left = (m - i0 + ROWS - 1) / ROWS;
+    const size_t left = (m - i0 + ROWS - 1) / ROWS, skip = b_skip * KERNEL_PANEL;
     if (m <= ROWS || (i0 == 0 && (n == 0 || j == 0)))
-        return (struct ahead){b + 64 * KERNEL_PANEL, KERNEL_PANEL};
+        return (struct ahead){b + 64 * KERNEL_PANEL, VEC, KERNEL_PANEL, skip};
     if (left <= 2 && j + STEP < n)
-        return (struct ahead){b + b_panel + (2 - left) * words * VEC, VEC};
+        return (struct ahead){b + b_panel + (2 - left) * VEC, 0, KERNEL_PANEL, skip};
     if (n > 0 && j == 0 && left > 1)
         return (struct ahead){(const uint32_t *)(const void *)((const char *)a->data + (i0 + rows) * a->row),
-                              VEC};
-    return (struct ahead){b, VEC};
+                              0, VEC, 0};
+    return (struct ahead){b, 0, VEC, 0};
 }
 
 ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, size_t i0, size_t j)
@@ -187,7 +189,7 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
         begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
     tile_run(kind, &t, rows, g, &g->a, i0, b,
-             ahead_of(b, &g->a, g->m, g->runs == 1 ? g->n : 0, g->words, g->b_panel, i0, j, rows));
+             ahead_of(b, &g->a, g->m, g->a.width < g->m ? 0 : g->n, g->b_panel, g->b_skip, i0, j, rows));
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -273,7 +275,7 @@ ALWAYS_INLINE void tile3_int8(size_t rows, const struct narrow3 *g, const struct
         const uint32_t *b = g->b[q] + j / KERNEL_PANEL * g->b_panel;
         begin(&t, rows, g->start[q], j, 1);
         tile_run(KIND_INT8, &t, rows, one, &g->a[q], i0, b,
-                 ahead_of(b, &g->a[q], g->m, g->n, g->words, g->b_panel, i0, j, rows));
+                 ahead_of(b, &g->a[q], g->m, g->n, g->b_panel, g->b_skip, i0, j, rows));
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < 2; v++) {
                 const size_t at = j + v * VEC;
@@ -290,7 +292,7 @@ ALWAYS_INLINE void tile3_int8(size_t rows, const struct narrow3 *g, const struct
 
 void KERNEL(gemm3_int8)(const struct narrow3 *g)
 {
-    const struct narrow one = {.words = g->words, .runs = 1};
+    const struct narrow one = {.words = g->words, .runs = g->runs, .b_skip = g->b_skip};
     for (size_t j = 0; j < g->n; j += STEP)
         for (size_t i = 0, rows; i < g->m; i += rows) {
             rows = rows_from(g->m - i);
@@ -315,7 +317,7 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
     struct ahead ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->words, g->b_panel, i0, j, rows);
+        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->b_panel, g->b_skip, i0, j, rows);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();
@@ -333,7 +335,7 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
 
 void KERNEL(gemm3_bf16)(const struct narrow3 *g)
 {
-    const struct narrow one = {.words = g->words, .runs = 1};
+    const struct narrow one = {.words = g->words, .runs = g->runs, .b_skip = g->b_skip};
     for (size_t j = 0; j < g->n; j += STEP)
         for (size_t i = 0, rows; i < g->m; i += rows) {
             rows = rows_from(g->m - i);

@@ -100,6 +100,20 @@ size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const
     }
 }
 
+size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n)
+{
+    const size_t row = n;
+    for (; n > 0; n -= KERNEL_PAD) {
+        ivec any = {0};
+        for (size_t i = 0; i < rows; i++)
+            for (size_t v = 0; v < KERNEL_PAD; v += VEC)
+                any |= (ivec)(vec_load(x + i * row + n - KERNEL_PAD + v) != 0);
+        if (lanes_set(any))
+            break;
+    }
+    return n;
+}
+
 /* ---- The product ---------------------------------------------------------- */
 
 /* Sums, of floats or of integers. */

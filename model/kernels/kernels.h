@@ -91,6 +91,7 @@ struct narrow {
     struct window a;    /* bf16, or u8 */
     const uint32_t *b;  /* bf16, or s8 */
     size_t b_panel;     /* words */
+    size_t b_skip;      /* words of 32 columns that B has between two runs */
     const float *row_scales, *scales; /* 8 bits; row_step 0: all rows have one; [n] */
     size_t row_step;
     const int32_t *start; /* 8 bits: [n], or NULL for zeros */
@@ -102,15 +103,15 @@ struct narrow {
     size_t c_stride;
 };
 
-/* A complex product by three real ones (Gauss), of one run:
+/* A complex product by three real ones (Gauss):
  *   T = a[0] b[0];  re = T + a[1] b[1];  im = T + a[2] b[2].
  * n is a multiple of KERNEL_PANEL.  Of 8 bits each has its own scales, as above, and
  * what its sums begin with. */
 struct narrow3 {
-    size_t m, n, words;
+    size_t m, n, words, runs;
     struct window a[3];
     const uint32_t *b[3];
-    size_t b_panel;
+    size_t b_panel, b_skip;
     const float *row_scales[3], *scales[3]; /* 8 bits: [m], [n] */
     const int32_t *start[3];                /* [n] */
     float *re, *im; /* [m] rows of n, c_stride apart */
@@ -227,6 +228,10 @@ struct kernels {
                          size_t words, uint32_t number);
 
     void (*gemm_sparse)(const struct sparse_product *g);
+
+    /* How many columns of x [rows][n], a multiple of KERNEL_PAD, go as far as the last that
+     * has a value other than zero; n a multiple of KERNEL_PAD. */
+    size_t (*used_columns)(const float *x, size_t rows, size_t n);
 
     /* Transposes rows x cols floats: dst[j*dst_stride + i] = src[i*src_stride + j].
      * rows and cols are multiples of KERNEL_PAD. */

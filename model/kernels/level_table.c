@@ -13,6 +13,7 @@ const struct kernels PRODUCT(kernels) = {
     .gemm = PRODUCT(gemm),
     .list_words = KERNEL(list_words),
     .gemm_sparse = KERNEL(gemm_sparse),
+    .used_columns = KERNEL(used_columns),
     .transpose = KERNEL(transpose),
     .to_points = KERNEL(to_points),
     .from_points = KERNEL(from_points),

@@ -143,6 +143,7 @@ void PRODUCT(gemm)(const struct gemm *g);
 size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
                           size_t words, uint32_t number);
 void KERNEL(gemm_sparse)(const struct sparse_product *g);
+size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols);
 void KERNEL(to_points)(float *dst, const struct planes *planes, enum operand_side side,

@@ -153,7 +153,7 @@ static void input_product(const struct pass *pass, const struct winograd_product
     const uint32_t *w = model->packed.spectrum + product->x * wp +
                         product->column / 2 * KERNEL_PANEL;
     const struct window a = {.data = dy, .width = rows, .row = 2 * y_row(at)};
-    struct narrow3 g = {.m = rows, .words = at->primary_row / 2, .a = {a, a, a},
+    struct narrow3 g = {.m = rows, .words = at->primary_row / 2, .runs = 1, .a = {a, a, a},
                         .b = {words, words + panel, words + 2 * panel}, .b_panel = panel,
                         .c_stride = x_row(at)};
     if (product->is_complex) {
@@ -186,7 +186,7 @@ static void kernel_product(const struct pass *pass, const struct winograd_produc
     const uint16_t *dy = (const uint16_t *)ws->dy_planes + product->dy * yp;
     const uint16_t *x = (const uint16_t *)ws->x_planes + product->x * xp + product->column;
     float *dw = ws->dw_planes + product->x * model->spectrum_plane + product->column * KERNEL_PANEL;
-    struct narrow3 g = {.n = KERNEL_PANEL, .words = pairs, .b_panel = pairs * KERNEL_PANEL,
+    struct narrow3 g = {.n = KERNEL_PANEL, .words = pairs, .runs = 1, .b_panel = pairs * KERNEL_PANEL,
                         .c_stride = KERNEL_PANEL};
     for (size_t part = 0; part < parts; part++)
         for (size_t o = 0; o < at->primary_row; o += KERNEL_PANEL)

@@ -20,6 +20,10 @@
  * 1, -1 and infinity are complex: 129.  Larger outputs are cut into 6x6 tiles
  * (overlap-save).
  *
+ * Behind conv1's ReLU many channels are zero in all of an image, about a quarter of them in
+ * all of a batch of digits.  model_pack() puts those that can reach the least last, and
+ * here those behind the last that is used are left out: the same sums, to the bit.
+ *
  * int8: of every product each row of a^, a tile's, and each column of w^ has a
  * scale, its largest magnitude over 127; of a complex one each of the three.  a^ is
  * stored as u8, 128 for 0, and sums begin with what that adds: they are exact.
@@ -30,6 +34,7 @@
 #include "model/layers/primary_spectral.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- What transforms read ------------------------------------------------- */
 
@@ -115,6 +120,15 @@ static float *operands_of(const struct pass *pass, size_t row, size_t thread)
                                                  : ws->x_planes + row * x_row(&ws->model->at);
 }
 
+/* What zeros become at the points: n values of each plane, from its place for dst on. */
+static void zero_operands(const struct pass *pass, size_t phase, void *dst, size_t value, size_t n)
+{
+    const struct planes *planes = &pass->x[phase];
+    for (size_t p = 0; n > 0 && p < pass->ws->model->winograd.operand_planes; p++)
+        if (planes->at[p] != NO_PLANE)
+            memset((char *)dst + planes->at[p] * value, 0, n * value);
+}
+
 /* Item: one image through conv1 and the transforms, while it is in the cache. */
 static void spectral_input(void *context, size_t image, size_t thread)
 {
@@ -132,13 +146,21 @@ static void spectral_input(void *context, size_t image, size_t thread)
                    ws->scratch[thread].patches, a);
     if (ws->training)
         kernels->positive(ws->conv1_positive + image * at->conv1_size / 16, a, at->conv1_size);
+    const size_t used = ws->training ? at->conv1_row
+                                     : kernels->used_columns(a, at->conv1_h * at->conv1_w, at->conv1_row);
+    ws->used[image] = used;
     for (size_t tile = 0; tile < at->tiles; tile++) {
         const size_t row = image * at->tiles + tile;
         float *to = operands_of(pass, row, thread);
         for (size_t phase = 0; phase < KERNEL_PHASES; phase++) {
             const struct patch patch = input_patch(at, tile, phase);
             const float *src = a + input_offset(at, tile, phase);
-            for (size_t c = 0; c < at->conv1_row; c += KERNEL_PAD)
+            if (is_bf16)
+                zero_operands(pass, phase, (uint16_t *)ws->x_planes + row * x_row(at) + used,
+                              sizeof(uint16_t), at->conv1_row - used);
+            else
+                zero_operands(pass, phase, to + used, sizeof(float), at->conv1_row - used);
+            for (size_t c = 0; c < used; c += KERNEL_PAD)
                 if (is_bf16)
                     kernels->to_points_bf16((uint16_t *)ws->x_planes + row * x_row(at) + c,
                                             &pass->x[phase], OPERAND_LEFT, m, src + c, &patch);
@@ -150,16 +172,16 @@ static void spectral_input(void *context, size_t image, size_t thread)
     }
 }
 
-static void product_f32(struct capsnet_workspace *ws, size_t n,
+static void product_f32(struct capsnet_workspace *ws, const struct pass *pass,
                         const struct winograd_product *product)
 {
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t rows = n * at->tiles;
-    const struct gemm g = {
+    const size_t rows = pass->n * at->tiles;
+    struct gemm g = {
         .m = rows,
         .n = at->primary_row,
-        .k = product->k,
+        .k = pass->used,
         .a = {ws->x_planes + product->x * rows * x_row(at) + product->column, x_row(at), 1},
         .b = {model->spectrum + product->x * model->spectrum_plane +
                   product->column * KERNEL_PANEL,
@@ -167,29 +189,45 @@ static void product_f32(struct capsnet_workspace *ws, size_t n,
         .c = {ws->y_planes + product->y * rows * y_row(at), y_row(at), KERNEL_PANEL},
     };
     assert(!product->is_complex); /* points_real */
-    model->kernels->gemm(&g);
+    if (ws->training) {
+        g.k = product->k;
+        model->kernels->gemm(&g);
+        return;
+    }
+    /* Phase by phase whatever is used, so that sums come in one order: what others in the
+     * batch use changes no bit of an image. */
+    for (size_t k = 0; k < product->k; k += at->conv1_row) {
+        model->kernels->gemm(&g);
+        g.a.data += at->conv1_row;
+        g.b.data += at->conv1_row * KERNEL_PANEL;
+        g.epilogue = GEMM_ADD;
+    }
 }
 
-static void product_bf16(struct capsnet_workspace *ws, size_t n,
+static void product_bf16(struct capsnet_workspace *ws, const struct pass *pass,
                          const struct winograd_product *product)
 {
     const struct packed *packed = &ws->model->packed;
     const struct layout *at = &ws->model->at;
-    const size_t rows = n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
+    const size_t rows = pass->n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
     const size_t wp = packed->spectrum_plane, b_panel = at->spectral_k / 2 * KERNEL_PANEL;
     const uint16_t *x = (const uint16_t *)ws->x_planes + product->x * xp + product->column;
     const uint32_t *w =
         packed->spectrum + product->x * wp + product->column / 2 * KERNEL_PANEL;
     float *y = ws->y_planes + product->y * yp;
-    const struct window a = {.data = x, .width = rows, .row = 2 * x_row(at)};
+    const struct window a = {.data = x, .width = rows, .row = 2 * x_row(at),
+                             .skip = 2 * at->conv1_row};
     if (!product->is_complex) {
-        const struct narrow g = {.m = rows, .n = at->primary_row, .words = product->k / 2,
-                                 .runs = 1, .a = a, .b = w, .b_panel = b_panel, .c = y,
+        const struct narrow g = {.m = rows, .n = at->primary_row, .words = pass->used / 2,
+                                 .runs = product->k / at->conv1_row, .a = a, .b = w,
+                                 .b_panel = b_panel, .b_skip = (at->conv1_row - pass->used) / 2, .c = y,
                                  .c_stride = y_row(at)};
         ws->model->kernels->gemm_bf16(&g);
         return;
     }
-    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = product->k / 2,
+    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = pass->used / 2,
+                        .runs = product->k / at->conv1_row,
+                        .b_skip = (at->conv1_row - pass->used) / 2,
                         .a = {a, a, a}, .b = {w, w + 2 * wp, w + wp}, .b_panel = b_panel,
                         .re = y, .im = y + yp, .c_stride = y_row(at)};
     g.a[0].data = x + 2 * xp;
@@ -197,29 +235,36 @@ static void product_bf16(struct capsnet_workspace *ws, size_t n,
     ws->model->kernels->gemm3_bf16(&g);
 }
 
-static void product_int8(struct capsnet_workspace *ws, size_t n,
+static void product_int8(struct capsnet_workspace *ws, const struct pass *pass,
                          const struct winograd_product *product)
 {
     const struct packed *packed = &ws->model->packed;
     const struct layout *at = &ws->model->at;
-    const size_t rows = n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
+    const size_t rows = pass->n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
     const size_t wp = packed->spectrum_plane, b_panel = at->spectral_k / 4 * KERNEL_PANEL;
     const uint8_t *x = (const uint8_t *)ws->x_planes + product->x * xp + product->column;
     const uint32_t *w = packed->spectrum + product->x * wp + product->column / 4 * KERNEL_PANEL;
     const float *row_scales = ws->x_scales + product->operand * rows;
     const float *scales = packed->spectrum_scales + product->operand * at->primary_row;
-    const int32_t *start = packed->spectrum_starts + product->operand * at->primary_row;
+    const size_t group = pass->used / KERNEL_PAD - 1;
+    const int32_t *start =
+        packed->spectrum_starts +
+        (group * ws->model->winograd.operand_planes + product->operand) * at->primary_row;
     float *y = ws->y_planes + product->y * yp;
-    const struct window a = {.data = x, .width = rows, .row = x_row(at)};
+    const struct window a = {.data = x, .width = rows, .row = x_row(at),
+                             .skip = at->conv1_row};
     if (!product->is_complex) {
-        const struct narrow g = {.m = rows, .n = at->primary_row, .words = product->k / 4,
-                                 .runs = 1, .a = a, .b = w, .b_panel = b_panel,
+        const struct narrow g = {.m = rows, .n = at->primary_row, .words = pass->used / 4,
+                                 .runs = product->k / at->conv1_row, .a = a, .b = w,
+                                 .b_panel = b_panel, .b_skip = (at->conv1_row - pass->used) / 4,
                                  .row_scales = row_scales, .row_step = 1, .scales = scales,
                                  .start = start, .c = y, .c_stride = y_row(at)};
         ws->model->kernels->gemm_int8(&g);
         return;
     }
-    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = product->k / 4,
+    struct narrow3 g = {.m = rows, .n = at->primary_row, .words = pass->used / 4,
+                        .runs = product->k / at->conv1_row,
+                        .b_skip = (at->conv1_row - pass->used) / 4,
                         .b_panel = b_panel, .re = y, .im = y + yp, .c_stride = y_row(at)};
     /* (re + im) re,  im (-(re + im)),  re (im - re): parts of the left and right operand. */
     static const size_t left[3] = {2, 1, 0}, right[3] = {0, 2, 1};
@@ -238,12 +283,12 @@ static void product_int8(struct capsnet_workspace *ws, size_t n,
 static void spectral_product(void *context, size_t i, size_t thread)
 {
     (void)thread;
-    static void (*const product[PRECISIONS])(struct capsnet_workspace *, size_t,
+    static void (*const product[PRECISIONS])(struct capsnet_workspace *, const struct pass *,
                                              const struct winograd_product *) = {
         product_f32, product_bf16, product_int8};
     const struct pass *pass = context;
     const struct capsnet_model *model = pass->ws->model;
-    product[model->products](pass->ws, pass->n, &model->winograd.product[i]);
+    product[model->products](pass->ws, pass, &model->winograd.product[i]);
 }
 
 /* Item: one image back to space, with the bias. */
@@ -271,6 +316,9 @@ void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *image
     spectral_pass(&pass, ws, n);
     pass.images = images;
     pool_run(ws->pool, n, spectral_input, &pass);
+    pass.used = KERNEL_PAD;
+    for (size_t i = 0; i < n; i++)
+        pass.used = ws->used[i] > pass.used ? ws->used[i] : pass.used;
     phase_end(ws, PHASE_CONV1, &clock);
     pool_run(ws->pool, ws->model->winograd.products, spectral_product, &pass);
     phase_end(ws, PHASE_PRIMARY, &clock);

@@ -11,6 +11,7 @@ struct pass {
     struct capsnet_workspace *ws;
     size_t n;
     const float *images;
+    size_t used; /* channels of each phase as far as the last that is not zero in all images */
     struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes, or, for int8,
                                      * in a scratch's operands */
     struct planes y;                   /* where z^ lies in y_planes */

@@ -54,7 +54,6 @@ enum { QUAD = 4 };
 struct panel_int8 {
     float values[POINT_PLANES][QUAD][KERNEL_PANEL]; /* of four input channels */
     float largest[POINT_PLANES][KERNEL_PANEL], factors[POINT_PLANES][KERNEL_PANEL];
-    int32_t sums[POINT_PLANES][KERNEL_PANEL];
 } __attribute__((aligned(64)));
 
 /* Four input channels' columns, from c on, to their points. */
@@ -81,12 +80,21 @@ static void find_largest(struct panel_int8 *p, size_t plane)
         }
 }
 
+/* Of one panel's columns, what sums of channels before the end of such a group begin with. */
+static int32_t *starts_of(const struct capsnet_model *model, size_t panel, size_t group,
+                          size_t plane)
+{
+    return model->packed.spectrum_starts +
+           (group * model->winograd.operand_planes + plane) * model->at.primary_row +
+           panel * KERNEL_PANEL;
+}
+
 static void put_words(const struct capsnet_model *model, struct panel_int8 *p, size_t plane,
-                      uint32_t *dst)
+                      uint32_t *dst, int32_t *sums)
 {
     float (*v)[KERNEL_PANEL] = p->values[plane];
     const float *const rows[QUAD] = {v[0], v[1], v[2], v[3]};
-    model->kernels->words_int8(dst, p->sums[plane], rows, p->factors[plane], KERNEL_PANEL);
+    model->kernels->words_int8(dst, sums, rows, p->factors[plane], KERNEL_PANEL);
 }
 
 /* Two passes, of which the first finds the largest magnitudes: is_first. */
@@ -105,7 +113,8 @@ static void panel_pass(const struct capsnet_model *model, struct panel_int8 *p, 
                 if (to.at[plane] != NO_PLANE && is_first)
                     find_largest(p, plane);
                 else if (to.at[plane] != NO_PLANE)
-                    put_words(model, p, plane, dst + to.at[plane]);
+                    put_words(model, p, plane, dst + to.at[plane],
+                              starts_of(model, panel, c / KERNEL_PAD, plane));
         }
     }
 }
@@ -118,7 +127,10 @@ static void prepare_int8(void *context, size_t panel, size_t thread)
     const size_t planes = model->winograd.operand_planes;
     struct panel_int8 p;
     memset(p.largest, 0, sizeof p.largest);
-    memset(p.sums, 0, sizeof p.sums);
+    const size_t groups = model->at.conv1_row / KERNEL_PAD;
+    for (size_t group = 0; group < groups; group++)
+        for (size_t plane = 0; plane < planes; plane++)
+            memset(starts_of(model, panel, group, plane), 0, KERNEL_PANEL * sizeof(int32_t));
     panel_pass(model, &p, panel, 1);
     for (size_t plane = 0; plane < planes; plane++)
         for (size_t o = 0; o < KERNEL_PANEL; o++) {
@@ -130,8 +142,11 @@ static void prepare_int8(void *context, size_t panel, size_t thread)
     panel_pass(model, &p, panel, 0);
     for (size_t plane = 0; plane < planes; plane++)
         for (size_t o = 0; o < KERNEL_PANEL; o++)
-            model->packed.spectrum_starts[plane * model->at.primary_row + panel * KERNEL_PANEL + o] =
-                -128 * p.sums[plane][o];
+            for (int32_t group = 0, sum = 0; group < (int32_t)groups; group++) {
+                int32_t *start = starts_of(model, panel, (size_t)group, plane) + o;
+                sum += *start;
+                *start = -128 * sum;
+            }
 }
 
 /* Item: one panel of 32 output channels, one phase. */

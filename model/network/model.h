@@ -37,7 +37,9 @@ struct packed {
     uint32_t *spectrum;    /* planes of [panel][spectral_k / values][KERNEL_PANEL] words of
                             * values: 2 bf16 or 4 s8 */
     float *spectrum_scales;   /* s8: [operand_planes][primary_row] value of a unit */
-    int32_t *spectrum_starts; /* -128 times the sum of a column: what a u8 of 128 for 0 adds */
+    int32_t *spectrum_starts; /* [conv1_row / KERNEL_PAD] likewise: -128 times the sum of a
+                               * column's weights of each phase's first KERNEL_PAD channels,
+                               * twice as many ..: what a u8 of 128 for 0 adds */
     size_t spectrum_plane; /* words from one to the next */
     void *digit;           /* struct image_routing's weight */
     uint32_t *decoder[3];  /* [panel][in_row / 2][KERNEL_PANEL] bf16 */

@@ -42,6 +42,7 @@ static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, si
     const struct layout *at = &ws->model->at;
     const size_t x = ws->model->winograd.x_planes * n * at->tiles * (at->spectral_k + KERNEL_PAD);
     const size_t per_word = values_per_word(ws->model->products);
+    ws->used = (size_t *)(void *)carve(arena, n * sizeof *ws->used / sizeof(float));
     ws->x_planes = carve(arena, (x + per_word - 1) / per_word);
     if (ws->model->products == PRECISION_INT8)
         ws->x_scales = carve(arena, ws->model->winograd.operand_planes * n * at->tiles);

@@ -73,6 +73,7 @@ struct capsnet_workspace {
 
     /* Forward.  n images, g groups. */
     float *x_planes;  /* winograd's of [n*tiles][spectral_k + KERNEL_PAD], fp32, bf16 or u8 */
+    size_t *used;     /* [n] conv1's channels as far as the last that is not zero everywhere */
     float *x_scales;  /* u8: [operand_planes][n*tiles] value of a unit */
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
     float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */

@@ -270,9 +270,11 @@ enum capsnet_status capsnet_model_sizes(struct capsnet_sizes *sizes, const char 
     return CAPSNET_OK;
 }
 
-enum capsnet_status model_load_whole(struct capsnet_model **out, const char *path,
-                                     const struct capsnet_options *options,
-                                     struct capsnet_error *error)
+/* for_inference: what inference does not read as the file has it may be changed and given
+ * back. */
+static enum capsnet_status load(struct capsnet_model **out, const char *path,
+                                const struct capsnet_options *options, int for_inference,
+                                struct capsnet_error *error)
 {
     struct safetensors *file;
     struct capsnet_model *model;
@@ -283,21 +285,30 @@ enum capsnet_status model_load_whole(struct capsnet_model **out, const char *pat
     safetensors_close(file);
     if (status != CAPSNET_OK)
         return status;
-    status = model_pack(model, error);
+    if (for_inference)
+        status = model_order_channels(model, error);
+    if (status == CAPSNET_OK)
+        status = model_pack(model, error);
     if (status != CAPSNET_OK) {
         capsnet_model_free(model);
         return status;
     }
+    if (for_inference)
+        model_release(model);
     *out = model;
     return CAPSNET_OK;
+}
+
+enum capsnet_status model_load_whole(struct capsnet_model **out, const char *path,
+                                     const struct capsnet_options *options,
+                                     struct capsnet_error *error)
+{
+    return load(out, path, options, 0, error);
 }
 
 enum capsnet_status capsnet_model_load(struct capsnet_model **out, const char *path,
                                        const struct capsnet_options *options,
                                        struct capsnet_error *error)
 {
-    enum capsnet_status status = model_load_whole(out, path, options, error);
-    if (status == CAPSNET_OK)
-        model_release(*out);
-    return status;
+    return load(out, path, options, 1, error);
 }

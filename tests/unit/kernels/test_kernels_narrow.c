@@ -59,6 +59,8 @@ struct task {
     size_t m, n, words, runs, per_word, k;
     struct window window;
     size_t a_bytes, b_words, panels;
+    size_t b_panel;
+    size_t b_skip; /* words of 32 columns between two runs of B */
     void *a;
     uint32_t *b;
     double *a_dense, *b_dense; /* [m][k], [k][n] */
@@ -113,8 +115,9 @@ static double a_value(const struct task *t, size_t i, size_t p)
 static double b_value(const struct task *t, size_t p, size_t j)
 {
     const size_t w = p / t->per_word;
-    const uint32_t *word = t->b + j / KERNEL_PANEL * t->runs * t->words * KERNEL_PANEL +
-                           w * KERNEL_PANEL + j % KERNEL_PANEL;
+    const size_t row = w + w / t->words * t->b_skip;
+    const uint32_t *word = t->b + j / KERNEL_PANEL * t->b_panel + row * KERNEL_PANEL +
+                           j % KERNEL_PANEL;
     uint16_t halves[2];
     int8_t bytes[4];
     memcpy(halves, word, sizeof halves);
@@ -128,7 +131,8 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
     t->k = t->words * t->runs * t->per_word;
     t->panels = (t->n + KERNEL_PANEL - 1) / KERNEL_PANEL;
     random_window(t, random);
-    t->b_words = t->panels * t->words * t->runs * KERNEL_PANEL;
+    t->b_panel = t->runs * (t->words + t->b_skip) * KERNEL_PANEL;
+    t->b_words = t->panels * t->b_panel;
     t->a = check_floats((t->a_bytes + 3) / 4);
     t->b = (uint32_t *)(void *)check_floats(t->b_words);
     for (size_t i = 0; i < t->a_bytes / 2 && t->kind == BF16; i++)
@@ -183,7 +187,8 @@ static float *run_product(const struct kernels *kernels, const struct task *t,
             .m = t->m, .n = t->n, .words = t->words, .runs = t->runs,
             .a = guard_window(t, side),
             .b = (const uint32_t *)guard_bytes(t->b, 4 * t->b_words, side),
-            .b_panel = t->words * t->runs * KERNEL_PANEL,
+            .b_panel = t->b_panel,
+            .b_skip = t->b_skip,
             .row_scales = t->kind == INT8 ? guard_input(e->row_scales, e->row_step ? t->m : 1, side)
                                           : NULL,
             .row_step = e->row_step,
@@ -220,6 +225,7 @@ static void product_case(const struct kernels *kernels, struct random *random, s
                          struct task *t)
 {
     const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
+    t->b_skip = random_below(random, 3);
     random_task(t, random, magnitude);
     struct extras e = {.row_step = random_below(random, 2), .relu = (int)random_below(random, 2),
                        .to_bf16 = t->kind == BF16 && random_below(random, 2)};
@@ -398,16 +404,18 @@ static void random_third(struct third *third, struct random *random)
 static void complex_case(const struct kernels *kernels, enum kind kind, struct random *random,
                          struct worst *worst, size_t m, size_t n, size_t words)
 {
+    const size_t runs = 1 + random_below(random, 3), b_skip = random_below(random, 3);
     struct third thirds[3];
     for (size_t q = 0; q < 3; q++) {
-        thirds[q].t = (struct task){.kind = kind, .m = m, .n = n, .words = words, .runs = 1};
+        thirds[q].t = (struct task){.kind = kind, .m = m, .n = n, .words = words, .runs = runs,
+                                    .b_skip = b_skip};
         random_third(&thirds[q], random);
     }
     const size_t stride = n + KERNEL_PAD, count = m ? (m - 1) * stride + n : 0;
     float *result[SIDES][2];
     for (enum side side = 0; side < SIDES; side++) {
-        struct narrow3 g = {.m = m, .n = n, .words = words, .b_panel = words * KERNEL_PANEL,
-                            .c_stride = stride};
+        struct narrow3 g = {.m = m, .n = n, .words = words, .runs = runs,
+                            .b_panel = thirds[0].t.b_panel, .b_skip = b_skip, .c_stride = stride};
         for (size_t q = 0; q < 3; q++) {
             const struct third *third = &thirds[q];
             g.a[q] = guard_window(&third->t, side);
@@ -431,7 +439,7 @@ static void complex_case(const struct kernels *kernels, enum kind kind, struct r
                             thirds[0].want[at] + other->want[at],
                             roundings * (ROUNDING * (thirds[0].size[at] + other->size[at]) +
                                          (double)FLT_MIN),
-                            "m %zu n %zu %zu words: %s[%zu][%zu]", m, n, words, part ? "im" : "re",
+                            "m %zu n %zu %zu words %zu runs: %s[%zu][%zu]", m, n, words, runs, part ? "im" : "re",
                             i, j);
             }
     for (size_t i = 0; i + 1 < m; i++)
@@ -446,7 +454,7 @@ static void complex_rows(const struct kernels *kernels, enum kind kind, struct r
 {
     enum { M = 27, N = 32, WORDS = 19 };
     float re[M * N], im[M * N], re_block[M * N], im_block[M * N];
-    struct narrow3 g = {.m = M, .n = N, .words = WORDS, .re = re, .im = im, .c_stride = N};
+    struct narrow3 g = {.m = M, .n = N, .words = WORDS, .runs = 1, .re = re, .im = im, .c_stride = N};
     void (*multiply)(const struct narrow3 *) =
         kind == INT8 ? kernels->gemm3_int8 : kernels->gemm3_bf16;
     struct third thirds[3];
@@ -697,7 +705,7 @@ static void bench_complex(const struct kernels *k, size_t value, const char *nam
 {
     enum { M = 64, N = 256, K = 1024 };
     const size_t words = K * value / 4;
-    struct narrow3 g = {.m = M, .n = N, .words = words, .b_panel = words * KERNEL_PANEL,
+    struct narrow3 g = {.m = M, .n = N, .words = words, .runs = 1, .b_panel = words * KERNEL_PANEL,
                         .re = guard_output(M * N, SIDE_START),
                         .im = guard_output(M * N, SIDE_START), .c_stride = N};
     for (size_t q = 0; q < 3; q++) {

@@ -136,16 +136,35 @@ static void same_image(const struct small *s, const struct answers *a, size_t i,
 
 /* ---- Neighbours ----------------------------------------------------------- */
 
+/* conv1's channels from `first` on answer to images of ones, not to others. */
+static void fire_for_full_images(struct small *s, size_t first)
+{
+    const size_t channels = s->shape.conv1_channels, taps = s->at->conv1_taps;
+    for (size_t o = first; o < channels; o++) {
+        double sum = 0;
+        for (size_t tap = 0; tap < taps; tap++) {
+            double *w = &s->tensor[T_CONV1_W][o * taps + tap];
+            *w = fabs(*w);
+            sum += *w;
+        }
+        s->tensor[T_CONV1_B][o] = (double)(float)(-0.9 * sum);
+    }
+    small_load(s);
+}
+
 /* The same image at every place of a batch, among other neighbours each time
- * (random, empty, full ones), in a workspace that other batches went through:
- * the same bits.  1 to 4 images are the direct plan, more the spectral. */
+ * (random, empty, full ones, of which only the full ones use the last channels), in a
+ * workspace that other batches went through: the same bits.  A few images are the direct
+ * plan, more the spectral. */
 static void try_neighbours(const struct kernels *k, struct random *random, struct worst *worst)
 {
     static const size_t sizes[] = {2, 4, 5, 16, 17, 35};
     struct small s;
     struct capsnet_shape shape = small_shape();
     shape.width = 33; /* two tiles */
+    shape.conv1_channels = 2 * KERNEL_PAD;
     small_create_in(&s, &shape, k->level, precision, random);
+    fire_for_full_images(&s, KERNEL_PAD);
     const size_t pixels = s.at->pixels;
     struct capsnet_workspace *ws = workspace(&s, 40, 1, 0);
     const float *image = small_images(&s, 1, random);
@@ -165,6 +184,36 @@ static void try_neighbours(const struct kernels *k, struct random *random, struc
         worst->values++;
     }
     capsnet_workspace_free(ws);
+    capsnet_model_free(s.model);
+}
+
+/* conv1's channels in another order are the same network, up to rounding. */
+static void try_channels(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const size_t sizes[] = {1, 20};
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    struct capsnet_error error;
+    shape.conv1_channels = 2 * KERNEL_PAD + 5;
+    small_create_in(&s, &shape, k->level, precision, random);
+    fire_for_full_images(&s, KERNEL_PAD);
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+        const size_t n = sizes[b];
+        const float *images = small_images(&s, n, random);
+        struct answers plain = answers_room(&s, n), ordered = answers_room(&s, n);
+        struct capsnet_workspace *ws = workspace(&s, n, 1, 0);
+        answer(ws, &s, images, &plain);
+        assert_int_equal(model_order_channels(s.model, &error), CAPSNET_OK);
+        assert_int_equal(model_pack(s.model, &error), CAPSNET_OK);
+        const float *bias = s.model->parameters + s.at->conv1_bias;
+        assert_true(bias[shape.conv1_channels - 1] < bias[0]);
+        answer(ws, &s, images, &ordered);
+        for (size_t i = 0; i < n * shape.classes; i++)
+            check_value(worst, (double)ordered.lengths[i], (double)plain.lengths[i], 2e-5,
+                        "%zu images, %s, length %zu", n, precision, i);
+        capsnet_workspace_free(ws);
+        small_load(&s);
+    }
     capsnet_model_free(s.model);
 }
 
@@ -460,6 +509,10 @@ static void test_order(const struct kernels *k, struct random *random, struct wo
 {
     in_every_precision(try_order, k, random, worst);
 }
+static void test_channels(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    in_every_precision(try_channels, k, random, worst);
+}
 static void test_sizes(const struct kernels *k, struct random *random, struct worst *worst)
 {
     in_every_precision(try_sizes, k, random, worst);
@@ -486,6 +539,7 @@ int main(void)
     static const struct check checks[] = {
         {"neighbours", test_neighbours, NULL},
         {"order", test_order, NULL},
+        {"order of channels", test_channels, NULL},
         {"batch sizes", test_sizes, NULL},
         {"PrimaryCaps", test_primary, NULL},
         {"threads", test_threads, NULL},
