@@ -350,13 +350,14 @@ void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n)
                             (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(src + i)));
 }
 
-void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n)
+void KERNEL(pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,
+                            size_t pairs, size_t n)
 {
-    for (size_t p = 0; p < pairs; p++, src += 2 * n, dst += n)
+    for (size_t p = 0; p < pairs; p++, src += 2 * src_stride, dst += dst_stride)
         for (size_t i = 0; i < n; i += VEC) {
             const __mmask16 in = (__mmask16)(n - i < VEC ? (1u << (n - i)) - 1 : 0xffff);
             const vec lo = (vec)_mm512_maskz_loadu_ps(in, src + i);
-            const vec hi = (vec)_mm512_maskz_loadu_ps(in, src + n + i);
+            const vec hi = (vec)_mm512_maskz_loadu_ps(in, src + src_stride + i);
             _mm512_mask_storeu_epi32(dst + i, in, words_of(lo, hi));
         }
 }
@@ -406,6 +407,39 @@ void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, siz
                                                      _mm512_slli_epi32(
                                                          _mm512_cvtepu16_epi32(high), 16)));
     }
+}
+
+/* Eight words' rows, 16 columns: two columns' words of a row beside each other are a
+ * 64-bit value, and those are transposed. */
+ALWAYS_INLINE void transpose_words(uint32_t *dst, const uint32_t *src)
+{
+    const __m512i pair = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+    __m512i x[8], y[8];
+    for (size_t i = 0; i < 8; i++)
+        x[i] = _mm512_shuffle_epi8(_mm512_loadu_si512(src + i * KERNEL_PANEL), pair);
+    for (size_t i = 0; i < 8; i += 2) {
+        y[i] = _mm512_unpacklo_epi64(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi64(x[i], x[i + 1]);
+    }
+    for (size_t i = 0; i < 2; i++) { /* of y[i], y[i + 2], ..: columns i + 0, 2, 4, 6 */
+        x[i] = _mm512_shuffle_i64x2(y[i], y[i + 2], 0x88);
+        x[i + 2] = _mm512_shuffle_i64x2(y[i], y[i + 2], 0xdd);
+        x[i + 4] = _mm512_shuffle_i64x2(y[i + 4], y[i + 6], 0x88);
+        x[i + 6] = _mm512_shuffle_i64x2(y[i + 4], y[i + 6], 0xdd);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        _mm512_storeu_si512(dst + i * KERNEL_PANEL, _mm512_shuffle_i64x2(x[i], x[i + 4], 0x88));
+        _mm512_storeu_si512(dst + (i + 4) * KERNEL_PANEL,
+                            _mm512_shuffle_i64x2(x[i], x[i + 4], 0xdd));
+    }
+}
+
+void KERNEL(transpose_bf16)(uint32_t *dst, const uint32_t *src)
+{
+    for (size_t i = 0; i < KERNEL_PANEL / 2; i += 8)
+        for (size_t j = 0; j < KERNEL_PANEL; j += VEC)
+            transpose_words(dst + j / 2 * KERNEL_PANEL + 2 * i, src + i * KERNEL_PANEL + j);
 }
 
 #endif

@@ -359,9 +359,10 @@ struct kernels {
     /* Rounds to nearest, ties to even; n a multiple of KERNEL_PAD. */
     void (*to_bf16)(uint16_t *dst, const float *src, size_t n);
 
-    /* dst[i][j] = the word of src[2i][j] and src[2i+1][j], so rounded; src [2 pairs][n],
-     * any n. */
-    void (*pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);
+    /* dst[i][j] = the word of src[2i][j] and src[2i+1][j], so rounded; i < pairs, j < n, any
+     * n; rows lie so many values apart. */
+    void (*pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,
+                           size_t pairs, size_t n);
 
     /* As relu_backward, of lines of width rows, to words of bf16 instead of in place:
      * words of rows 2i and 2i + 1 of a line, or of its last one and zeros, as a right
@@ -379,6 +380,10 @@ struct kernels {
     /* dst[i] = the word of lo[i] and hi[i]; hi NULL stands for zeros; n a multiple
      * of KERNEL_PAD. */
     void (*zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);
+
+    /* A square of KERNEL_PANEL bf16 a side, in words of two rows each, to words of two
+     * columns: src [KERNEL_PANEL / 2][KERNEL_PANEL], dst likewise of the transpose. */
+    void (*transpose_bf16)(uint32_t *dst, const uint32_t *src);
 
     /* As to_points, rounded to bf16. */
     void (*to_points_bf16)(uint16_t *dst, const struct planes *planes, enum operand_side side,

@@ -48,6 +48,7 @@ const struct kernels PRODUCT(kernels) = {
     .predict_images_bf16 = KERNEL(predict_images_bf16),
     .route_image_bf16 = KERNEL(route_image_bf16),
     .zip_bf16 = KERNEL(zip_bf16),
+    .transpose_bf16 = KERNEL(transpose_bf16),
     .relu_backward_bf16 = KERNEL(relu_backward_bf16),
     .to_points_bf16 = KERNEL(to_points_bf16),
 #endif

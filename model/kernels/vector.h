@@ -189,7 +189,8 @@ void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm_sparse_bf16)(const struct sparse_product *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
-void KERNEL(pair_rows_bf16)(uint32_t *dst, const float *src, size_t pairs, size_t n);
+void KERNEL(pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,
+                            size_t pairs, size_t n);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
@@ -197,6 +198,7 @@ void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, c
 void KERNEL(route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
                               const float *vsum, float *s, float *sums);
 void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);
+void KERNEL(transpose_bf16)(uint32_t *dst, const uint32_t *src);
 void KERNEL(to_points_bf16)(uint16_t *dst, const struct planes *planes, enum operand_side side,
                             const struct point_matrix *m, const float *src,
                             const struct patch *patch);

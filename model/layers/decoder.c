@@ -2,7 +2,8 @@
  * decoder.c - the reconstruction network (section 4.1 of the paper): the pose
  * of one class, all others masked with zero, through three dense layers,
  *   x1 = relu(W0 x0 + b0);  x2 = relu(W1 x1 + b1);  picture = sigmoid(W2 x2 + b2).
- * 1.4 M multiply-adds an image.
+ * 1.4 M multiply-adds an image.  Where a training step is in bf16 so are its three products,
+ * with W rounded once a step and hidden layers in bf16 alone, as in inference.
  */
 #include <string.h>
 
@@ -25,19 +26,40 @@ void decoder_input(struct capsnet_workspace *ws, size_t i, size_t class_index, c
     memcpy(x + class_index * dims, pose, dims * sizeof *x);
 }
 
+/* Whether a training step multiplies in bf16, with W rounded anew. */
+static int step_is_bf16(const struct capsnet_workspace *ws)
+{
+    return ws->training && ws->model->products == PRECISION_BF16;
+}
+
+/* Item: rows 2 pair and 2 pair + 1 of W to bf16 words. */
+static void round_weights(void *context, size_t pair, size_t thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct layout *at = &ws->model->at;
+    const size_t l = pass->layer, row = at->out_row[l], panel = at->in_row[l] / 2 * KERNEL_PANEL;
+    const float *w = ws->model->parameters + at->decoder_weight[l] + 2 * pair * row;
+    uint32_t *words = ws->decoder_words[l] + pair * KERNEL_PANEL;
+    for (size_t j = 0; j < row; j += KERNEL_PANEL, words += panel)
+        ws->model->kernels->pair_rows_bf16(words, 0, w + j, row, 1, smaller(KERNEL_PANEL, row - j));
+}
+
 static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
 {
     const struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
     const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 2;
+    const uint32_t *w = ws->training ? ws->decoder_words[l] : model->packed.decoder[l];
     const struct narrow g = {
         .m = pass->n,
         .n = columns,
         .words = words,
         .runs = 1,
-        .a = {ws->decoder16[l], pass->n, 2 * at->in_row[l], 0, 0},
-        .b = model->packed.decoder[l] + j * words,
+        .a = {ws->decoder16[l], pass->n, 2 * at->in_row[l], 0, 0, 0},
+        .b = w + j * words,
         .b_panel = words * KERNEL_PANEL,
         .bias = model->parameters + at->decoder_bias[l] + j,
         .relu = l < 2,
@@ -67,7 +89,7 @@ static void forward_columns(void *context, size_t item, size_t thread)
         .epilogue = l < 2 ? GEMM_BIAS_RELU : GEMM_BIAS,
         .bias = model->parameters + at->decoder_bias[l] + j,
     };
-    if (ws->model->packed.has_bf16_layers)
+    if (step_is_bf16(ws) || model->packed.has_bf16_layers)
         columns_bf16(pass, j, columns);
     else
         model->kernels->gemm(&g);
@@ -77,56 +99,137 @@ static void forward_columns(void *context, size_t item, size_t thread)
 
 void decoder_forward(struct capsnet_workspace *ws, size_t n)
 {
+    const struct layout *at = &ws->model->at;
+    const int rounds = step_is_bf16(ws);
     uint64_t clock = phase_clock();
-    if (ws->model->packed.has_bf16_layers)
-        ws->model->kernels->to_bf16(ws->decoder16[0], ws->decoder[0],
-                                    n * ws->model->at.in_row[0]);
+    if (rounds || ws->model->packed.has_bf16_layers)
+        ws->model->kernels->to_bf16(ws->decoder16[0], ws->decoder[0], n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++) {
         struct pass pass = {.ws = ws, .n = n, .layer = l};
-        pool_run(ws->pool, (ws->model->at.out_row[l] + COLUMNS - 1) / COLUMNS, forward_columns,
-                 &pass);
+        if (rounds)
+            pool_run(ws->pool, at->in_row[l] / 2, round_weights, &pass);
+        pool_run(ws->pool, (at->out_row[l] + COLUMNS - 1) / COLUMNS, forward_columns, &pass);
     }
     phase_end(ws, PHASE_DECODER, &clock);
 }
 
-/* Item: 32 inputs of the layer: their rows of dW = x^T dy, and their columns
- * of dx = (dy W^T) [x > 0]. */
-static void backward_inputs(void *context, size_t item, size_t thread)
+/* Inputs [i0, i0 + padded) of the layer, which are as many rows of W from `weight` on: their
+ * rows of dW = x^T dy, and their columns of dx = (dy W^T) [x > 0]. */
+struct inputs {
+    const struct pass *pass;
+    size_t i0, padded, weight;
+    const struct scratch *scratch;
+};
+
+static void backward_f32(const struct inputs *in)
 {
-    const struct pass *pass = context;
-    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_workspace *ws = in->pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t l = pass->layer, i0 = item * KERNEL_PANEL;
-    const size_t padded = smaller(KERNEL_PANEL, at->in_row[l] - i0);
-    const float *x = ws->decoder[l] + i0, *dy = ws->ddecoder[l + 1];
-    float *dx = ws->ddecoder[l] + i0, *transposed = ws->scratch[thread].transposed;
-    const size_t weight = at->decoder_weight[l] + i0 * at->out_row[l];
-    struct gemm dw = {
-        .m = smaller(KERNEL_PANEL, at->in[l] - i0),
+    const size_t l = in->pass->layer, n = in->pass->n, row = at->in_row[l];
+    const float *x = ws->decoder[l] + in->i0, *dy = ws->ddecoder[l + 1];
+    float *dx = ws->ddecoder[l] + in->i0, *transposed = in->scratch->transposed;
+    const struct gemm dw = {
+        .m = smaller(KERNEL_PANEL, at->in[l] - in->i0),
         .n = at->out_row[l],
-        .k = pass->n,
-        .a = {x, 1, at->in_row[l]},
+        .k = n,
+        .a = {x, 1, row},
         .b = {dy, at->out_row[l], KERNEL_PANEL},
-        .c = {pass->grad + weight, at->out_row[l], KERNEL_PANEL},
+        .c = {in->pass->grad + in->weight, at->out_row[l], KERNEL_PANEL},
     };
     model->kernels->gemm(&dw);
-    model->kernels->transpose(transposed, KERNEL_PANEL, model->parameters + weight,
-                              at->out_row[l], padded, at->out_row[l]);
-    struct gemm back = {
-        .m = pass->n,
-        .n = padded,
+    model->kernels->transpose(transposed, KERNEL_PANEL, model->parameters + in->weight,
+                              at->out_row[l], in->padded, at->out_row[l]);
+    const struct gemm back = {
+        .m = n,
+        .n = in->padded,
         .k = at->out[l],
         .a = {dy, at->out_row[l], 1},
         .b = {transposed, KERNEL_PANEL, KERNEL_PANEL},
-        .c = {dx, at->in_row[l], KERNEL_PANEL},
+        .c = {dx, row, KERNEL_PANEL},
     };
     model->kernels->gemm(&back);
     if (l == 0)
         return;
-    for (size_t i = 0; i < pass->n; i++)
-        for (size_t k = i * at->in_row[l]; k < i * at->in_row[l] + padded; k++)
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = i * row; k < i * row + in->padded; k++)
             dx[k] = x[k] > 0 ? dx[k] : 0; /* the ReLU below */
+}
+
+/* The same in bf16, of what round_pair() has made. */
+static void backward_bf16(const struct inputs *in)
+{
+    const struct capsnet_workspace *ws = in->pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
+    const struct layout *at = &ws->model->at;
+    const size_t l = in->pass->layer, n = in->pass->n, pairs = (n + 1) / 2;
+    const size_t row = at->in_row[l], out = at->out_row[l];
+    const uint16_t *x = ws->decoder16[l] + in->i0;
+    const uint32_t *w = ws->decoder_words[l] + in->i0 / 2 * KERNEL_PANEL;
+    uint32_t *words = in->scratch->decoder_words;
+    float *dx = ws->ddecoder[l] + in->i0;
+    const struct narrow dw = {
+        .m = smaller(KERNEL_PANEL, at->in[l] - in->i0),
+        .n = out,
+        .words = pairs,
+        .runs = 1,
+        .a = {.data = ws->x_pairs + in->i0, .width = KERNEL_PANEL, .row = sizeof *words,
+              .gap = (row - 1) * sizeof *words},
+        .b = ws->dy_pairs,
+        .b_panel = pairs * KERNEL_PANEL,
+        .c = in->pass->grad + in->weight,
+        .c_stride = out,
+    };
+    const struct narrow back = {
+        .m = n,
+        .n = in->padded,
+        .words = out / 2,
+        .runs = 1,
+        .a = {.data = ws->dy16, .width = n, .row = 2 * out},
+        .b = words,
+        .c = dx,
+        .c_stride = row,
+    };
+    kernels->gemm_bf16(&dw);
+    for (size_t o = 0; o < out; o += KERNEL_PANEL)
+        kernels->transpose_bf16(words + o / 2 * KERNEL_PANEL, w + o * row / 2);
+    kernels->gemm_bf16(&back);
+    for (size_t i = 0; l > 0 && i < n; i++)
+        for (size_t k = i * row; k < i * row + in->padded; k++)
+            dx[k] = x[k] ? dx[k] : 0; /* the ReLU below */
+}
+
+/* Item: rows 2 pair and 2 pair + 1: of dy to bf16, and of dy and x to words of both. */
+static void round_pair(void *context, size_t pair, size_t thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
+    const size_t l = pass->layer, in = ws->model->at.in_row[l], out = ws->model->at.out_row[l];
+    const size_t pairs = (pass->n + 1) / 2, has_two = 2 * pair + 1 < pass->n;
+    const uint16_t *x = ws->decoder16[l] + 2 * pair * in;
+    uint16_t *dy = ws->dy16 + 2 * pair * out;
+    kernels->to_bf16(dy, ws->ddecoder[l + 1] + 2 * pair * out, (1 + has_two) * out);
+    kernels->zip_bf16(ws->x_pairs + pair * in, x, has_two ? x + in : NULL, in);
+    for (size_t o = 0; o < out; o += KERNEL_PANEL)
+        kernels->zip_bf16(ws->dy_pairs + o * pairs + pair * KERNEL_PANEL, dy + o,
+                          has_two ? dy + out + o : NULL, smaller(KERNEL_PANEL, out - o));
+}
+
+/* Item: 32 inputs of the layer. */
+static void backward_inputs(void *context, size_t item, size_t thread)
+{
+    const struct pass *pass = context;
+    const struct layout *at = &pass->ws->model->at;
+    const size_t l = pass->layer, i0 = item * KERNEL_PANEL;
+    const struct inputs in = {pass, i0, smaller(KERNEL_PANEL, at->in_row[l] - i0),
+                              at->decoder_weight[l] + i0 * at->out_row[l],
+                              &pass->ws->scratch[thread]};
+    if (step_is_bf16(pass->ws))
+        backward_bf16(&in);
+    else
+        backward_f32(&in);
 }
 
 void decoder_backward(struct capsnet_workspace *ws, size_t n, float *grad)
@@ -140,6 +243,8 @@ void decoder_backward(struct capsnet_workspace *ws, size_t n, float *grad)
         for (size_t i = 0; i < n; i++)
             for (size_t o = 0; o < at->out[l]; o++)
                 db[o] += ws->ddecoder[l + 1][i * at->out_row[l] + o];
+        if (step_is_bf16(ws))
+            pool_run(ws->pool, (n + 1) / 2, round_pair, &pass);
         pool_run(ws->pool, (at->in_row[l] + KERNEL_PANEL - 1) / KERNEL_PANEL, backward_inputs,
                  &pass);
     }

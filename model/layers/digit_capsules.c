@@ -244,8 +244,8 @@ static void round_weights(void *context, size_t item, size_t thread)
     const size_t padded = (rows * r.dims + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
     ws->model->kernels->to_bf16((uint16_t *)(void *)(ws->dim_words + first / 2), r.weight + first,
                                 padded);
-    ws->model->kernels->pair_rows_bf16(ws->output_words + first / 2, r.weight + first, rows / 2,
-                                       r.dims);
+    ws->model->kernels->pair_rows_bf16(ws->output_words + first / 2, r.dims, r.weight + first, r.dims,
+                                       rows / 2, r.dims);
 }
 
 static void forward_group(void *context, size_t group, size_t thread)

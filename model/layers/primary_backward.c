@@ -126,16 +126,11 @@ static void pair_kernels(const struct capsnet_model *model, uint32_t *dst, const
 {
     enum { WORDS = KERNEL_PANEL / 2 };
     const struct layout *at = &model->at;
-    uint32_t block[KERNEL_PANEL * WORDS] __attribute__((aligned(64)));
     for (size_t o = 0; o < at->primary_row; o += KERNEL_PANEL) {
         const uint32_t *src = w + o * at->spectral_k / 2 + first / 2 * KERNEL_PANEL;
         for (size_t i = 0; i < WORDS * KERNEL_PANEL; i += KERNEL_PAD) /* the next columns' */
             __builtin_prefetch(src + WORDS * KERNEL_PANEL + i, 0, 2);
-        model->kernels->transpose((float *)(void *)block, WORDS,
-                                  (const float *)(const void *)src, KERNEL_PANEL, WORDS,
-                                  KERNEL_PANEL);
-        pair_rows(model->kernels, dst + o / 2 * KERNEL_PANEL, KERNEL_PANEL,
-                  (const uint16_t *)(const void *)block, KERNEL_PANEL, KERNEL_PANEL, KERNEL_PANEL);
+        model->kernels->transpose_bf16(dst + o / 2 * KERNEL_PANEL, src);
     }
 }
 

@@ -42,7 +42,8 @@ static void prepare_bf16(const struct capsnet_model *model, size_t panel, size_t
             if (to.at[p] != NO_PLANE) { /* the next ones' place, too: planes are too many streams */
                 __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL, 1);
                 __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL + KERNEL_PAD, 1);
-                model->kernels->pair_rows_bf16(dst + to.at[p], values[p], 1, KERNEL_PANEL);
+                model->kernels->pair_rows_bf16(dst + to.at[p], 0, values[p], KERNEL_PANEL, 1,
+                                               KERNEL_PANEL);
             }
     }
 }

@@ -78,6 +78,30 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
         ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);
 }
 
+/* The longest row of the decoder's layers, in or out. */
+static size_t decoder_row(const struct layout *at)
+{
+    size_t longest = at->in_row[0];
+    for (size_t l = 0; l < 3; l++)
+        longest = at->out_row[l] > longest ? at->out_row[l] : longest;
+    return longest;
+}
+
+/* Its operands in bf16, of n rows. */
+static void carve_decoder_bf16(struct capsnet_workspace *ws, struct arena *arena, size_t n)
+{
+    const struct layout *at = &ws->model->at;
+    const size_t pairs = (n + 1) / 2, row = decoder_row(at);
+    for (size_t l = 0; l < 3; l++)
+        ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);
+    for (size_t l = 0; l < 3; l++)
+        ws->decoder_words[l] = (uint32_t *)carve(
+            arena, (at->in_row[l] + KERNEL_PAD) / 2 * round_up(at->out_row[l], KERNEL_PANEL));
+    ws->dy16 = (uint16_t *)carve(arena, n * row / 2);
+    ws->dy_pairs = (uint32_t *)carve(arena, pairs * round_up(row, KERNEL_PANEL));
+    ws->x_pairs = (uint32_t *)carve(arena, pairs * row);
+}
+
 static void carve_training(struct capsnet_workspace *ws, struct arena *arena, size_t n, size_t g)
 {
     const struct capsnet_shape *shape = &ws->model->shape;
@@ -112,6 +136,8 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
     ws->ddecoder[0] = carve(arena, 2 * n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++)
         ws->ddecoder[l + 1] = carve(arena, 2 * n * at->out_row[l]);
+    if (is_bf16)
+        carve_decoder_bf16(ws, arena, 2 * n);
     ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_row);
 }
 
@@ -124,6 +150,8 @@ static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struc
     s->w_words = (uint32_t *)carve(arena, 3 * at->primary_row / 2 * KERNEL_PANEL);
     s->dy_words = (uint32_t *)carve(arena, 3 * pairs * at->primary_row);
     s->x_words = (uint32_t *)carve(arena, 3 * pairs * X_COLUMNS);
+    s->decoder_words =
+        (uint32_t *)carve(arena, round_up(decoder_row(at), KERNEL_PANEL) / 2 * KERNEL_PANEL);
     s->dconv1_words = (uint32_t *)carve(arena, at->conv1_h * ((at->conv1_w + 1) / 2) *
                                                    round_up(at->conv1_row, KERNEL_PANEL));
     s->image = (uint16_t *)carve(arena, at->pixels / 2 + KERNEL_PAD);
@@ -135,10 +163,7 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
 {
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
-    size_t longest = at->primary_row;
-    for (size_t l = 0; l < 3; l++)
-        if (at->out_row[l] > longest)
-            longest = at->out_row[l];
+    const size_t row = decoder_row(at), longest = row > at->primary_row ? row : at->primary_row;
     const size_t patches = at->conv1_h * at->conv1_w * at->conv1_patch_row;
     const size_t image = at->pixels + 2 * KERNEL_PAD;
     s->patches = carve(arena, patches > image ? patches : image);

@@ -50,6 +50,7 @@ struct scratch {
     uint32_t *w_words;  /* [primary_row / 2][KERNEL_PANEL] */
     uint32_t *dy_words; /* [panel][(n*tiles + 1) / 2][KERNEL_PANEL] */
     uint32_t *x_words;  /* [(n*tiles + 1) / 2][X_COLUMNS] */
+    uint32_t *decoder_words; /* the decoder's: [longest row / 2][KERNEL_PANEL] */
     uint32_t *dconv1_words; /* conv1's: [panel][conv1_h][(conv1_w + 1) / 2][KERNEL_PANEL] */
     float *operands;  /* int8: winograd's planes of one tile, [spectral_k + KERNEL_PAD] fp32 */
     float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes],
@@ -106,6 +107,11 @@ struct capsnet_workspace {
     float *dy_planes; /* as y_planes, or bf16: winograd_result_gradient() */
     float *dw_planes; /* [panel][spectral_k][KERNEL_PANEL] */
     float *ddecoder[4]; /* gradients of decoder[] */
+    uint32_t *decoder_words[3]; /* bf16: W as struct packed has it, with KERNEL_PAD rows more */
+    /* bf16, of the layer at hand: dy, and dy and x as words of two rows: */
+    uint16_t *dy16;     /* [2n][out_row] */
+    uint32_t *dy_pairs; /* [panel][pairs][KERNEL_PANEL] */
+    uint32_t *x_pairs;  /* [pairs][in_row] */
     float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
 };
 

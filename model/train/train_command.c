@@ -123,7 +123,7 @@ int train_command(int argc, char **argv)
         {"repeats", "N", OPTION_SIZE, &o.repeats, 1, 1000, "each image stands N times in a row, changed each time anew; N epochs then show all images N times"},
         {"init-scheme", "TEXT", OPTION_TEXT, &scheme, 0, 0, "first weights: glorot, or authors (truncated normal, biases 0.1)"},
         {"primary-scale", "X", OPTION_FLOAT, &o.primary_scale, 1e-4, 1, "factor behind PrimaryCaps' convolution while it learns; the file holds the product (the authors: 1 / types, 0.03125)"},
-        {"step-precision", "TEXT", OPTION_TEXT, &precision, 0, 0, "of the products in PrimaryCaps and routing and of conv1's gradient while it learns: f32, bf16 (with fp32 sums and weights), or auto, the faster by a measurement; a resumed run keeps its own"},
+        {"step-precision", "TEXT", OPTION_TEXT, &precision, 0, 0, "of the products in PrimaryCaps, routing and the decoder and of conv1's gradient while it learns: f32, bf16 (with fp32 sums and weights), or auto, the faster by a measurement; a resumed run keeps its own"},
         {"rate", "X", OPTION_FLOAT, &o.rate, 0, 1, "Adam's learning rate at its highest"},
         {"final-rate", "X", OPTION_FLOAT, &o.final_rate, 0, 1, "and at the end of the cosine"},
         {"warmup", "N", OPTION_SIZE, &o.warmup, 0, 1e9, "steps of linear warm-up"},

@@ -563,23 +563,51 @@ static void test_to_bf16(const struct kernels *kernels, struct random *random,
 static void test_pair_rows(const struct kernels *kernels, struct random *random,
                            struct worst *worst)
 {
-    enum { PAIRS = 3, LONGEST = 2 * KERNEL_PAD + 1 };
-    float src[2 * PAIRS * LONGEST];
+    enum { PAIRS = 3, LONGEST = 2 * KERNEL_PAD + 1, GAP = 5 };
+    float src[2 * PAIRS * (LONGEST + GAP)];
     if (lacks(kernels, kernels->pair_rows_bf16 != NULL))
         return;
     for (size_t n = 1; n <= LONGEST; n++) {
-        random_fill(random, src, 2 * PAIRS * n, n % 2 ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE);
-        put_ties(random, src, 2 * PAIRS * n);
+        const size_t gap = n % 3 ? GAP : 0, row = n + gap, count = 2 * PAIRS * row - gap;
+        random_fill(random, src, count, n % 2 ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE);
+        put_ties(random, src, count);
         for (enum side side = 0; side < SIDES; side++) {
-            uint32_t *got = (uint32_t *)(void *)guard_output(PAIRS * n, side);
-            kernels->pair_rows_bf16(got, guard_input(src, 2 * PAIRS * n, side), PAIRS, n);
-            for (size_t i = 0; i < PAIRS * n; i++, worst->values++) {
-                const float *lo = src + i / n * 2 * n + i % n;
-                assert_int_equal(got[i], nearest_bf16(lo[0]) | nearest_bf16(lo[n]) << 16);
+            uint32_t *got = (uint32_t *)(void *)guard_output(PAIRS * row - gap, side);
+            memset(got, 0x5a, (PAIRS * row - gap) * sizeof *got);
+            kernels->pair_rows_bf16(got, row, guard_input(src, count, side), row, PAIRS, n);
+            for (size_t i = 0; i < PAIRS * row - gap; i++, worst->values++) {
+                const float *lo = src + i / row * 2 * row + i % row;
+                assert_int_equal(got[i], i % row < n ? nearest_bf16(lo[0]) | nearest_bf16(lo[row]) << 16
+                                                     : 0x5a5a5a5a);
             }
         }
         check_release();
     }
+}
+
+static void test_transpose_bf16(const struct kernels *kernels, struct random *random,
+                                struct worst *worst)
+{
+    enum { HALF = KERNEL_PANEL / 2, WORDS = HALF * KERNEL_PANEL };
+    uint16_t square[KERNEL_PANEL][KERNEL_PANEL];
+    uint32_t src[WORDS];
+    if (lacks(kernels, kernels->transpose_bf16 != NULL))
+        return;
+    for (size_t i = 0; i < 2 * WORDS; i++)
+        square[i / KERNEL_PANEL][i % KERNEL_PANEL] = (uint16_t)random_below(random, 1 << 16);
+    for (size_t i = 0; i < WORDS; i++) {
+        const size_t row = i / KERNEL_PANEL * 2, column = i % KERNEL_PANEL;
+        src[i] = square[row][column] | (uint32_t)square[row + 1][column] << 16;
+    }
+    for (enum side side = 0; side < SIDES; side++) {
+        uint32_t *got = (uint32_t *)(void *)guard_output(WORDS, side);
+        kernels->transpose_bf16(got, guard_bytes(src, sizeof src, side));
+        for (size_t i = 0; i < WORDS; i++, worst->values++) {
+            const size_t column = i / KERNEL_PANEL * 2, row = i % KERNEL_PANEL;
+            assert_int_equal(got[i], square[row][column] | (uint32_t)square[row][column + 1] << 16);
+        }
+    }
+    check_release();
 }
 
 static void test_zip_bf16(const struct kernels *kernels, struct random *random,
@@ -743,6 +771,7 @@ int main(void)
         {"gemm3_int8", test_gemm3_int8, bench_gemm3_int8},
         {"to_bf16", test_to_bf16, NULL},
         {"pair_rows_bf16", test_pair_rows, NULL},
+        {"transpose_bf16", test_transpose_bf16, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
         {"relu_backward_bf16", test_relu_backward_bf16, NULL},
     };
