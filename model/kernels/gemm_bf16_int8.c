@@ -362,6 +362,13 @@ void KERNEL(pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, 
         }
 }
 
+void KERNEL(stream_pair_bf16)(uint32_t *dst, const float *src)
+{
+    for (size_t i = 0; i < KERNEL_PANEL; i += VEC)
+        vec_stream((float *)(void *)(dst + i),
+                   (vec)words_of(vec_load(src + i), vec_load(src + KERNEL_PANEL + i)));
+}
+
 /* Columns of `vectors` (a constant) words of bits, the first of which is j. */
 ALWAYS_INLINE void relu_pairs(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                               size_t lines, size_t width, size_t n, size_t j, size_t vectors)

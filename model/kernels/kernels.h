@@ -364,6 +364,9 @@ struct kernels {
     void (*pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,
                            size_t pairs, size_t n);
 
+    /* One pair of rows of KERNEL_PANEL values, past the caches. */
+    void (*stream_pair_bf16)(uint32_t *dst, const float *src);
+
     /* As relu_backward, of lines of width rows, to words of bf16 instead of in place:
      * words of rows 2i and 2i + 1 of a line, or of its last one and zeros, as a right
      * operand [panel][lines][(width + 1) / 2][KERNEL_PANEL]. */

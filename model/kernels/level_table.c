@@ -47,6 +47,7 @@ const struct kernels PRODUCT(kernels) = {
     .pair_rows_bf16 = KERNEL(pair_rows_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
     .route_image_bf16 = KERNEL(route_image_bf16),
+    .stream_pair_bf16 = KERNEL(stream_pair_bf16),
     .zip_bf16 = KERNEL(zip_bf16),
     .transpose_bf16 = KERNEL(transpose_bf16),
     .relu_backward_bf16 = KERNEL(relu_backward_bf16),

@@ -172,15 +172,17 @@ ALWAYS_INLINE void gradient_of_logits(const struct routing *r, struct capsule *c
     for (size_t j = 0; j < r->classes; j++) {
         for (int q = 0; q < PER_LANE; q++)
             cap->dc[j].v[q] = cap->c[j].v[q] * (cap->dc[j].v[q] - mean.v[q]);
-        row_store(c_out + j * KERNEL_LANES, cap->c[j]);
-        row_store(gb_out + j * KERNEL_LANES, cap->dc[j]);
+        for (int q = 0; q < PER_LANE; q++) {
+            vec_stream(c_out + j * KERNEL_LANES + q * VEC, cap->c[j].v[q]);
+            vec_stream(gb_out + j * KERNEL_LANES + q * VEC, cap->dc[j].v[q]);
+        }
     }
 }
 
-/* Asks for rows of lanes that are to be written. */
+/* Asks for rows of lanes that are to be written, unless they go past the caches. */
 ALWAYS_INLINE void ask_to_write(const float *p, size_t rows)
 {
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < rows && !STREAMS; i++)
         __builtin_prefetch(p + i * KERNEL_LANES, 1);
 }
 

@@ -55,6 +55,23 @@ ALWAYS_INLINE void vec_store(float *p, vec x)
     memcpy(p, &x, sizeof x);
 }
 
+/* Stores past the caches, where a vector is a whole line: for what is read only when they hold
+ * it no more.  p aligned.  Others see it from the thread's next locked instruction on, such as
+ * the pool's at the end of every item. */
+#if defined(__AVX512F__)
+enum { STREAMS = 1 };
+ALWAYS_INLINE void vec_stream(float *p, vec x)
+{
+    _mm512_stream_ps(p, (__m512)x);
+}
+#else
+enum { STREAMS = 0 };
+ALWAYS_INLINE void vec_stream(float *p, vec x)
+{
+    vec_store(p, x);
+}
+#endif
+
 ALWAYS_INLINE vec vec_set(float x)
 {
     return x - (vec){0};
@@ -191,6 +208,7 @@ void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,
                             size_t pairs, size_t n);
+void KERNEL(stream_pair_bf16)(uint32_t *dst, const float *src);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,

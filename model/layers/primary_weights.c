@@ -39,12 +39,8 @@ static void prepare_bf16(const struct capsnet_model *model, size_t panel, size_t
                                       &model->winograd.kernel, w + i, &patch);
         uint32_t *dst = packed->spectrum + (panel * at->spectral_k + c) / 2 * KERNEL_PANEL;
         for (size_t p = 0; p < model->winograd.operand_planes; p++)
-            if (to.at[p] != NO_PLANE) { /* the next ones' place, too: planes are too many streams */
-                __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL, 1);
-                __builtin_prefetch(dst + to.at[p] + KERNEL_PANEL + KERNEL_PAD, 1);
-                model->kernels->pair_rows_bf16(dst + to.at[p], 0, values[p], KERNEL_PANEL, 1,
-                                               KERNEL_PANEL);
-            }
+            if (to.at[p] != NO_PLANE) /* 60 MB, which no cache keeps until they are read */
+                model->kernels->stream_pair_bf16(dst + to.at[p], values[p]);
     }
 }
 

@@ -64,8 +64,9 @@ static struct block *add_block(void)
 
 static void *heap(size_t n, size_t size)
 {
-    void *p = calloc(n ? n : 1, size);
-    assert_non_null(p);
+    void *p = NULL;
+    assert_int_equal(posix_memalign(&p, 64, n ? n * size : 1), 0);
+    memset(p, 0, n * size);
     *add_block() = (struct block){.map = p};
     return p;
 }

@@ -42,7 +42,7 @@ void random_fill(struct random *random, float *p, size_t n, enum magnitude magni
 /* Everything handed out below lives until check_release(), or the end of the
  * test. */
 
-/* Zeroed heap memory. */
+/* Zeroed heap memory, aligned as kernels want it. */
 float *check_floats(size_t n);
 double *check_doubles(size_t n);
 double *check_to_doubles(const float *src, size_t n);

@@ -585,6 +585,23 @@ static void test_pair_rows(const struct kernels *kernels, struct random *random,
     }
 }
 
+static void test_stream_pair(const struct kernels *kernels, struct random *random,
+                             struct worst *worst)
+{
+    float src[2 * KERNEL_PANEL];
+    if (lacks(kernels, kernels->stream_pair_bf16 != NULL))
+        return;
+    random_fill(random, src, 2 * KERNEL_PANEL, MAGNITUDE_HOSTILE);
+    put_ties(random, src, 2 * KERNEL_PANEL);
+    for (enum side side = 0; side < SIDES; side++) {
+        uint32_t *got = (uint32_t *)(void *)guard_output(KERNEL_PANEL, side);
+        kernels->stream_pair_bf16(got, guard_input(src, 2 * KERNEL_PANEL, side));
+        for (size_t i = 0; i < KERNEL_PANEL; i++, worst->values++)
+            assert_int_equal(got[i], nearest_bf16(src[i]) | nearest_bf16(src[KERNEL_PANEL + i]) << 16);
+    }
+    check_release();
+}
+
 static void test_transpose_bf16(const struct kernels *kernels, struct random *random,
                                 struct worst *worst)
 {
@@ -771,6 +788,7 @@ int main(void)
         {"gemm3_int8", test_gemm3_int8, bench_gemm3_int8},
         {"to_bf16", test_to_bf16, NULL},
         {"pair_rows_bf16", test_pair_rows, NULL},
+        {"stream_pair_bf16", test_stream_pair, NULL},
         {"transpose_bf16", test_transpose_bf16, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
         {"relu_backward_bf16", test_relu_backward_bf16, NULL},
