@@ -2,12 +2,15 @@
  * thread_pool.c - see thread_pool.h.
  *
  * A loop is announced by raising `round` under the lock.  Every thread takes
- * items from one atomic counter until none is left; the caller takes its share
- * and then waits until the others have left the loop, so that the next loop
- * finds them all idle.  A pass is a handful of loops one right after the other, and to
- * wake a thread that sleeps takes as long as a small batch's loop: who waits looks for
- * SPIN_US before it sleeps.  Between items a pool that shares its CPUs may have to let
- * others compute (turns.h).
+ * items from one atomic counter until none is left; the caller takes its share, closes
+ * the loop, and then waits until the others have left it, so that the next loop
+ * finds them all idle.  Who has not entered by then is not waited for: on a busy machine
+ * a helper that was woken may get a CPU milliseconds later.  A pass is a handful of loops
+ * one right after the other, and to wake a thread that sleeps takes as long as a small
+ * batch's loop: who waits looks for SPIN_US before it sleeps.  Not after the last loop of a
+ * pass (pool_rest): a thread that is woken may be put on the CPU of one that looks, who is
+ * then not moved to an idle one, as one that is woken is.  Between items a pool that shares
+ * its CPUs may have to let others compute (turns.h).
  */
 #include "model/machine/thread_pool.h"
 
@@ -23,7 +26,9 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     atomic_size_t round;  /* which loop is on; changed under lock */
-    atomic_size_t active; /* helpers still inside it; changed under lock */
+    atomic_size_t active; /* helpers inside it; changed under lock */
+    int is_open;          /* may helpers enter it?  Under lock */
+    int is_resting;       /* the pass was over at this round; under lock */
     int stop;             /* under lock */
     pool_function function;
     void *context;
@@ -75,15 +80,22 @@ static void *helper_main(void *argument)
     struct helper *helper = argument;
     struct pool *pool = helper->pool;
     size_t seen = 0;
+    int rests = 0;
     for (;;) {
-        spin(&pool->round, seen, 0);
+        if (!rests)
+            spin(&pool->round, seen, 0);
         pthread_mutex_lock(&pool->lock);
         while (pool->round == seen && !pool->stop)
             pthread_cond_wait(&pool->start, &pool->lock);
         if (pool->stop)
             break;
         seen = pool->round;
+        const int enters = pool->is_open;
+        rests = pool->is_resting;
+        pool->active += (size_t)enters;
         pthread_mutex_unlock(&pool->lock);
+        if (!enters)
+            continue;
         turns_join(&pool->party);
         take_items(pool, helper->index);
         turns_part(&pool->party);
@@ -149,15 +161,24 @@ struct turns_party *pool_party(struct pool *pool)
     return &pool->party;
 }
 
+/* Lets nobody enter the loop any more.  Returns 1 when helpers are inside it. */
+static int close_loop(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->is_open = 0;
+    const int is_shared = pool->active > 0;
+    pthread_mutex_unlock(&pool->lock);
+    return is_shared;
+}
+
 /* Waits until the helpers have left the loop; while they have not, the caller does not
  * run, so that a turn may end that they are to go on with in the next. */
 static void wait_for_helpers(struct pool *pool)
 {
+    if (!close_loop(pool))
+        return;
     spin(&pool->active, 0, 1);
-    pthread_mutex_lock(&pool->lock);
-    const int waits = pool->active > 0;
-    pthread_mutex_unlock(&pool->lock);
-    if (!waits)
+    if (!close_loop(pool))
         return;
     turns_part(&pool->party);
     pthread_mutex_lock(&pool->lock);
@@ -181,11 +202,20 @@ void pool_run(struct pool *pool, size_t items, pool_function function, void *con
     pool->context = context;
     pool->items = items;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    pool->active = pool->threads - 1;
+    pool->is_open = 1;
+    pool->is_resting = 0;
     pool->round++;
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
 
     take_items(pool, 0);
     wait_for_helpers(pool);
+}
+
+void pool_rest(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->is_resting = 1;
+    pool->round++; /* who looks sees it, who sleeps sleeps on */
+    pthread_mutex_unlock(&pool->lock);
 }

@@ -31,4 +31,7 @@ struct turns_party *pool_party(struct pool *pool);
  * on any thread, and returns when all are done.  One caller at a time. */
 void pool_run(struct pool *pool, size_t items, pool_function function, void *context);
 
+/* No loop follows soon: threads that look out for one go to sleep.  By the caller. */
+void pool_rest(struct pool *pool);
+
 #endif

@@ -276,6 +276,7 @@ void capsnet_turn_take(struct capsnet_workspace *ws)
 
 void capsnet_turn_give(struct capsnet_workspace *ws)
 {
+    pool_rest(ws->pool);
     turns_give(pool_party(ws->pool));
 }
 
