@@ -1,9 +1,11 @@
 /*
  * batcher.c - the queue and the one thread that computes.
  *
- * Concurrency.  Any thread submits jobs; one thread, ours, owns the workspace
- * and computes.  `lock` guards the list and `waiting`, and is never held while
- * computing.  The thread takes whatever waits, in order of arrival, up to
+ * Concurrency.  Any thread submits jobs; one thread at a time owns the workspace
+ * and computes, which is what `is_computing` says: ours, or, where a single image is all
+ * there is, the one that brings it, since to wake ours would take longer than all else
+ * that is done for a request.  `lock` guards the list and the counts, and is never held
+ * while computing.  The thread takes whatever waits, in order of arrival, up to
  * max_batch images; a job larger than what is left of a batch is spread over
  * several, and done when its last image is.  While it computes, the next batch
  * gathers by itself: the busier the server, the larger its batches.
@@ -55,11 +57,12 @@ struct batcher {
     size_t jobs;     /* in the list */
     size_t goal;     /* jobs that the next batch waits for, */
     int64_t goal_us; /* until then */
+    int is_computing; /* somebody has taken a batch, or is about to, and owns the workspace */
     int stopping;
     pthread_t thread;
     int started;
 
-    /* The thread's own: a batch side by side. */
+    /* Whose is_computing is: a batch side by side. */
     struct slice *slices; /* [max_batch] */
     size_t n_slices;
     float *images;   /* [max_batch][pixels], what goes in; then, decoded, what comes out */
@@ -156,6 +159,12 @@ static void run_forward(struct batcher *b)
                                               .output_ns = clock_ns() - passed_ns});
 }
 
+/* Is the job done with this slice? */
+static int is_finished(const struct slice *s)
+{
+    return s->first + s->count >= s->job->n_images;
+}
+
 /* Decodes n gathered poses and deals the pictures out to their places. */
 static void flush_pictures(struct batcher *b, size_t n)
 {
@@ -174,7 +183,7 @@ static void run_decode(struct batcher *b)
     size_t n = 0;
     for (size_t i = 0; i < b->n_slices; i++) {
         struct job *job = b->slices[i].job;
-        if (b->slices[i].first + b->slices[i].count < job->n_images || job->is_expired)
+        if (!is_finished(&b->slices[i]) || job->is_expired)
             continue;
         if (job->choose)
             job->choose(job);
@@ -191,56 +200,93 @@ static void run_decode(struct batcher *b)
     flush_pictures(b, n);
 }
 
-/* Returns how many were done. */
-static size_t finish_jobs(struct batcher *b)
+/* Sets what the next batch waits for: before a job is done, whose client may then come again
+ * and would be counted twice.  Returns whether the batch's one job is alone. */
+static int set_goal(struct batcher *b, int64_t start, int64_t end)
 {
-    int64_t now = clock_us();
     size_t n = 0;
+    for (size_t i = 0; i < b->n_slices; i++)
+        n += (size_t)is_finished(&b->slices[i]);
     pthread_mutex_lock(&b->lock);
+    b->goal = n + b->jobs + b->admitted;
+    b->goal_us = end + (end - start) / COMPANY_SHARE;
     const int is_alone = b->n_slices == 1 && b->slices[0].count <= 1 &&
                          b->slices[0].job->n_pictures <= 1 && !b->head;
     pthread_mutex_unlock(&b->lock);
+    return is_alone;
+}
+
+static void finish_jobs(struct batcher *b, int64_t now, int is_alone)
+{
     for (size_t i = 0; i < b->n_slices; i++) {
         struct job *job = b->slices[i].job;
-        if (b->slices[i].first + b->slices[i].count < job->n_images)
+        if (!is_finished(&b->slices[i]))
             continue;
-        n++;
         job->done_us = now;
         job->is_alone = is_alone;
         job->done(job); /* the job may be gone after this */
     }
-    return n;
+}
+
+/* Until when a batch waits for more jobs; a moment that is past: for none.  Called with the
+ * lock, with a job in the list. */
+static int64_t waits_until(struct batcher *b, int64_t now)
+{
+    if (b->listed >= b->max_batch || b->stopping)
+        return 0;
+    const size_t delay_us = b->delay_us < GATHER_US && b->admitted ? GATHER_US : b->delay_us;
+    const int64_t until = b->head->queued_us + (int64_t)delay_us;
+    if (now >= b->goal_us)
+        b->goal = 0;
+    return b->jobs < b->goal && until < b->goal_us ? b->goal_us : until;
 }
 
 /* Waits until a batch is worth running.  Called with the lock; 0 to stop. */
 static int wait_for_work(struct batcher *b)
 {
-    while (!b->head && !b->stopping)
-        pthread_cond_wait(&b->changed, &b->lock);
-    if (!b->head)
-        return 0;
-    while (b->listed < b->max_batch && !b->stopping) {
-        const int64_t now = clock_us();
-        size_t delay_us = b->delay_us < GATHER_US && b->admitted ? GATHER_US : b->delay_us;
-        int64_t until = b->head->queued_us + (int64_t)delay_us;
-        if (now >= b->goal_us)
-            b->goal = 0;
-        if (b->jobs < b->goal && until < b->goal_us)
-            until = b->goal_us;
+    for (;;) {
+        if (!b->head && !b->is_computing && b->stopping)
+            return 0;
+        if (!b->head || b->is_computing) {
+            pthread_cond_wait(&b->changed, &b->lock);
+            continue;
+        }
+        const int64_t now = clock_us(), until = waits_until(b, now);
         if (now >= until)
-            break;
+            return 1;
         struct timespec when = {until / 1000000, until % 1000000 * 1000};
         pthread_cond_timedwait(&b->changed, &b->lock, &when);
     }
-    return 1;
 }
 
 /* Wakes the thread, if it waits, when there is news for it.  Called with the
- * lock, after `listed` or `admitted` has changed. */
+ * lock, after `listed` or `admitted` has changed.  Who computes looks for himself. */
 static void tell(struct batcher *b, int is_first)
 {
-    if (is_first || b->listed >= b->max_batch || (!b->admitted && b->jobs >= b->goal))
+    if (!b->is_computing &&
+        (is_first || b->listed >= b->max_batch || (!b->admitted && b->jobs >= b->goal)))
         pthread_cond_signal(&b->changed);
+}
+
+/* Computes a batch of what waits.  Called with the lock, which it gives up meanwhile. */
+static void run_batch(struct batcher *b)
+{
+    b->is_computing = 1;
+    pthread_mutex_unlock(&b->lock);
+    capsnet_turn_take(b->workspace); /* whoever comes meanwhile is in the batch, too */
+    pthread_mutex_lock(&b->lock);
+    take_batch(b);
+    pthread_mutex_unlock(&b->lock);
+    const int64_t start = clock_us();
+    run_forward(b);
+    run_decode(b);
+    const int64_t end = clock_us();
+    const int is_alone = set_goal(b, start, end);
+    /* Before the turn is given: whose turn it is then may get this thread's CPU, too. */
+    finish_jobs(b, end, is_alone);
+    capsnet_turn_give(b->workspace);
+    pthread_mutex_lock(&b->lock);
+    b->is_computing = 0;
 }
 
 static void *work(void *argument)
@@ -248,22 +294,8 @@ static void *work(void *argument)
     struct batcher *b = argument;
     pthread_setname_np(pthread_self(), "batcher");
     pthread_mutex_lock(&b->lock);
-    while (wait_for_work(b)) {
-        pthread_mutex_unlock(&b->lock);
-        capsnet_turn_take(b->workspace); /* whoever comes meanwhile is in the batch, too */
-        pthread_mutex_lock(&b->lock);
-        take_batch(b);
-        pthread_mutex_unlock(&b->lock);
-        const int64_t start = clock_us();
-        run_forward(b);
-        run_decode(b);
-        const int64_t end = clock_us();
-        capsnet_turn_give(b->workspace);
-        const size_t n = finish_jobs(b);
-        pthread_mutex_lock(&b->lock);
-        b->goal = n + b->jobs + b->admitted;
-        b->goal_us = end + (end - start) / COMPANY_SHARE;
-    }
+    while (wait_for_work(b))
+        run_batch(b);
     pthread_mutex_unlock(&b->lock);
     return NULL;
 }
@@ -370,7 +402,15 @@ void batcher_withdraw(struct batcher *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-int batcher_submit(struct batcher *b, struct job *job)
+/* May whoever brought the only job that waits compute it?  Called with the lock. */
+static int is_for_caller(struct batcher *b)
+{
+    const int64_t now = clock_us();
+    return !b->is_computing && b->jobs == 1 && b->listed == 1 && !b->admitted &&
+           now >= waits_until(b, now);
+}
+
+static int submit(struct batcher *b, struct job *job, int may_run)
 {
     job->next = NULL;
     job->taken = 0;
@@ -384,10 +424,25 @@ int batcher_submit(struct batcher *b, struct job *job)
         b->jobs++;
         *b->tail = job;
         b->tail = &job->next;
+        job->is_here = may_run && is_for_caller(b);
+        if (job->is_here) {
+            run_batch(b);
+            is_first = b->head || b->stopping;
+        }
         tell(b, is_first);
     }
-    pthread_mutex_unlock(&b->lock);
+    pthread_mutex_unlock(&b->lock); /* where nobody computes, the batcher may be gone after this */
     return accepted;
+}
+
+int batcher_submit(struct batcher *b, struct job *job)
+{
+    return submit(b, job, 0);
+}
+
+int batcher_submit_or_run(struct batcher *b, struct job *job)
+{
+    return submit(b, job, 1);
 }
 
 void batcher_free(struct batcher *b)

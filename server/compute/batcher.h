@@ -37,12 +37,13 @@ struct job {
     int64_t expires_us;
     int is_expired;
 
-    /* Called once, on the batcher's thread, when all is filled; from then on
+    /* Called once, on the thread that computed, when all is filled; from then on
      * the batcher no longer touches the job.  Must be quick, but need not be when
      * is_alone says that the job, of one image and picture at most, had the
      * batch to itself, and that nobody waits for the next. */
     void (*done)(struct job *job);
     int is_alone;
+    int is_here; /* that thread is its submitter's, in batcher_submit_or_run() */
 
     /* Filled: when it was submitted, first computed on, and done; clock_us(). */
     int64_t queued_us, started_us, done_us;
@@ -88,6 +89,11 @@ void batcher_withdraw(struct batcher *batcher);
  * 1, or 0 when the queue has filled up meanwhile: then the job is the owner's
  * again, who withdraws.  Thread-safe. */
 CAPSNET_MUST_CHECK int batcher_submit(struct batcher *batcher, struct job *job);
+
+/* The same, by a thread that may take its time: a job of one image for which nobody computes
+ * and nothing is waited for is computed on this thread, which is sooner than the batcher's
+ * is woken; it is done, and perhaps gone, when this returns. */
+CAPSNET_MUST_CHECK int batcher_submit_or_run(struct batcher *batcher, struct job *job);
 
 /* Finishes what was submitted, stops the thread, frees; NULL is ignored. */
 void batcher_free(struct batcher *batcher);

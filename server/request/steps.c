@@ -48,8 +48,10 @@ static void on_job_done(struct job *job)
         workers_submit(service->workers, &r->task);
         return;
     }
+    const int is_here = job->is_here; /* a worker, who flushes when he rests */
     run_finish(&r->task);
-    resume_queue_flush(&service->resume_queue);
+    if (!is_here)
+        resume_queue_flush(&service->resume_queue);
 }
 
 static void run_begin(struct task *task)
@@ -95,5 +97,5 @@ void steps_start(struct request *r)
 unsigned steps_submit(struct request *r)
 {
     request_drop_body(r);
-    return batcher_submit(r->engine->batcher, &r->job) ? 0 : refuse_full(r);
+    return batcher_submit_or_run(r->engine->batcher, &r->job) ? 0 : refuse_full(r);
 }

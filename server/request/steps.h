@@ -1,6 +1,7 @@
 /*
  * steps.h - a request's life between its last byte and its answer: it is begun by a
- * worker, computed by the batcher, finished by a worker, and handed back.
+ * worker, computed by the batcher (alone: by that worker), finished by a worker, and handed
+ * back.
  *
  * Its place in the queue is this file's alone:
  *   steps_look_for_place   is there one?  Asked when the headers have come, before the
