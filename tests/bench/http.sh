@@ -136,7 +136,7 @@ for batch in 1 8 16 32 64; do
 done
 echo "== over HTTP: wrk, one thread, $rounds rounds of $seconds s, medians; $BENCH_PNG"
 echo "   engine: images/s right before and after, in batches of 64 (1 for 1 connection)"
-echo "   CPU: us a request; workers: decode, normalise, JSON; others: CPUs used by other programs"
+echo "   CPU: us a request; workers: decode, normalise, JSON (at 1 connection half of the pass, too); others: CPUs used by other programs"
 start_server
 table 1 8 64 256
 [ "$last" -gt 0 ] || exit 0
