@@ -564,9 +564,10 @@ $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/phases.o
 $(patsubst %,$(BUILD)/tests/bench/%,infer train machine): $(BUILD)/tests/bench/peaks.o
 $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
+$(BUILD)/tests/bench/engine: $(BUILD)/libshared.a
 $(patsubst %,$(BUILD)/tests/bench/%,engine contender): %: %.o $(BUILD)/libcapsnet.a
 	$(call say,LD)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_MODEL)
+	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL)
 
 $(patsubst %,$(BUILD)/tests/bench/%,infer answers train machine): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)

@@ -6,6 +6,9 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
+/* From so many images on a pass makes way for others' threads (machine/turns.h). */
+enum { LARGE_BATCH = 8 };
+
 enum plan plan_for(const struct capsnet_model *model, size_t n)
 {
     return !model->is_spectral || n <= model->direct_max ? PLAN_DIRECT : PLAN_SPECTRAL;
@@ -31,6 +34,7 @@ void capsnet_forward_routing(struct capsnet_workspace *ws, size_t n, const float
                              float *lengths, float *poses,
                              const struct capsnet_routing *const *routing)
 {
+    turns_yield(pool_party(ws->pool), n >= LARGE_BATCH);
     /* The backward pass is spectral. */
     forward_by_plan(ws, ws->training ? PLAN_SPECTRAL : plan_for(ws->model, n), n, images, lengths,
                     poses, routing);

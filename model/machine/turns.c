@@ -8,6 +8,7 @@
  */
 #include "model/machine/turns.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "model/machine/monotonic_clock.h"
@@ -165,11 +166,18 @@ void turns_part(struct turns_party *party)
     pthread_mutex_unlock(&turns->lock);
 }
 
+void turns_yield(struct turns_party *party, int yields)
+{
+    atomic_store_explicit(&party->yields, yields, memory_order_relaxed);
+}
+
 void turns_pause(struct turns_party *party)
 {
     struct capsnet_turns *turns = party->turns;
     if (!turns)
         return;
+    if (atomic_load_explicit(&party->yields, memory_order_relaxed))
+        sched_yield();
     const int64_t until = atomic_load_explicit(&turns->until_us, memory_order_relaxed);
     if (until == INT64_MAX || monotonic_us() < until)
         return;

@@ -22,6 +22,7 @@ struct turns_party {
     struct turns_party *next;    /* of those who wait */
     pthread_cond_t granted;
     int64_t used_us, last_us; /* of the work that is on, and that the last one took */
+    atomic_int yields;        /* turns_yield(); read without the lock */
 };
 
 void turns_party_init(struct turns_party *party, struct capsnet_turns *turns);
@@ -35,6 +36,12 @@ void turns_give(struct turns_party *party);
  * to run. */
 void turns_join(struct turns_party *party);
 void turns_part(struct turns_party *party);
+
+/* Whether, between two items, the party's threads let whoever waits for a CPU have it: in a
+ * large batch.  What a thread of another model's request was woken for takes microseconds,
+ * but where all CPUs compute it would wait at each hand-over until the kernel's next tick,
+ * 4 ms on many. */
+void turns_yield(struct turns_party *party, int yields);
 
 /* Between two items, by a thread that runs: lets others have their turns when this one
  * has lasted long enough. */

@@ -7,13 +7,16 @@
  *     engine WEIGHTS PRECISION                what runs, in words
  *     engine WEIGHTS PRECISION BATCH SECONDS  the number
  *
- * CAPSNETD_CPU_LEVEL and CAPSNETD_PLAN are obeyed as by the server.
+ * CAPSNETD_CPU_LEVEL and CAPSNETD_PLAN are obeyed as by the server.  Every image is the
+ * picture that http.sh sends, the PNG of BENCH_PNG: an image's time depends on its ink.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "model/capsnet.h"
+#include "model/picture/png.h"
 
 enum { MAX_BATCH = 1024, MAX_PASSES = 100000 };
 
@@ -28,6 +31,34 @@ static int compare(const void *a, const void *b)
 {
     const double *x = a, *y = b;
     return (*x > *y) - (*x < *y);
+}
+
+/* The picture in the middle of an image of that shape, or its middle part. */
+static int read_picture(float *pixels, const struct capsnet_shape *shape)
+{
+    static uint8_t bytes[1 << 16];
+    const char *path = getenv("BENCH_PNG") ? getenv("BENCH_PNG") : "tests/digits/digit-7.png";
+    struct image image;
+    struct image_message message;
+    FILE *file = fopen(path, "rb");
+    const size_t count = file ? fread(bytes, 1, sizeof bytes, file) : 0;
+    if (file)
+        fclose(file);
+    if (png_decode(&image, bytes, count, 1024, 1, &message) != IMAGE_OK) {
+        fprintf(stderr, "%s: %s\n", path, count ? message.text : "cannot be read");
+        return 0;
+    }
+    for (size_t y = 0; y < shape->height; y++)
+        for (size_t x = 0; x < shape->width; x++) {
+            const size_t from_y = y + image.height / 2 - shape->height / 2;
+            const size_t from_x = x + image.width / 2 - shape->width / 2;
+            const int is_inside = from_y < image.height && from_x < image.width;
+            for (size_t c = 0; c < shape->channels; c++)
+                pixels[(y * shape->width + x) * shape->channels + c] =
+                    is_inside ? (float)image.pixels[from_y * image.width + from_x] / 255 : 0;
+        }
+    image_free(&image);
+    return 1;
 }
 
 struct buffers {
@@ -94,8 +125,10 @@ int main(int argc, char **argv)
     };
     if (!at.images || !at.pictures || !at.lengths || !at.poses || !at.classes)
         return EXIT_FAILURE;
-    for (size_t i = 0; i < n * pixels; i++)
-        at.images[i] = (float)(i * 7919 % 101) / 100;
+    if (!read_picture(at.images, shape))
+        return EXIT_FAILURE;
+    for (size_t i = 1; i < n; i++)
+        memcpy(at.images + i * pixels, at.images, pixels * sizeof *at.images);
     printf("%.1f\n", (double)n / run(ws, n, threads, seconds, &at));
     free(at.images);
     free(at.pictures);
