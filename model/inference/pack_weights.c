@@ -199,7 +199,8 @@ enum capsnet_status model_order_channels(struct capsnet_model *model, struct cap
     const struct layout *at = &model->at;
     const size_t n = model->shape.conv1_channels, panels = at->primary_row / KERNEL_PANEL;
     const size_t kernel = model->shape.primary_kernel;
-    float *weight = model->parameters + at->conv1_weight, *bias = model->parameters + at->conv1_bias;
+    float *weight = model->parameters + at->conv1_weight;
+    float *bias = model->parameters + at->conv1_bias;
     struct reach *order = calloc(n, sizeof *order);
     float *room = calloc(n * KERNEL_PANEL, sizeof *room);
     for (size_t o = 0; order && room && o < n; o++) {
@@ -267,7 +268,8 @@ static void carve(struct capsnet_model *model)
     if (model->products == PRECISION_INT8 && model->is_spectral) {
         const size_t columns = model->winograd.operand_planes * at->primary_row;
         p->spectrum_scales = take(p, columns * sizeof *p->spectrum_scales);
-        p->spectrum_starts = take(p, at->conv1_row / KERNEL_PAD * columns * sizeof *p->spectrum_starts);
+        p->spectrum_starts =
+            take(p, at->conv1_row / KERNEL_PAD * columns * sizeof *p->spectrum_starts);
     }
 }
 

@@ -165,7 +165,8 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
  * next is fetched, half of each of its rows each.  The first panel's tiles fetch the next
  * one's rows of A instead.  Nobody fetches for a single tile, or the first: it asks for what
  * comes 64 steps later, which a whole panel was too far and too late for.  A
- * convolution, whose n is 0 here, has A in the cache and panels of any size. */
+ * convolution, whose rows are windows and whose n is 0 here, has A in the cache and panels
+ * of any size. */
 ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
                                     size_t b_panel, size_t b_skip, size_t i0, size_t j, size_t rows)
 {
@@ -175,8 +176,8 @@ ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, s
     if (left <= 2 && j + STEP < n)
         return (struct ahead){b + b_panel + (2 - left) * VEC, 0, KERNEL_PANEL, skip};
     if (n > 0 && j == 0 && left > 1)
-        return (struct ahead){(const uint32_t *)(const void *)((const char *)a->data + (i0 + rows) * a->row),
-                              0, VEC, 0};
+        return (struct ahead){
+            (const uint32_t *)(const void *)((const char *)a->data + (i0 + rows) * a->row), 0, VEC, 0};
     return (struct ahead){b, 0, VEC, 0};
 }
 
@@ -189,7 +190,8 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
         begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
     tile_run(kind, &t, rows, g, &g->a, i0, b,
-             ahead_of(b, &g->a, g->m, g->a.width < g->m ? 0 : g->n, g->b_panel, g->b_skip, i0, j, rows));
+             ahead_of(b, &g->a, g->m, g->a.width < g->m ? 0 : g->n, g->b_panel, g->b_skip, i0, j,
+                      rows));
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)

@@ -146,8 +146,9 @@ static void spectral_input(void *context, size_t image, size_t thread)
                    ws->scratch[thread].patches, a);
     if (ws->training)
         kernels->positive(ws->conv1_positive + image * at->conv1_size / 16, a, at->conv1_size);
-    const size_t used = ws->training ? at->conv1_row
-                                     : kernels->used_columns(a, at->conv1_h * at->conv1_w, at->conv1_row);
+    const size_t positions = at->conv1_h * at->conv1_w;
+    const size_t used =
+        ws->training ? at->conv1_row : kernels->used_columns(a, positions, at->conv1_row);
     ws->used[image] = used;
     for (size_t tile = 0; tile < at->tiles; tile++) {
         const size_t row = image * at->tiles + tile;
@@ -220,8 +221,8 @@ static void product_bf16(struct capsnet_workspace *ws, const struct pass *pass,
     if (!product->is_complex) {
         const struct narrow g = {.m = rows, .n = at->primary_row, .words = pass->used / 2,
                                  .runs = product->k / at->conv1_row, .a = a, .b = w,
-                                 .b_panel = b_panel, .b_skip = (at->conv1_row - pass->used) / 2, .c = y,
-                                 .c_stride = y_row(at)};
+                                 .b_panel = b_panel, .b_skip = (at->conv1_row - pass->used) / 2,
+                                 .c = y, .c_stride = y_row(at)};
         ws->model->kernels->gemm_bf16(&g);
         return;
     }
@@ -279,7 +280,8 @@ static void product_int8(struct capsnet_workspace *ws, const struct pass *pass,
     ws->model->kernels->gemm3_int8(&g);
 }
 
-/* Item: one product. */
+/* Item: one product, the complex ones, which take three times as long, first: no thread is
+ * left with one at the end. */
 static void spectral_product(void *context, size_t i, size_t thread)
 {
     (void)thread;
@@ -288,7 +290,8 @@ static void spectral_product(void *context, size_t i, size_t thread)
         product_f32, product_bf16, product_int8};
     const struct pass *pass = context;
     const struct capsnet_model *model = pass->ws->model;
-    product[model->products](pass->ws, pass, &model->winograd.product[i]);
+    product[model->products](pass->ws, pass,
+                             &model->winograd.product[model->winograd.products - 1 - i]);
 }
 
 /* Item: one image back to space, with the bias. */
