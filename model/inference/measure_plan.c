@@ -27,7 +27,7 @@ static void draw(const struct capsnet_shape *shape, float *images)
             const double y = ((double)(p / w) + 0.5) / (double)h - 0.5;
             const double ring = fabs(hypot(x * 1.4, y) - 0.2 - 0.01 * (double)(i % 8));
             const double bar = i % 2 ? fabs(x + 0.2 * y) + fmax(0, fabs(y) - 0.3) : 1;
-            const double ink = 1.5 - 20 * fmin(ring, bar);
+            const double ink = 1.5 - 26 * fmin(ring, bar);
             for (size_t c = 0; c < channels; c++)
                 images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, ink));
         }
