@@ -85,7 +85,7 @@ float *bench_digits(size_t n, const struct capsnet_shape *shape)
             if (i % 2)
                 off = fmin(off, fabs(x - 0.02 * (double)(i % 5)) + fmax(0, fabs(y) - 0.3));
             for (size_t c = 0; c < channels; c++)
-                images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, 1.5 - 20 * off));
+                images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, 1.5 - 26 * off));
         }
     }
     return images;

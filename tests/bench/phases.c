@@ -109,7 +109,8 @@ static void print_variant(const struct variant *variant, const struct peaks *pea
 void phases_print(const struct variants *variants, const struct peaks *peaks, size_t n,
                   const float *images)
 {
-    printf("\nphases, batch %zu, 1 thread: what each needs at least, a second\n", n);
+    printf("\nphases, batch %zu, 1 thread: what each needs at least, a second; PrimaryCaps as if\n"
+           "nothing were zero, which is left out\n", n);
     printf("  %-14s %-22s %9s %7s  %-18s %s\n", "plan", "", "ms/image", "share",
            "Gop/s    of peak", "   GB/s of memory's");
     for (size_t k = 0; k < variants->n; k++) {
