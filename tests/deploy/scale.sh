@@ -57,7 +57,7 @@ for options in "" "--memory low" "--precision bf16" "--precision bf16 --memory l
     printf '%-28s %s\n' "${options:-(none)}, 1 image" "$(run_wrk 64 one.lua /classify)"
     many=$(run_wrk 2 many.lua /classify)
     printf '%-28s %s %12d %9d\n' "${options:-(none)}, 64 images" "$many" \
-        "$(awk '{print 64 * $1}' <<<"$many")" "$(peak_mib)"
+        "$(awk '{printf "%.0f", 64 * $1}' <<<"$many")" "$(peak_mib)"
     stop
 done
 
