@@ -24,11 +24,22 @@ void huge_free(void *memory, size_t bytes)
         munmap(memory, bytes);
 }
 
-size_t huge_release(void *part, size_t bytes)
+/* Advises the whole pages of a part; returns how many bytes that was. */
+static size_t advise(void *part, size_t bytes, int advice)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)part;
     const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page;
-    if (end <= first || madvise((char *)part + (first - at), end - first, MADV_DONTNEED) != 0)
+    if (end <= first || madvise((char *)part + (first - at), end - first, advice) != 0)
         return 0;
     return end - first;
+}
+
+size_t huge_release(void *part, size_t bytes)
+{
+    return advise(part, bytes, MADV_DONTNEED);
+}
+
+void huge_avoid(void *part, size_t bytes)
+{
+    (void)advise(part, bytes, MADV_NOHUGEPAGE);
 }

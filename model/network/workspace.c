@@ -58,6 +58,8 @@ static void carve_lists(struct capsnet_workspace *ws, struct arena *arena)
     const size_t words = at->primary_taps / values_per_word(ws->model->precision) + SPARSE_SLACK;
     ws->lists = (struct sparse_word *)(void *)carve(
         arena, lists * words * sizeof *ws->lists / sizeof(float));
+    if (ws->lists)
+        huge_avoid(ws->lists, lists * words * sizeof *ws->lists);
     ws->list_counts = (size_t *)(void *)carve(arena, lists * sizeof *ws->list_counts / sizeof(float));
     ws->list_words = words;
 }
