@@ -17,11 +17,10 @@ enum { LARGEST = 16, TURNS = 4 }; /* images */
 /* What is no farther apart makes no difference, or is noise. */
 static const double CLEARLY = 1.05;
 
-/* Rings of a pen a tenth of the picture wide, every second with a bar through it. */
-static void draw(const struct capsnet_shape *shape, float *images)
+void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
 {
     const size_t h = shape->height, w = shape->width, channels = shape->channels;
-    for (size_t i = 0; i < LARGEST; i++)
+    for (size_t i = 0; i < n; i++)
         for (size_t p = 0; p < h * w; p++) {
             const double x = ((double)(p % w) + 0.5) / (double)w - 0.5;
             const double y = ((double)(p / w) + 0.5) / (double)h - 0.5;
@@ -98,7 +97,7 @@ void capsnet_model_measure(struct capsnet_model *model, size_t threads, double s
     float *images = calloc(LARGEST * model->at.pixels, sizeof *images);
     s.images = images;
     if (images) {
-        draw(&model->shape, images);
+        draw_rings(&model->shape, LARGEST, images);
         model->direct_max = search(&s, model->direct_max);
     }
     free(images);

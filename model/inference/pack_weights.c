@@ -183,15 +183,12 @@ static int by_reach(const void *a, const void *b)
     return x->channel < y->channel ? -1 : 1;
 }
 
-/* The rows or columns of one matrix of n channels, `stride` values from one to the next,
- * each of `run` values, in the new order. */
-static void reorder(float *values, size_t n, size_t stride, size_t run, const struct reach *order,
-                    float *room)
+/* n channels of `run` values each, side by side, in the new order. */
+static void reorder(float *values, size_t n, size_t run, const struct reach *order, float *room)
 {
     for (size_t i = 0; i < n; i++)
-        memcpy(room + i * run, values + order[i].channel * stride, run * sizeof *room);
-    for (size_t i = 0; i < n; i++)
-        memcpy(values + i * stride, room + i * run, run * sizeof *room);
+        memcpy(room + i * run, values + order[i].channel * run, run * sizeof *room);
+    memcpy(values, room, n * run * sizeof *values);
 }
 
 enum capsnet_status model_order_channels(struct capsnet_model *model, struct capsnet_error *error)
@@ -203,24 +200,26 @@ enum capsnet_status model_order_channels(struct capsnet_model *model, struct cap
     float *bias = model->parameters + at->conv1_bias;
     struct reach *order = calloc(n, sizeof *order);
     float *room = calloc(n * KERNEL_PANEL, sizeof *room);
-    for (size_t o = 0; order && room && o < n; o++) {
+    if (!order || !room) {
+        free(order);
+        free(room);
+        return model_no_memory(error);
+    }
+    for (size_t o = 0; o < n; o++) {
         order[o] = (struct reach){bias[o], o};
         for (size_t tap = 0; tap < at->conv1_taps; tap++)
             order[o].most += fmaxf(0, weight[tap * at->conv1_row + o]);
     }
-    if (order && room) {
-        qsort(order, n, sizeof *order, by_reach);
-        reorder(bias, n, 1, 1, order, room);
-        for (size_t tap = 0; tap < at->conv1_taps; tap++)
-            reorder(weight + tap * at->conv1_row, n, 1, 1, order, room);
-        for (size_t i = 0; i < panels * kernel * kernel; i++)
-            reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
-                    KERNEL_PANEL, KERNEL_PANEL, order, room);
-    }
-    const int is_done = order && room;
+    qsort(order, n, sizeof *order, by_reach);
+    reorder(bias, n, 1, order, room);
+    for (size_t tap = 0; tap < at->conv1_taps; tap++)
+        reorder(weight + tap * at->conv1_row, n, 1, order, room);
+    for (size_t i = 0; i < panels * kernel * kernel; i++)
+        reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
+                KERNEL_PANEL, order, room);
     free(order);
     free(room);
-    return is_done ? CAPSNET_OK : model_no_memory(error);
+    return CAPSNET_OK;
 }
 
 /* ---- All of it ----------------------------------------------------------- */

@@ -22,6 +22,7 @@ enum { RUN = 64 };
 
 /* Words that are asked for ahead of those in work. */
 enum { AHEAD = 96 };
+_Static_assert((int)AHEAD + (int)SETS <= (int)SPARSE_SLACK, "what is read past a list is there");
 
 enum kind { KIND_F32, KIND_BF16, KIND_INT8 };
 

@@ -78,7 +78,18 @@ static void quantise_band(void *context, size_t item, size_t thread)
 
 /* ---- The way through ----------------------------------------------------- */
 
-/* Item: what is not zero of the windows of up to SPARSE_ROWS positions. */
+/* Up to SPARSE_ROWS positions from (y, x) on. */
+struct strip {
+    size_t y, x, rows;
+};
+
+static struct strip strip_of(const struct layout *at, size_t i)
+{
+    const size_t x = i % at->strips_x * SPARSE_ROWS;
+    return (struct strip){i / at->strips_x, x, smaller(SPARSE_ROWS, at->primary_w - x)};
+}
+
+/* Item: what is not zero of the windows of a strip. */
 static void list_strip(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -86,19 +97,19 @@ static void list_strip(void *context, size_t item, size_t thread)
     const struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t slot = item / at->strips, strip = item % at->strips;
-    const size_t y = strip / at->strips_x, x = strip % at->strips_x * SPARSE_ROWS;
+    const size_t slot = item / at->strips;
+    const struct strip strip = strip_of(at, item % at->strips);
     const size_t value = 4 / values_per_word(model->precision); /* bytes */
     const size_t pixel = at->conv1_row * value, row = at->conv1_w * pixel;
     const size_t kernel = model->shape.primary_kernel, words = kernel * pixel / 4;
     const char *a = value == 1 ? (const char *)ws->wave_u8 : (const char *)ws->wave;
-    const size_t rows = smaller(SPARSE_ROWS, at->primary_w - x);
     struct sparse_word *list = ws->lists + item * ws->list_words, *to = list;
     for (size_t ky = 0; ky < kernel; ky++) {
         const void *from[SPARSE_ROWS];
-        for (size_t i = 0; i < rows; i++)
-            from[i] = a + slot * at->conv1_size * value + (2 * y + ky) * row + 2 * (x + i) * pixel;
-        to += model->kernels->list_words(to, rows, from, words, (uint32_t)(ky * words));
+        for (size_t i = 0; i < strip.rows; i++)
+            from[i] = a + slot * at->conv1_size * value + (2 * strip.y + ky) * row +
+                      2 * (strip.x + i) * pixel;
+        to += model->kernels->list_words(to, strip.rows, from, words, (uint32_t)(ky * words));
     }
     ws->list_counts[item] = (size_t)(to - list);
     memset(to, 0, SPARSE_SLACK * sizeof *to);
@@ -130,13 +141,14 @@ static void panel_item(void *context, size_t item, size_t thread)
         g.row_scale = scale_of(ws, slot);
         g.scales = model->packed.primary_scales + o;
     }
-    for (size_t strip = 0; strip < at->strips; strip++) {
-        const size_t y = strip / at->strips_x, x = strip % at->strips_x * SPARSE_ROWS;
-        g.rows = smaller(SPARSE_ROWS, at->primary_w - x);
-        g.words = ws->lists + (slot * at->strips + strip) * ws->list_words;
-        g.count = ws->list_counts[slot * at->strips + strip];
-        g.c = ws->primary + ((pass->first + slot) * at->positions + y * at->primary_w + x) *
-                                at->primary_row + o;
+    float *z = ws->primary + (pass->first + slot) * at->positions * at->primary_row + o;
+    for (size_t i = 0; i < at->strips; i++) {
+        const struct strip strip = strip_of(at, i);
+        const size_t list = slot * at->strips + i;
+        g.rows = strip.rows;
+        g.words = ws->lists + list * ws->list_words;
+        g.count = ws->list_counts[list];
+        g.c = z + (strip.y * at->primary_w + strip.x) * at->primary_row;
         multiply[model->precision](&g);
     }
 }

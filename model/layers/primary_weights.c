@@ -138,12 +138,14 @@ static void prepare_int8(void *context, size_t panel, size_t thread)
         }
     panel_pass(model, &p, panel, 0);
     for (size_t plane = 0; plane < planes; plane++)
-        for (size_t o = 0; o < KERNEL_PANEL; o++)
-            for (int32_t group = 0, sum = 0; group < (int32_t)groups; group++) {
-                int32_t *start = starts_of(model, panel, (size_t)group, plane) + o;
+        for (size_t o = 0; o < KERNEL_PANEL; o++) {
+            int32_t sum = 0;
+            for (size_t group = 0; group < groups; group++) {
+                int32_t *start = starts_of(model, panel, group, plane) + o;
                 sum += *start;
                 *start = -128 * sum;
             }
+        }
 }
 
 /* Item: one panel of 32 output channels, one phase. */

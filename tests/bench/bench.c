@@ -2,6 +2,7 @@
  * bench.c - see bench.h.
  */
 #include "tests/bench/bench.h"
+#include "model/inference/inference.h"
 #include "model/machine/huge_pages.h"
 
 #include <cblas.h>
@@ -74,20 +75,8 @@ float *bench_noise(size_t count, float size)
 
 float *bench_digits(size_t n, const struct capsnet_shape *shape)
 {
-    const size_t h = shape->height, w = shape->width, channels = shape->channels;
-    float *images = bench_noise(n * h * w * channels, 0);
-    for (size_t i = 0; i < n; i++) { /* an ellipse, and a bar for every other */
-        const double a = 0.15 + 0.02 * (double)(i % 11), b = 0.2 + 0.02 * (double)(i % 7);
-        for (size_t p = 0; p < h * w; p++) {
-            double x = ((double)(p % w) + 0.5) / (double)w - 0.5;
-            double y = ((double)(p / w) + 0.5) / (double)h - 0.5;
-            double off = fabs(sqrt(x * x / (a * a) + y * y / (b * b)) - 1) * a;
-            if (i % 2)
-                off = fmin(off, fabs(x - 0.02 * (double)(i % 5)) + fmax(0, fabs(y) - 0.3));
-            for (size_t c = 0; c < channels; c++)
-                images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, 1.5 - 26 * off));
-        }
-    }
+    float *images = bench_noise(n * shape->height * shape->width * shape->channels, 0);
+    draw_rings(shape, n, images);
     return images;
 }
 

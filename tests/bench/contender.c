@@ -93,7 +93,7 @@ static void write_answers(struct contender *c, const char *path, size_t count, s
 
 static void open_contender(struct contender *c, char **argv)
 {
-    const struct capsnet_options options = {.precision = argv[1], .plan = getenv("CAPSNETD_PLAN")};
+    const struct capsnet_options options = {.precision = argv[1]};
     struct capsnet_error error;
     if (capsnet_model_load(&c->model, argv[2], &options, &error) != CAPSNET_OK) {
         printf("skipped %s\n", error.text);

@@ -2,9 +2,9 @@
  * test_kernels_sparse.c - what list_words() lists, and products through such lists, of
  * every CPU level, against double precision.
  *
- * Bounds as in test_kernels_gemm.c and test_kernels_narrow.c: of a float product each of
- * the additions and multiplications rounds once at most, so
- * |error| <= (2 words + 4) u sum |a||b|; an 8-bit one is exact, and its conversion, its
+ * Bounds as in test_kernels_gemm.c and test_kernels_narrow.c: of a float product a term is
+ * rounded by its multiplication and by at most k additions, so
+ * |error| <= (k + 4) u sum |a||b|; an 8-bit one is exact, and its conversion, its
  * scales and the bias round once each.
  */
 #include <math.h>
@@ -162,7 +162,7 @@ static void one_case(const struct kernels *kernels, struct random *random, struc
             const size_t at = i * KERNEL_PANEL + j;
             const double by = t->kind == INT8 ? (double)row_scale * (double)scales[j] : 1;
             const double size = t->kind == INT8 ? fabs(want[at] * by) : terms[at];
-            const double roundings = t->kind == INT8 ? 4 : 2 * (double)t->k + 4;
+            const double roundings = t->kind == INT8 ? 4 : (double)t->k + 4;
             check_value(worst, (double)got[i * stride + j], want[at] * by + (double)bias[j],
                         roundings * (ROUNDING * (size + fabs((double)bias[j])) + (double)FLT_MIN),
                         "%zu rows, %zu of %zu words: c[%zu][%zu]", t->rows, t->count, t->words, i, j);
