@@ -63,6 +63,7 @@ struct gemm {
     struct matrix c;
     enum gemm_epilogue epilogue;
     const float *bias; /* [n rounded up to KERNEL_PAD], for the BIAS epilogues */
+    const float *then; /* the first panel of the next product's B, to be asked for, or NULL */
 };
 
 /* ---- bf16 and 8-bit operands --------------------------------------------

@@ -173,6 +173,13 @@ static void spectral_input(void *context, size_t image, size_t thread)
     }
 }
 
+/* Where w^ of a product begins, in fp32. */
+static const float *spectrum_of(const struct capsnet_model *model,
+                                const struct winograd_product *product)
+{
+    return model->spectrum + product->x * model->spectrum_plane + product->column * KERNEL_PANEL;
+}
+
 static void product_f32(struct capsnet_workspace *ws, const struct pass *pass,
                         const struct winograd_product *product)
 {
@@ -184,20 +191,23 @@ static void product_f32(struct capsnet_workspace *ws, const struct pass *pass,
         .n = at->primary_row,
         .k = pass->used,
         .a = {ws->x_planes + product->x * rows * x_row(at) + product->column, x_row(at), 1},
-        .b = {model->spectrum + product->x * model->spectrum_plane +
-                  product->column * KERNEL_PANEL,
-              KERNEL_PANEL, at->spectral_k * KERNEL_PANEL},
+        .b = {spectrum_of(model, product), KERNEL_PANEL, at->spectral_k * KERNEL_PANEL},
         .c = {ws->y_planes + product->y * rows * y_row(at), y_row(at), KERNEL_PANEL},
     };
+    /* If all threads are as fast, this one's next. */
+    const size_t i = (size_t)(product - model->winograd.product), threads = pool_threads(ws->pool);
+    const float *then = i >= threads ? spectrum_of(model, product - threads) : NULL;
     assert(!product->is_complex); /* points_real */
     if (ws->training) {
         g.k = product->k;
+        g.then = then;
         model->kernels->gemm(&g);
         return;
     }
     /* Phase by phase whatever is used, so that sums come in one order: what others in the
      * batch use changes no bit of an image. */
     for (size_t k = 0; k < product->k; k += at->conv1_row) {
+        g.then = k + at->conv1_row < product->k ? g.b.data + at->conv1_row * KERNEL_PANEL : then;
         model->kernels->gemm(&g);
         g.a.data += at->conv1_row;
         g.b.data += at->conv1_row * KERNEL_PANEL;

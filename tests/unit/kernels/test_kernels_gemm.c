@@ -127,7 +127,7 @@ static void gemm_case(const struct kernels *kernels, struct random *random, stru
             {guard_input(b.data, b.count, side), b.stride, b.panel},
             {guard_update(c.data, c.count, side), c.stride, c.panel},
             epilogue,
-            epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL,
+            epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL, NULL,
         };
         result[side] = g.c.data;
         kernels->gemm(&g);
@@ -180,7 +180,7 @@ static void rows_run(const struct kernels *kernels, const struct rows *r, enum g
         {r->a + first * ROWS_K, ROWS_K, 1},
         {r->b, ROWS_N, KERNEL_PANEL},
         {r->result, ROWS_N, KERNEL_PANEL},
-        e, r->bias,
+        e, r->bias, NULL,
     };
     memcpy(r->result, r->c + first * ROWS_N, rows * ROWS_N * sizeof(float));
     kernels->gemm(&g);
@@ -274,7 +274,7 @@ static void bench_gemm(const struct kernels *k)
         {bench_input(BENCH_M * BENCH_K), BENCH_K, 1},
         bench_panels(BENCH_K),
         {guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL},
-        GEMM_STORE, NULL,
+        GEMM_STORE, NULL, NULL,
     };
     bench_print(k, "gemm 64x256x1024", 2.0 * BENCH_M * BENCH_N * BENCH_K, "GFLOP/s", call_gemm, &g);
     g.m = 1;

@@ -187,7 +187,8 @@ static void try_neighbours(const struct kernels *k, struct random *random, struc
     capsnet_model_free(s.model);
 }
 
-/* conv1's channels in another order are the same network, up to rounding. */
+/* conv1's channels in another order are the same network, up to rounding: as far as one plan is
+ * from the other (1e-4 below). */
 static void try_channels(const struct kernels *k, struct random *random, struct worst *worst)
 {
     static const size_t sizes[] = {1, 20};
@@ -209,7 +210,7 @@ static void try_channels(const struct kernels *k, struct random *random, struct 
         assert_true(bias[shape.conv1_channels - 1] < bias[0]);
         answer(ws, &s, images, &ordered);
         for (size_t i = 0; i < n * shape.classes; i++)
-            check_value(worst, (double)ordered.lengths[i], (double)plain.lengths[i], 2e-5,
+            check_value(worst, (double)ordered.lengths[i], (double)plain.lengths[i], 1e-4,
                         "%zu images, %s, length %zu", n, precision, i);
         capsnet_workspace_free(ws);
         small_load(&s);
