@@ -71,9 +71,15 @@ static int wait_signal(int timeout_ms)
     return byte;
 }
 
-static void resume_answered(void *context)
+/* A client who is alone and asks all the time is back sooner than a thread wakes up. */
+enum { LOOK_US = 100 };
+
+/* What a worker does before it sleeps, and for how long it looks for work before that. */
+static int64_t resume_answered(void *context)
 {
-    resume_queue_flush(context);
+    struct service *service = context;
+    resume_queue_flush(&service->resume_queue);
+    return metrics_connections(&service->metrics) == 1 ? LOOK_US : 0;
 }
 
 /* Loads the models and makes everything that computes.  Returns 0, or the exit
@@ -93,7 +99,7 @@ static int load(struct service *service)
     size_t n = service->threads < MIN_WORKERS   ? MIN_WORKERS
                : service->threads > MAX_WORKERS ? MAX_WORKERS
                                                 : service->threads;
-    service->workers = workers_create(n, resume_answered, &service->resume_queue);
+    service->workers = workers_create(n, resume_answered, service);
     if (!service->workers) {
         log_event(LOG_LEVEL_ERROR, "cannot start %zu worker threads", n);
         return EXIT_FAILURE;

@@ -256,12 +256,11 @@ unsigned metrics_answer(struct request *request)
     struct service *service = request->service;
     struct metrics *metrics = &service->metrics;
     struct text text = {0};
-    unsigned long long accepted = metrics_read(&metrics->connections_accepted);
     add_requests(&text, metrics);
     add_number(&text, "capsnetd_connections_total", "counter", "Connections accepted.",
-               (double)accepted);
+               (double)metrics_read(&metrics->connections_accepted));
     add_number(&text, "capsnetd_connections", "gauge", "Connections open.",
-               (double)(accepted - metrics_read(&metrics->connections_closed)));
+               (double)metrics_connections(metrics));
     add_head(&text, "capsnetd_reloads_total", "counter", "Reloads of the weights (SIGHUP).");
     text_addf(&text,
               "capsnetd_reloads_total{result=\"ok\"} %llu\n"

@@ -130,3 +130,10 @@ unsigned long long histogram_count(struct histogram *histogram)
         n += metrics_read(&histogram->buckets[i]);
     return n;
 }
+
+unsigned long long metrics_connections(struct metrics *metrics)
+{
+    /* In this order none is closed that was not accepted. */
+    const unsigned long long closed = metrics_read(&metrics->connections_closed);
+    return metrics_read(&metrics->connections_accepted) - closed;
+}

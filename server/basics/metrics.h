@@ -97,8 +97,9 @@ struct batch_times {
 void metrics_count_batch(struct model_metrics *metrics, size_t n,
                          const struct batch_times *times);
 
-/* A count as it is now, and how many values a histogram holds. */
+/* A count as it is now, how many values a histogram holds, and connections open. */
 unsigned long long metrics_read(atomic_ullong *counter);
 unsigned long long histogram_count(struct histogram *histogram);
+unsigned long long metrics_connections(struct metrics *metrics);
 
 #endif

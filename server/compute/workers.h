@@ -9,6 +9,7 @@
 #define CAPSNETD_WORKERS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* A piece of work, embedded in what it works on. */
 struct task {
@@ -20,8 +21,9 @@ struct workers;
 
 /* Starts n threads.  A worker that has run some tasks and finds no more calls
  * rest(context) before it sleeps: the place to pass on together what the tasks
- * have left.  NULL when the threads cannot be started. */
-struct workers *workers_create(size_t n, void (*rest)(void *context), void *context);
+ * have left.  It returns for how many microseconds a task is to be looked for before
+ * that, by one worker at a time.  NULL when the threads cannot be started. */
+struct workers *workers_create(size_t n, int64_t (*rest)(void *context), void *context);
 
 /* Hands over a task; some worker calls task->run(task) once.  Thread-safe. */
 void workers_submit(struct workers *workers, struct task *task);

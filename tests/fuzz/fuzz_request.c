@@ -25,9 +25,10 @@ static struct http *http;
 static struct sockaddr_un address;
 static socklen_t address_nbytes = sizeof address;
 
-static void resume_answered(void *context)
+static int64_t resume_answered(void *context)
 {
     resume_queue_flush(context);
+    return 0;
 }
 
 static void load(void)
