@@ -205,6 +205,10 @@ bench: deps ## measure the forward pass, beside OpenBLAS's
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
 	$(BUILD)/tests/bench/infer $(WEIGHTS)
 
+bench-plan: deps data ## at every batch, the plan that is measured at load beside both
+	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/plan
+	$(BUILD)/tests/bench/plan $(WEIGHTS) $(DATA)
+
 PEERS_PYTHON := build/peers/bin/python -B
 bench-peers: deps-bench-peers data ## ours beside ONNX Runtime, OpenVINO and PyTorch from PyPI, and how far that is from the goals
 	$(QUIET)$(MAKE) --no-print-directory $(patsubst %,$(BUILD)/tests/bench/%,contender machine)
@@ -559,9 +563,9 @@ $(BUILD)/tests/bench/yardstick_double.o: tests/bench/yardstick.c $(FLAGS_STAMP)
 # A training step's calls into primary.c go through tests/bench/im2col.c.
 $(BUILD)/tests/bench/train: $(BUILD)/tests/bench/im2col.o
 $(BUILD)/tests/bench/train $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/yardstick.o
-$(BUILD)/tests/bench/infer $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/variants.o
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers plan): $(BUILD)/tests/bench/variants.o
 $(BUILD)/tests/bench/infer: $(BUILD)/tests/bench/phases.o
-$(patsubst %,$(BUILD)/tests/bench/%,infer train machine): $(BUILD)/tests/bench/peaks.o
+$(patsubst %,$(BUILD)/tests/bench/%,infer plan train machine): $(BUILD)/tests/bench/peaks.o
 $(BUILD)/tests/bench/answers: $(BUILD)/tests/bench/yardstick_double.o
 $(BUILD)/tests/bench/train: private LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=primary_%,spectral backward input_gradient)
 $(BUILD)/tests/bench/engine: $(BUILD)/libshared.a
@@ -569,7 +573,7 @@ $(patsubst %,$(BUILD)/tests/bench/%,engine contender): %: %.o $(BUILD)/libcapsne
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL)
 
-$(patsubst %,$(BUILD)/tests/bench/%,infer answers train machine): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
+$(patsubst %,$(BUILD)/tests/bench/%,infer answers plan train machine): %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libtrain.a $(BUILD)/libshared.a $(BUILD)/libcapsnet.a
 	$(call say,LD)
 	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_TRAIN) $(LIBS_MODEL)
 

@@ -1,9 +1,11 @@
 /*
  * measure_plan.c - from how many images on PrimaryCaps is faster in the transform
  * domain.  Directly an image costs about the same in a batch of any size; there the
- * weights, five times as many, are read once a batch: so there is one such number, and it
- * is looked for upward or downward from what is expected.  Directly only what is not zero
- * counts, so that it is measured with drawings that have as much ink as digits.
+ * weights, five times as many, are read once a batch: so there is one such number.  It is
+ * looked for among a few sizes, upward or downward from what is expected, until the faster
+ * plan changes, and lies where the ratio of the two, as a straight line between these sizes,
+ * is 1.  Directly only what is not zero counts, so that it is measured with drawings that
+ * have as much ink as digits.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -12,29 +14,37 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { LARGEST = 16, TURNS = 4 }; /* images */
+enum { SIZES = 8, LARGEST = 32, DRAWINGS = 3 * LARGEST, TURNS = 5 };
 
-/* What is no farther apart makes no difference, or is noise. */
-static const double CLEARLY = 1.05;
+static const size_t sizes[SIZES] = {1, 2, 4, 8, 12, 16, 24, LARGEST}; /* images */
+
+static double fraction(double x)
+{
+    return x - floor(x);
+}
 
 void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
 {
     const size_t h = shape->height, w = shape->width, channels = shape->channels;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        const double wide = 1.1 + 0.6 * fraction(0.618034 * (double)i);
+        const double radius = 0.18 + 0.1 * fraction(0.754878 * (double)i);
+        const double slant = fraction(0.56984 * (double)i) - 0.5;
         for (size_t p = 0; p < h * w; p++) {
             const double x = ((double)(p % w) + 0.5) / (double)w - 0.5;
             const double y = ((double)(p / w) + 0.5) / (double)h - 0.5;
-            const double ring = fabs(hypot(x * 1.4, y) - 0.2 - 0.01 * (double)(i % 8));
-            const double bar = i % 2 ? fabs(x + 0.2 * y) + fmax(0, fabs(y) - 0.3) : 1;
-            const double ink = 1.5 - 26 * fmin(ring, bar);
+            const double ring = fabs(hypot(wide * x + 0.3 * slant * y, y) - radius);
+            const double bar = i % 2 ? fabs(x + slant * y) + fmax(0, fabs(y) - 0.3) : 1;
+            const double ink = 1.5 - 25 * fmin(ring, bar);
             for (size_t c = 0; c < channels; c++)
                 images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, ink));
         }
+    }
 }
 
 struct search {
     struct capsnet_workspace *ws;
-    const float *images;
+    const float *images; /* [DRAWINGS] */
     clockid_t clock;
     uint64_t until_ns;
 };
@@ -46,40 +56,77 @@ static double now_ns(clockid_t clock)
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-static double run(const struct search *s, enum plan plan, size_t n)
+/* Nanoseconds of a pass of n drawings. */
+static double run(const struct search *s, enum plan plan, size_t n, size_t first)
 {
+    const float *images = s->images + first * s->ws->model->at.pixels;
     const double start = now_ns(s->clock);
     if (plan == PLAN_DIRECT)
-        primary_direct(s->ws, n, s->images);
+        primary_direct(s->ws, n, images);
     else
-        primary_spectral(s->ws, n, s->images);
+        primary_spectral(s->ws, n, images);
     return now_ns(s->clock) - start;
 }
 
-/* Is a plan clearly faster than the other at n images?  Both in turns, of each the best:
- * what else runs here slows single turns.  A turn is two passes: in service nobody
- * else's weights come between.  No, where the time does not reach for two turns. */
-static int is_faster(const struct search *s, enum plan one, size_t n)
+static double median(double *values, size_t n)
 {
-    double best[PLANS] = {INFINITY, INFINITY};
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = i; k > 0 && values[k] < values[k - 1]; k--) {
+            const double value = values[k];
+            values[k] = values[k - 1];
+            values[k - 1] = value;
+        }
+    return values[n / 2];
+}
+
+/* Logarithm of how many times as long n images take directly.  Both plans in turns, of each
+ * the median, since pictures differ.  A turn is two passes, of which the second counts: in
+ * service nobody else's weights come between.  NAN, where the time does not reach for three
+ * turns. */
+static double compare(const struct search *s, size_t n)
+{
+    double ns[PLANS][TURNS];
     size_t turn = 0;
     for (; turn < TURNS && phase_clock() < s->until_ns; turn++)
         for (enum plan plan = 0; plan < PLANS; plan++) {
-            const double first = run(s, plan, n);
-            best[plan] = fmin(best[plan], phase_clock() < s->until_ns ? run(s, plan, n) : first);
+            run(s, plan, n, turn * 7);
+            ns[plan][turn] = run(s, plan, n, turn * 7 + LARGEST);
         }
-    return turn >= 2 && CLEARLY * best[one] < best[one == PLAN_DIRECT ? PLAN_SPECTRAL : PLAN_DIRECT];
+    return turn < 3 ? NAN : log(median(ns[PLAN_DIRECT], turn) / median(ns[PLAN_SPECTRAL], turn));
 }
 
-/* The largest batch that is faster directly. */
+/* The largest batch that is faster directly, by the ratios at sizes[i] and at the next. */
+static size_t between(size_t i, double faster, double slower)
+{
+    const double part = faster / (faster - slower);
+    return sizes[i] + (size_t)(part * (double)(sizes[i + 1] - sizes[i]));
+}
+
+/* The same; where the time does not reach, what is expected, as far as nothing speaks
+ * against it. */
 static size_t search(const struct search *s, size_t expected)
 {
-    size_t n = expected;
-    while (n < LARGEST && is_faster(s, PLAN_DIRECT, n + 1))
-        n++;
-    while (n > 0 && n <= expected && is_faster(s, PLAN_SPECTRAL, n))
-        n--;
-    return n;
+    size_t i = SIZES - 1;
+    while (i > 0 && sizes[i] > expected)
+        i--;
+    double here = compare(s, sizes[i]), next;
+    for (; here <= 0 && i + 1 < SIZES; i++, here = next) {
+        next = compare(s, sizes[i + 1]);
+        if (next > 0)
+            return between(i, here, next);
+        if (isnan(next))
+            break;
+    }
+    for (; here > 0 && i > 0; i--, here = next) {
+        next = compare(s, sizes[i - 1]);
+        if (next <= 0)
+            return between(i - 1, next, here);
+        if (isnan(next))
+            return smaller(expected, sizes[i] - 1);
+    }
+    if (isnan(here))
+        return expected;
+    return here > 0 ? 0 : expected > sizes[i] ? expected : sizes[i];
 }
 
 void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds)
@@ -94,10 +141,10 @@ void capsnet_model_measure(struct capsnet_model *model, size_t threads, double s
     if (!model->is_spectral || model->is_plan_fixed ||
         capsnet_workspace_create(&s.ws, model, LARGEST, threads, &error) != CAPSNET_OK)
         return;
-    float *images = calloc(LARGEST * model->at.pixels, sizeof *images);
+    float *images = calloc(DRAWINGS * model->at.pixels, sizeof *images);
     s.images = images;
     if (images) {
-        draw_rings(&model->shape, LARGEST, images);
+        draw_rings(&model->shape, DRAWINGS, images);
         model->direct_max = search(&s, model->direct_max);
     }
     free(images);

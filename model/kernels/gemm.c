@@ -141,6 +141,14 @@ ALWAYS_INLINE struct ahead ahead_of(const struct gemm *g, size_t i, size_t j, co
     return (struct ahead){next + (2 - left) * KERNEL_PANEL / 2 * g->k, 0, 16};
 }
 
+/* The rows of the next tile, of those that are left: about the same for all, since a few
+ * rows take as long as half a tile. */
+ALWAYS_INLINE size_t rows_from(size_t left)
+{
+    const size_t tiles = (left + GEMM_ROWS - 1) / GEMM_ROWS;
+    return (left + tiles - 1) / tiles;
+}
+
 /* One row, as of a single image: WIDE vectors at a time. */
 static void gemm_row(const struct gemm *g, size_t n)
 {
@@ -166,10 +174,10 @@ void PRODUCT(gemm)(const struct gemm *g)
     for (size_t j = 0; j < n; j += 2 * VEC) {
         const float *b = g->b.data + column(j, g->b.panel);
         const float *bias = g->bias ? g->bias + j : NULL;
-        for (size_t i = 0; i < g->m; i += GEMM_ROWS) {
+        for (size_t i = 0, rows; i < g->m; i += rows) {
             const float *a = g->a.data + i * g->a.row;
             float *c = g->c.data + column(j, g->c.panel) + i * g->c.stride;
-            size_t rows = g->m - i < GEMM_ROWS ? g->m - i : GEMM_ROWS;
+            rows = rows_from(g->m - i);
             const struct ahead ahead = ahead_of(g, i, j, b);
             if (n - j >= 2 * VEC) {
                 WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias, ahead)

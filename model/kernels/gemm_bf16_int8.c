@@ -164,15 +164,17 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
  * next is fetched, half of each of its rows each.  The first panel's tiles fetch the next
  * one's rows of A instead.  Nobody fetches for a single tile, or the first: it asks for what
- * comes 64 steps later, which a whole panel was too far and too late for.  A
- * convolution, whose rows are windows and whose n is 0 here, has A in the cache and panels
+ * comes 64 steps later, which a whole panel was too far and too late for; a run later where
+ * runs have a gap between them, that it may lie where it is read.  A convolution, whose rows are windows and whose n is 0 here, has A in the cache and panels
  * of any size. */
 ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
-                                    size_t b_panel, size_t b_skip, size_t i0, size_t j, size_t rows)
+                                    size_t words, size_t b_panel, size_t b_skip, size_t i0,
+                                    size_t j, size_t rows)
 {
     const size_t left = (m - i0 + ROWS - 1) / ROWS, skip = b_skip * KERNEL_PANEL;
     if (m <= ROWS || (i0 == 0 && (n == 0 || j == 0)))
-        return (struct ahead){b + 64 * KERNEL_PANEL, VEC, KERNEL_PANEL, skip};
+        return (struct ahead){b + (skip ? words + b_skip : 64) * KERNEL_PANEL, VEC, KERNEL_PANEL,
+                              skip};
     if (left <= 2 && j + STEP < n)
         return (struct ahead){b + b_panel + (2 - left) * VEC, 0, KERNEL_PANEL, skip};
     if (n > 0 && j == 0 && left > 1)
@@ -190,8 +192,8 @@ ALWAYS_INLINE void tile(size_t rows, enum kind kind, const struct narrow *g, siz
         begin(&t, rows, kind == KIND_INT8 ? g->start : NULL, j, g->n - j > VEC);
     const uint32_t *b = g->b + j / KERNEL_PANEL * g->b_panel;
     tile_run(kind, &t, rows, g, &g->a, i0, b,
-             ahead_of(b, &g->a, g->m, g->a.width < g->m ? 0 : g->n, g->b_panel, g->b_skip, i0, j,
-                      rows));
+             ahead_of(b, &g->a, g->m, g->a.width < g->m ? 0 : g->n, g->words, g->b_panel, g->b_skip,
+                      i0, j, rows));
     for (size_t i = 0; i < rows; i++) {
         put(kind, g, i0 + i, j, t.acc[i][0]);
         if (g->n - j > VEC)
@@ -277,7 +279,8 @@ ALWAYS_INLINE void tile3_int8(size_t rows, const struct narrow3 *g, const struct
         const uint32_t *b = g->b[q] + j / KERNEL_PANEL * g->b_panel;
         begin(&t, rows, g->start[q], j, 1);
         tile_run(KIND_INT8, &t, rows, one, &g->a[q], i0, b,
-                 ahead_of(b, &g->a[q], g->m, g->n, g->b_panel, g->b_skip, i0, j, rows));
+                 ahead_of(b, &g->a[q], g->m, g->n, g->words, g->b_panel, g->b_skip, i0, j,
+                          rows));
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < 2; v++) {
                 const size_t at = j + v * VEC;
@@ -319,7 +322,7 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
     struct ahead ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->b_panel, g->b_skip, i0, j, rows);
+        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->words, g->b_panel, g->b_skip, i0, j, rows);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();

@@ -1,0 +1,146 @@
+/*
+ * plan.c - is the plan that is measured at load the faster one?  For each precision, on one
+ * thread and on all: the forward pass with decoder by both plans, in turns, in batches of
+ * MNIST's test images, and how much slower than the faster of them what
+ * capsnet_model_measure() chose is.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "model/train/data/dataset_load.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/peaks.h"
+#include "tests/bench/variants.h"
+
+enum { IMAGES = 512, MAX_BATCH = 64, TURNS = 9, TURN_MS = 12 };
+
+/* At most so much slower than the faster plan. */
+static const double ALLOWED = 0.05;
+
+static const size_t batches[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+                                 13, 14, 15, 16, 17, 18, 19, 20, 24, 32, 48, 64};
+enum { BATCHES = sizeof batches / sizeof *batches };
+
+struct scene {
+    const struct variant *plans; /* [PLANS] of one model */
+    struct capsnet_workspace *ws;
+    const float *images; /* [IMAGES] */
+    clockid_t clock;
+    float *lengths, *poses, *pictures;
+    size_t next; /* image */
+};
+
+static double now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Seconds of a pass of n images, over the next ones. */
+static double turn(struct scene *s, enum plan plan, size_t n)
+{
+    const size_t pixels = s->plans[plan].model->at.pixels;
+    size_t passes = 0;
+    double spent, begin = 0;
+    do {
+        if (passes == 1) /* the first warms the caches */
+            begin = now(s->clock);
+        s->next = s->next + n <= IMAGES ? s->next : 0;
+        variant_run(&s->plans[plan], s->ws, n, s->images + s->next * pixels, s->lengths, s->poses,
+                    s->pictures);
+        s->next += n;
+        passes++;
+        spent = passes > 1 ? now(s->clock) - begin : 0;
+    } while (spent < 1e-3 * TURN_MS);
+    return spent / (double)(passes - 1);
+}
+
+/* Prints a batch size's line; returns by what part the chosen plan is slower. */
+static double print_batch(struct scene *s, size_t n)
+{
+    double seconds[PLANS][TURNS], median[PLANS];
+    for (size_t i = 0; i < TURNS; i++)
+        for (enum plan plan = 0; plan < PLANS; plan++)
+            seconds[plan][i] = turn(s, plan, n);
+    for (enum plan plan = 0; plan < PLANS; plan++)
+        median[plan] = bench_median(seconds[plan], TURNS);
+    const enum plan chosen = plan_for(s->plans[0].model, n);
+    const double slower = median[chosen] / fmin(median[PLAN_DIRECT], median[PLAN_SPECTRAL]) - 1;
+    printf("  %5zu %9.0f %9.0f   %-8s %5.1f %%\n", n, (double)n / median[PLAN_DIRECT],
+           (double)n / median[PLAN_SPECTRAL], chosen == PLAN_DIRECT ? "direct" : "spectral",
+           100 * slower);
+    return slower;
+}
+
+/* The worst of a precision's batches. */
+static double print_plan(struct scene *s, size_t threads)
+{
+    struct capsnet_model *model = s->plans[0].model;
+    struct capsnet_error error;
+    double worst = 0;
+    const size_t expected = model->direct_max;
+    capsnet_model_measure(model, threads, 0.3); /* as the server does */
+    if (workspace_create(&s->ws, model, MAX_BATCH, threads, 0, &error) != CAPSNET_OK)
+        bench_die(error.text);
+    printf("\n%s, %zu thread%s: images/s by batch, and how much slower the plan that was chosen "
+           "is\n  %5s %9s %9s\n",
+           capsnet_model_precision(model), threads, threads > 1 ? "s" : "", "batch", "direct",
+           "spectral");
+    for (size_t i = 0; i < BATCHES; i++)
+        worst = fmax(worst, print_batch(s, batches[i]));
+    capsnet_workspace_free(s->ws);
+    model->direct_max = expected;
+    return worst;
+}
+
+static float *read_images(const char *folder, const struct capsnet_model *model)
+{
+    struct dataset data;
+    struct capsnet_error error;
+    if (dataset_load(&data, folder, "t10k", model, &error) != CAPSNET_OK)
+        bench_die(error.text);
+    if (data.n < IMAGES)
+        bench_die("too few test images");
+    float *images = bench_noise(IMAGES * model->at.pixels, 0);
+    for (size_t i = 0; i < IMAGES * model->at.pixels; i++)
+        images[i] = (float)data.pixels[i] / 255;
+    dataset_free(&data);
+    return images;
+}
+
+int main(int argc, char **argv)
+{
+    struct variants variants;
+    double worst = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc != 3)
+        bench_die("usage: plan WEIGHTS DATA");
+    variants_open(&variants, argv[1]);
+    const struct capsnet_model *model = variants.models[PRECISION_F32];
+    const struct peaks peaks = peaks_measure();
+    peaks_print(&peaks);
+    struct scene s = {
+        .images = read_images(argv[2], model),
+        .lengths = bench_noise(MAX_BATCH * model->shape.classes, 0),
+        .poses = bench_noise(MAX_BATCH * model->at.outputs, 0),
+        .pictures = bench_noise(MAX_BATCH * model->at.pixels, 0),
+    };
+    const size_t cpus = capsnet_cpu_count();
+    for (size_t k = 0; k + 1 < variants.n; k++) {
+        s.plans = &variants.list[k];
+        if (s.plans[0].model != s.plans[1].model)
+            continue;
+        for (size_t threads = 1; threads <= cpus; threads += cpus > 1 ? cpus - 1 : 1) {
+            s.clock = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
+            worst = fmax(worst, print_plan(&s, threads));
+        }
+    }
+    printf("\nslower than the faster plan by at most %.1f %%, allowed are %.0f: %s\n", 100 * worst,
+           100 * ALLOWED, worst <= ALLOWED ? "met" : "NOT MET");
+    variants_close(&variants);
+    return 0;
+}
