@@ -218,9 +218,9 @@ size_t capsnet_model_bytes(const struct capsnet_model *model);
 const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
 
 /* Finds out from how many images on the spectral plan is the faster one on this
- * machine, with that many threads, in at most about `seconds` and a batch of 16 images
+ * machine, with that many threads, in at most about `seconds` and a batch of 32 images
  * at most; for plan "auto", before the model is shared.  What it cannot find out in
- * that time, or for want of memory, stays as it was: from 3 images on. */
+ * that time, or for want of memory, stays as it was: from 13 images on. */
 void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds);
 
 /* Takes over what was found out for a model of the same shape, level and precision,

@@ -164,8 +164,9 @@ ALWAYS_INLINE void put(enum kind kind, const struct narrow *g, size_t i, size_t 
 /* B comes from memory, a panel once: while the last two tiles of rows use one the
  * next is fetched, half of each of its rows each.  The first panel's tiles fetch the next
  * one's rows of A instead.  Nobody fetches for a single tile, or the first: it asks for what
- * comes 64 steps later, which a whole panel was too far and too late for; a run later where
- * runs have a gap between them, that it may lie where it is read.  A convolution, whose rows are windows and whose n is 0 here, has A in the cache and panels
+ * comes 64 steps later, which a whole panel was too far and too late for; where runs have
+ * gaps between them a run later, for then what it asks for is what will be read.  A
+ * convolution, whose rows are windows and whose n is 0 here, has A in the cache and panels
  * of any size. */
 ALWAYS_INLINE struct ahead ahead_of(const uint32_t *b, const struct window *a, size_t m, size_t n,
                                     size_t words, size_t b_panel, size_t b_skip, size_t i0,
@@ -322,7 +323,8 @@ ALWAYS_INLINE void tile3(size_t rows, const struct narrow3 *g, const struct narr
     struct ahead ahead[3];
     for (size_t q = 0; q < 3; q++) {
         b[q] = g->b[q] + j / KERNEL_PANEL * g->b_panel;
-        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->words, g->b_panel, g->b_skip, i0, j, rows);
+        ahead[q] = ahead_of(b[q], &g->a[q], g->m, g->n, g->words, g->b_panel, g->b_skip, i0, j,
+                            rows);
     }
     for (size_t i = 0; i < rows; i++)
         t.acc[i][0] = t.acc[i][1] = _mm512_setzero_si512();

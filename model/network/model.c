@@ -26,8 +26,8 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 /* ---- Options ------------------------------------------------------------- */
 
 /* Without a measurement, the direct convolution is taken for up to this many images:
- * about so it was on an AMD Zen 5. */
-enum { DIRECT_UNMEASURED = 8 };
+ * about so it is on one core of an AMD Zen 5. */
+enum { DIRECT_UNMEASURED = 12 };
 
 /* The points of the spectral plan: what winograd.h says of their noise. */
 static const struct point_set *const points_of[PRECISIONS] = {&points_real, &points_imaginary,
