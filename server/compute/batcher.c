@@ -35,7 +35,7 @@ enum { GATHER_US = 500 };
  * were in the last one or waited behind it, but for no longer than this share of
  * the time that the last one took.  It is never waited for after a pause, or for
  * a client who is alone. */
-enum { COMPANY_SHARE = 6 };
+enum { COMPANY_SHARE = 3 };
 
 /* A run of one job's images within a batch. */
 struct slice {
