@@ -116,7 +116,7 @@ say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(patsubst $(BUILD)/%,%,$@))
 .DELETE_ON_ERROR:
 
 # ---- For users --------------------------------------------------------------
-.PHONY: help all run data train test check test-mpi check-mpi answers bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test
+.PHONY: help all run data train test check test-mpi check-mpi answers bench-plan bench-peers deps-bench-peers test-qemu test-arm64 check-arm64 deps-qemu deps-arm64 bench bench-train clean deps deps-test
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
