@@ -71,7 +71,8 @@ static int wait_signal(int timeout_ms)
     return byte;
 }
 
-/* A client who is alone and asks all the time is back sooner than a thread wakes up. */
+/* A client who is alone and asks all the time is back sooner than a thread wakes up; on a
+ * single CPU the looking would be in the way. */
 enum { LOOK_US = 100 };
 
 /* What a worker does before it sleeps, and for how long it looks for work before that. */
@@ -79,7 +80,8 @@ static int64_t resume_answered(void *context)
 {
     struct service *service = context;
     resume_queue_flush(&service->resume_queue);
-    return metrics_connections(&service->metrics) == 1 ? LOOK_US : 0;
+    const int is_worth = service->threads > 1 && metrics_connections(&service->metrics) == 1;
+    return is_worth ? LOOK_US : 0;
 }
 
 /* Loads the models and makes everything that computes.  Returns 0, or the exit

@@ -77,20 +77,19 @@ static void *work(void *argument)
     pthread_mutex_lock(&workers->lock);
     for (;;) {
         struct task *task = take(workers);
-        if (!task && is_rested) {
-            if (workers->stopping)
-                break;
-            pthread_cond_wait(&workers->changed, &workers->lock);
-            continue;
-        }
-        is_rested = !task;
-        if (!task) {
+        if (task) {
+            pthread_mutex_unlock(&workers->lock);
+            task->run(task);
+            pthread_mutex_lock(&workers->lock);
+            is_rested = 0;
+        } else if (!is_rested) {
             run_rest(workers);
-            continue;
+            is_rested = 1;
+        } else if (workers->stopping) {
+            break;
+        } else {
+            pthread_cond_wait(&workers->changed, &workers->lock);
         }
-        pthread_mutex_unlock(&workers->lock);
-        task->run(task);
-        pthread_mutex_lock(&workers->lock);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;
