@@ -264,7 +264,7 @@ void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad)
     uint64_t clock = phase_clock();
     const struct winograd *w = &ws->model->winograd;
     struct gradient gradient = {.grad = grad};
-    spectral_pass(&gradient.pass, ws, n);
+    spectral_pass(&gradient.pass, ws, 0, n);
     for (enum operand_side side = OPERAND_LEFT; side <= OPERAND_RIGHT; side++)
         winograd_result_gradient(&gradient.dy[side], w, side, n * at->tiles * y_row(at));
     pool_run(ws->pool, at->primary_row / KERNEL_PAD, gradient_bias, &gradient);

@@ -24,6 +24,9 @@
  * all of a batch of digits.  model_pack() puts those that can reach the least last, and
  * here those behind the last that is used are left out: the same sums, to the bit.
  *
+ * Threads share a batch's images and products; in fp32, where it is large enough for each to
+ * have PART of them, every thread computes its own images instead.
+ *
  * int8: of every product each row of a^, a tile's, and each column of w^ has a
  * scale, its largest magnitude over 127; of a complex one each of the three.  a^ is
  * stored as u8, 128 for 0, and sums begin with what that adds: they are exact.
@@ -82,31 +85,47 @@ size_t output_offset(const struct layout *at, size_t image, size_t tile)
     return ((image * at->primary_h + y) * at->primary_w + x) * at->primary_row;
 }
 
-void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t n)
+void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t first, size_t n)
 {
+    const struct winograd *w = &ws->model->winograd;
     const struct layout *at = &ws->model->at;
-    const size_t rows = n * at->tiles;
+    const size_t before = first * at->tiles, rows = n * at->tiles;
     const size_t plane = (ws->model->products == PRECISION_INT8 ? 1 : rows) * x_row(at);
-    *pass = (struct pass){.ws = ws, .n = n};
+    const size_t value = sizeof(float) / values_per_word(ws->model->products);
+    *pass = (struct pass){
+        .ws = ws,
+        .n = n,
+        .x_planes = ws->x_planes + before * w->x_planes * x_row(at) * value / sizeof(float),
+        .x_scales = ws->x_scales ? ws->x_scales + before * w->operand_planes : NULL,
+        .y_planes = ws->y_planes + before * w->y_planes * y_row(at),
+        .primary = ws->primary + first * at->positions * at->primary_row,
+        .used_of = ws->used + first,
+        .threads = pool_threads(ws->pool),
+    };
     for (size_t phase = 0; phase < KERNEL_PHASES; phase++)
-        winograd_operand(&pass->x[phase], &ws->model->winograd, phase, plane, 1);
-    winograd_result(&pass->y, &ws->model->winograd, rows * y_row(at));
+        winograd_operand(&pass->x[phase], w, phase, plane, 1);
+    winograd_result(&pass->y, w, rows * y_row(at));
 }
+
+/* As many images are as fast by themselves as any more in fp32: a thread that has them to
+ * itself need not wait for what others make, nor fetch it from their caches.  In bf16 and
+ * int8, whose weights are read faster than they come, it takes more than a batch has. */
+enum { PART = 32 };
 
 /* ---- Forward ------------------------------------------------------------- */
 
 /* One tile's operands, a row of every product, to u8. */
-static void quantise_tile(struct capsnet_workspace *ws, size_t rows, size_t row,
-                          const float *operands)
+static void quantise_tile(const struct pass *pass, size_t row, const float *operands)
 {
+    const struct capsnet_workspace *ws = pass->ws;
     const struct winograd *w = &ws->model->winograd;
-    const size_t width = x_row(&ws->model->at);
+    const size_t width = x_row(&ws->model->at), rows = pass->n * ws->model->at.tiles;
     for (size_t i = 0; i < w->products; i++) {
         const struct winograd_product *p = &w->product[i];
         for (size_t part = 0; part < (p->is_complex ? 3 : 1); part++) {
-            uint8_t *dst = (uint8_t *)ws->x_planes +
+            uint8_t *dst = (uint8_t *)pass->x_planes +
                            ((p->x + part) * rows + row) * width + p->column;
-            ws->x_scales[(p->operand + part) * rows + row] = ws->model->kernels->quantise_signed(
+            pass->x_scales[(p->operand + part) * rows + row] = ws->model->kernels->quantise_signed(
                 dst, operands + (p->x + part) * width + p->column, p->k);
         }
     }
@@ -115,9 +134,9 @@ static void quantise_tile(struct capsnet_workspace *ws, size_t rows, size_t row,
 /* Where the transform of a tile writes its first channel, for pass->x. */
 static float *operands_of(const struct pass *pass, size_t row, size_t thread)
 {
-    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_workspace *ws = pass->ws;
     return ws->model->products == PRECISION_INT8 ? ws->scratch[thread].operands
-                                                 : ws->x_planes + row * x_row(&ws->model->at);
+                                                 : pass->x_planes + row * x_row(&ws->model->at);
 }
 
 /* What zeros become at the points: n values of each plane, from its place for dst on. */
@@ -149,7 +168,7 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const size_t positions = at->conv1_h * at->conv1_w;
     const size_t used =
         ws->training ? at->conv1_row : kernels->used_columns(a, positions, at->conv1_row);
-    ws->used[image] = used;
+    pass->used_of[image] = used;
     for (size_t tile = 0; tile < at->tiles; tile++) {
         const size_t row = image * at->tiles + tile;
         float *to = operands_of(pass, row, thread);
@@ -157,19 +176,19 @@ static void spectral_input(void *context, size_t image, size_t thread)
             const struct patch patch = input_patch(at, tile, phase);
             const float *src = a + input_offset(at, tile, phase);
             if (is_bf16)
-                zero_operands(pass, phase, (uint16_t *)ws->x_planes + row * x_row(at) + used,
+                zero_operands(pass, phase, (uint16_t *)pass->x_planes + row * x_row(at) + used,
                               sizeof(uint16_t), at->conv1_row - used);
             else
                 zero_operands(pass, phase, to + used, sizeof(float), at->conv1_row - used);
             for (size_t c = 0; c < used; c += KERNEL_PAD)
                 if (is_bf16)
-                    kernels->to_points_bf16((uint16_t *)ws->x_planes + row * x_row(at) + c,
+                    kernels->to_points_bf16((uint16_t *)pass->x_planes + row * x_row(at) + c,
                                             &pass->x[phase], OPERAND_LEFT, m, src + c, &patch);
                 else
                     kernels->to_points(to + c, &pass->x[phase], OPERAND_LEFT, m, src + c, &patch);
         }
         if (ws->model->products == PRECISION_INT8)
-            quantise_tile(ws, pass->n * at->tiles, row, to);
+            quantise_tile(pass, row, to);
     }
 }
 
@@ -190,12 +209,12 @@ static void product_f32(struct capsnet_workspace *ws, const struct pass *pass,
         .m = rows,
         .n = at->primary_row,
         .k = pass->used,
-        .a = {ws->x_planes + product->x * rows * x_row(at) + product->column, x_row(at), 1},
+        .a = {pass->x_planes + product->x * rows * x_row(at) + product->column, x_row(at), 1},
         .b = {spectrum_of(model, product), KERNEL_PANEL, at->spectral_k * KERNEL_PANEL},
-        .c = {ws->y_planes + product->y * rows * y_row(at), y_row(at), KERNEL_PANEL},
+        .c = {pass->y_planes + product->y * rows * y_row(at), y_row(at), KERNEL_PANEL},
     };
     /* If all threads are as fast, this one's next. */
-    const size_t i = (size_t)(product - model->winograd.product), threads = pool_threads(ws->pool);
+    const size_t i = (size_t)(product - model->winograd.product), threads = pass->threads;
     const float *then = i >= threads ? spectrum_of(model, product - threads) : NULL;
     assert(!product->is_complex); /* points_real */
     if (ws->training) {
@@ -222,10 +241,10 @@ static void product_bf16(struct capsnet_workspace *ws, const struct pass *pass,
     const struct layout *at = &ws->model->at;
     const size_t rows = pass->n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
     const size_t wp = packed->spectrum_plane, b_panel = at->spectral_k / 2 * KERNEL_PANEL;
-    const uint16_t *x = (const uint16_t *)ws->x_planes + product->x * xp + product->column;
+    const uint16_t *x = (const uint16_t *)pass->x_planes + product->x * xp + product->column;
     const uint32_t *w =
         packed->spectrum + product->x * wp + product->column / 2 * KERNEL_PANEL;
-    float *y = ws->y_planes + product->y * yp;
+    float *y = pass->y_planes + product->y * yp;
     const struct window a = {.data = x, .width = rows, .row = 2 * x_row(at),
                              .skip = 2 * at->conv1_row};
     if (!product->is_complex) {
@@ -253,15 +272,15 @@ static void product_int8(struct capsnet_workspace *ws, const struct pass *pass,
     const struct layout *at = &ws->model->at;
     const size_t rows = pass->n * at->tiles, xp = rows * x_row(at), yp = rows * y_row(at);
     const size_t wp = packed->spectrum_plane, b_panel = at->spectral_k / 4 * KERNEL_PANEL;
-    const uint8_t *x = (const uint8_t *)ws->x_planes + product->x * xp + product->column;
+    const uint8_t *x = (const uint8_t *)pass->x_planes + product->x * xp + product->column;
     const uint32_t *w = packed->spectrum + product->x * wp + product->column / 4 * KERNEL_PANEL;
-    const float *row_scales = ws->x_scales + product->operand * rows;
+    const float *row_scales = pass->x_scales + product->operand * rows;
     const float *scales = packed->spectrum_scales + product->operand * at->primary_row;
     const size_t group = pass->used / KERNEL_PAD - 1;
     const int32_t *start =
         packed->spectrum_starts +
         (group * ws->model->winograd.operand_planes + product->operand) * at->primary_row;
-    float *y = ws->y_planes + product->y * yp;
+    float *y = pass->y_planes + product->y * yp;
     const struct window a = {.data = x, .width = rows, .row = x_row(at),
                              .skip = at->conv1_row};
     if (!product->is_complex) {
@@ -314,24 +333,63 @@ static void spectral_output(void *context, size_t image, size_t thread)
     const struct layout *at = &model->at;
     for (size_t tile = 0; tile < at->tiles; tile++) {
         const struct patch patch = output_patch(at, tile);
-        const float *src = ws->y_planes + (image * at->tiles + tile) * y_row(at);
-        float *dst = ws->primary + output_offset(at, image, tile);
+        const float *src = pass->y_planes + (image * at->tiles + tile) * y_row(at);
+        float *dst = pass->primary + output_offset(at, image, tile);
         for (size_t o = 0; o < at->primary_row; o += KERNEL_PAD)
             model->kernels->from_points(dst + o, &patch, &model->winograd.output, src + o,
                                         &pass->y, model->parameters + at->primary_bias + o);
     }
 }
 
+static void find_used(struct pass *pass)
+{
+    pass->used = KERNEL_PAD;
+    for (size_t i = 0; i < pass->n; i++)
+        pass->used = pass->used_of[i] > pass->used ? pass->used_of[i] : pass->used;
+}
+
+/* What a batch is that every thread computes a part of, by itself. */
+struct split {
+    struct capsnet_workspace *ws;
+    const float *images;
+    size_t n, parts;
+};
+
+/* Item: a part of the images, all the way. */
+static void spectral_part(void *context, size_t part, size_t thread)
+{
+    const struct split *split = context;
+    struct turns_party *party = pool_party(split->ws->pool);
+    const size_t first = part * split->n / split->parts;
+    struct pass pass;
+    spectral_pass(&pass, split->ws, first, (part + 1) * split->n / split->parts - first);
+    pass.images = split->images + first * split->ws->model->at.pixels;
+    pass.threads = 1;
+    for (size_t i = 0; i < pass.n; i++, turns_pause(party))
+        spectral_input(&pass, i, thread);
+    find_used(&pass);
+    for (size_t i = 0; i < split->ws->model->winograd.products; i++, turns_pause(party))
+        spectral_product(&pass, i, thread);
+    for (size_t i = 0; i < pass.n; i++, turns_pause(party))
+        spectral_output(&pass, i, thread);
+}
+
 void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *images)
 {
+    const size_t threads = pool_threads(ws->pool);
     uint64_t clock = phase_clock();
+    if (threads > 1 && n >= PART * threads && ws->model->products == PRECISION_F32 &&
+        !ws->training) {
+        struct split split = {ws, images, n, threads};
+        pool_run(ws->pool, threads, spectral_part, &split);
+        phase_end(ws, PHASE_PRIMARY, &clock);
+        return;
+    }
     struct pass pass;
-    spectral_pass(&pass, ws, n);
+    spectral_pass(&pass, ws, 0, n);
     pass.images = images;
     pool_run(ws->pool, n, spectral_input, &pass);
-    pass.used = KERNEL_PAD;
-    for (size_t i = 0; i < n; i++)
-        pass.used = ws->used[i] > pass.used ? ws->used[i] : pass.used;
+    find_used(&pass);
     phase_end(ws, PHASE_CONV1, &clock);
     pool_run(ws->pool, ws->model->winograd.products, spectral_product, &pass);
     phase_end(ws, PHASE_PRIMARY, &clock);

@@ -7,17 +7,22 @@
 
 #include "model/layers/layers.h"
 
+/* Images of a batch, and their parts of the workspace's buffers. */
 struct pass {
     struct capsnet_workspace *ws;
     size_t n;
     const float *images;
+    float *x_planes, *x_scales, *y_planes, *primary;
+    size_t *used_of; /* [n] */
+    size_t threads; /* that take its products in turn */
     size_t used; /* channels of each phase as far as the last that is not zero in all images */
     struct planes x[KERNEL_PHASES]; /* where a^ of each phase lies in x_planes, or, for int8,
                                      * in a scratch's operands */
     struct planes y;                   /* where z^ lies in y_planes */
 };
 
-void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t n);
+/* Of n images from `first` on. */
+void spectral_pass(struct pass *pass, struct capsnet_workspace *ws, size_t first, size_t n);
 
 /* Row strides of the planes.  The extra 16 floats keep rows 4096 bytes apart
  * from falling into one set of the first-level cache. */

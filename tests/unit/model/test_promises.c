@@ -108,13 +108,16 @@ static struct capsnet_workspace *workspace(const struct small *s, size_t n, size
     return ws;
 }
 
+/* Images of the largest batch: 2 and 3 threads take parts of it. */
+enum { MOST = 97 };
+
 static void answer(struct capsnet_workspace *ws, const struct small *s, const float *images,
                    struct answers *a)
 {
     const size_t pose = s->shape.pose_dims;
-    float one[64 * 16];
-    size_t classes[64];
-    assert_true(a->n <= 64 && pose <= 16);
+    float one[MOST * 16];
+    size_t classes[MOST];
+    assert_true(a->n <= MOST && pose <= 16);
     capsnet_forward(ws, a->n, images, a->lengths, a->poses);
     for (size_t i = 0; i < a->n; i++) {
         classes[i] = 1; /* not the winner: rounding may decide a tie */
@@ -346,7 +349,7 @@ static void try_primary(const struct kernels *k, struct random *random, struct w
 
 static void try_threads(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    static const size_t sizes[] = {1, 3, 19};
+    static const size_t sizes[] = {1, 3, 19, MOST};
     struct small s;
     struct capsnet_shape shape = small_shape();
     shape.width = 33;
@@ -359,7 +362,7 @@ static void try_threads(const struct kernels *k, struct random *random, struct w
     for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
         const size_t n = sizes[b];
         const float *images = small_images(&s, n, random);
-        uint8_t labels[32];
+        uint8_t labels[MOST];
         struct answers a[3];
         struct batch_result result[3];
         for (size_t i = 0; i < n; i++)
@@ -373,7 +376,7 @@ static void try_threads(const struct kernels *k, struct random *random, struct w
             capsnet_workspace_free(ws);
             for (size_t i = 0; i < n; i++)
                 same_image(&s, &a[0], i, &a[t], i, "another number of threads");
-            if (s.model->precision != PRECISION_F32) /* training is */
+            if (s.model->precision != PRECISION_F32 || n > 32) /* training is */
                 continue;
             struct capsnet_workspace *training = workspace(&s, n, t + 1, 1);
             const struct batch batch = {.n = n, .images = images, .targets = images,
