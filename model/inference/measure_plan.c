@@ -68,14 +68,15 @@ static double run(const struct search *s, enum plan plan, size_t n, size_t first
     return now_ns(s->clock) - start;
 }
 
+static int compare_doubles(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
 static double median(double *values, size_t n)
 {
-    for (size_t i = 1; i < n; i++)
-        for (size_t k = i; k > 0 && values[k] < values[k - 1]; k--) {
-            const double value = values[k];
-            values[k] = values[k - 1];
-            values[k - 1] = value;
-        }
+    qsort(values, n, sizeof *values, compare_doubles);
     return values[n / 2];
 }
 
