@@ -158,7 +158,7 @@ static void add_model_histograms(struct text *text, const struct generation *g)
         {"capsnetd_batch_images", "Images of a forward pass.",
          offsetof(struct model_metrics, batch_images)},
         {"capsnetd_request_duration_seconds",
-         "Answered inference requests, from their first line to the answer's last byte.",
+         "Answered inference requests, from their first line until their answer goes out.",
          offsetof(struct model_metrics, request_us)},
         {"capsnetd_queue_duration_seconds", "Of that, the wait for a worker and for a batch.",
          offsetof(struct model_metrics, queue_us)},

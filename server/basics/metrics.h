@@ -70,7 +70,7 @@ struct model_metrics *metrics_of_model(struct metrics *metrics, const char *name
 /* Frees those of all models. */
 void metrics_destroy(struct metrics *metrics);
 
-/* Counts a request that is over.
+/* Counts a request.
  *
  * route   below METRICS_ROUTES: the route's number
  * status  what was answered, 0 for nothing

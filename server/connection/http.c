@@ -87,13 +87,44 @@ static const char *header(const struct request *r, const char *name)
 
 /* ---- The answer (net) ------------------------------------------------------ */
 
+_Static_assert((int)N_REFUSALS <= METRICS_REASONS, "every refusal is counted");
+
+/* Counts a request, once: before its answer can reach the client, who may look for it among
+ * the metrics, by another connection and so another network thread.  status: what it is
+ * answered with, 0 for nothing. */
+static void count_request(struct request *r, unsigned status)
+{
+    if (r->is_counted)
+        return;
+    r->is_counted = 1;
+    struct metrics *metrics = &r->service->metrics;
+    const enum refusal refusal = r->answer.status ? r->answer.refusal
+                                 : status == 408  ? REFUSED_TIMEOUT
+                                                  : REFUSED_NOT;
+    metrics_count_answer(metrics, route_number(r->route), status, refusal);
+    if (!r->route || !r->route->finish || !r->engine)
+        return;
+    const struct request_times times = {.request_us = clock_us() - r->received_us,
+                                        .queue_us = r->queue_us,
+                                        .decode_us = r->decode_us,
+                                        .infer_us = r->job.done_us - r->job.started_us,
+                                        .encode_us = r->encode_us};
+    if (status == 200)
+        metrics_count_times(r->engine->metrics, &times);
+    else
+        metrics_count_failure(r->engine->metrics, times.request_us);
+}
+
 static enum MHD_Result answer(struct http *http, struct request *r)
 {
     const struct options *o = http->service->options;
     if (deadlines_enter(&http->deadlines, client_of(r->resumable.connection), CLIENT_ANSWERING,
                         seconds_from_now(o->timeout_s + o->request_deadline_s), NULL) != 0)
         return MHD_NO;
-    return send_answer(r);
+    const enum MHD_Result result = send_answer(r); /* goes out when we have returned */
+    if (result == MHD_YES)
+        count_request(r, r->answer.status);
+    return result;
 }
 
 /* ---- A request arrives (net) ----------------------------------------------- */
@@ -289,29 +320,6 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     deadlines_receive(&http->deadlines, client, r->id);
     client->request = r;
     return r;
-}
-
-_Static_assert((int)N_REFUSALS <= METRICS_REASONS, "every refusal is counted");
-
-/* Counts a request that is over.  status: what was answered, 0 for nothing. */
-static void count_request(const struct request *r, unsigned status)
-{
-    struct metrics *metrics = &r->service->metrics;
-    const enum refusal refusal = r->answer.status ? r->answer.refusal
-                                 : status == 408  ? REFUSED_TIMEOUT
-                                                  : REFUSED_NOT;
-    metrics_count_answer(metrics, route_number(r->route), status, refusal);
-    if (!r->route || !r->route->finish || !r->engine)
-        return;
-    const struct request_times times = {.request_us = clock_us() - r->received_us,
-                                        .queue_us = r->queue_us,
-                                        .decode_us = r->decode_us,
-                                        .infer_us = r->job.done_us - r->job.started_us,
-                                        .encode_us = r->encode_us};
-    if (status == 200)
-        metrics_count_times(r->engine->metrics, &times);
-    else
-        metrics_count_failure(r->engine->metrics, times.request_us);
 }
 
 /* The client's request is over: its answer taken to the end, or not. */

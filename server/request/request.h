@@ -74,6 +74,7 @@ struct request {
     struct segment segments[ROUTE_SEGMENTS];
     int path_is_cut;  /* the path holds a 0 byte */
     int query_is_cut; /* it had too many parameters, or bytes */
+    int is_counted;   /* in the metrics */
     int is_misframed; /* where its body ends is not known for sure */
     int is_oip;       /* below /v2, where errors have another form */
     struct params params;

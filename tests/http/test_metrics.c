@@ -1,6 +1,8 @@
 /* test_metrics.c - GET /metrics counts what really happened. */
 #include <ctype.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +99,64 @@ static void requests_are_counted_by_route_and_status(void **state)
     expect_sample(server, REJECTED("overloaded"), 0);
     double scrapes = value(server, REQUESTS("/metrics", "GET", "200"));
     expect_sample(server, REQUESTS("/metrics", "GET", "200"), scrapes + 1);
+    free(png.data);
+    server_stop(server);
+}
+
+enum { CALLERS = 8, CALLS = 100 };
+
+struct caller {
+    pthread_t thread;
+    const char *url;
+    struct request request;
+    atomic_uint *answers; /* that any caller has */
+    double missing;       /* of them, most of those that the metrics did not have */
+};
+
+/* Asks over one connection, and looks over another. */
+static void *ask_and_look(void *argument)
+{
+    struct caller *caller = argument;
+    CURL *asking = curl_easy_init(), *looking = curl_easy_init();
+    if (!asking || !looking) abort();
+    for (int i = 0; i < CALLS; i++) {
+        reply_free(http_send_on(asking, caller->url, &caller->request));
+        const double answers = atomic_fetch_add(caller->answers, 1) + 1;
+        struct reply *reply = http_send_on(looking, caller->url,
+                                           &(struct request){.path = "/metrics"});
+        const char *page = (char *)reply->body;
+        const double missing = fmax(
+            answers - value_on(page, REQUESTS("/classify", "POST", "200")),
+            answers - value_on(page, OF_MODEL("capsnetd_request_duration_seconds_count", "")));
+        caller->missing = fmax(caller->missing, missing);
+        reply_free(reply);
+    }
+    curl_easy_cleanup(asking);
+    curl_easy_cleanup(looking);
+    return NULL;
+}
+
+/* Whoever has his answer finds it counted, by whatever connection he looks. */
+static void an_answer_that_has_come_is_counted(void **state)
+{
+    (void)state;
+    struct server *server = server_start(ARGS("--threads", "1"), NO_ARGS);
+    struct bytes png = draw_png(1);
+    struct caller callers[CALLERS];
+    atomic_uint answers = 0;
+    double missing = 0;
+    for (size_t i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){
+            .url = server->url, .answers = &answers,
+            .request = {.path = "/classify", .body = png.data, .nbytes = png.nbytes}};
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, ask_and_look, &callers[i]), 0);
+    }
+    for (size_t i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+        missing = fmax(missing, callers[i].missing);
+    }
+    if (missing > 0) fail_msg("%g answers had come that were not counted", missing);
+    expect_sample(server, REQUESTS("/classify", "POST", "200"), CALLERS * CALLS);
     free(png.data);
     server_stop(server);
 }
@@ -262,6 +322,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
     const struct CMUnitTest tests[] = {
         TEST(requests_are_counted_by_route_and_status),
+        TEST(an_answer_that_has_come_is_counted),
         TEST(images_and_batches_add_up),
         TEST(strange_images_are_counted),
         TEST(gauges_say_how_things_are),
