@@ -56,9 +56,9 @@ static void pack_conv1_bf16(struct capsnet_model *model)
     uint32_t *dst = model->packed.conv1;
     for (size_t p = 0; p < panels(at->conv1_row); p++)
         for (size_t ky = 0; ky < kernel; ky++, dst += words * KERNEL_PANEL)
-            pack_run(dst, model->parameters + at->conv1_weight + ky * run * at->conv1_row +
+            pack_run(dst, model->parameters + at->conv1_weight + ky * run * at->conv1_weight_row +
                               p * KERNEL_PANEL,
-                     run, columns_left(at->conv1_row, p), at->conv1_row);
+                     run, columns_left(at->conv1_row, p), at->conv1_weight_row);
 }
 
 /* The value of a unit of k weights, stride floats apart, as s8: the largest over 127, or
@@ -88,13 +88,13 @@ static void pack_conv1_int8(struct capsnet_model *model)
     const size_t words = model->packed.conv1_words;
     for (size_t o = 0; o < at->conv1_row; o++) {
         const float *w = model->parameters + at->conv1_weight + o;
-        const double unit = unit_of(w, at->conv1_taps, at->conv1_row);
+        const double unit = unit_of(w, at->conv1_taps, at->conv1_weight_row);
         model->packed.conv1_scales[o] = (float)unit;
         for (size_t i = 0; i < at->conv1_taps; i++) {
             const size_t ky = i / run, word = i % run / 4, panel = o / KERNEL_PANEL;
             uint32_t *to = model->packed.conv1 +
                            ((panel * kernel + ky) * words + word) * KERNEL_PANEL + o % KERNEL_PANEL;
-            ((int8_t *)to)[i % run % 4] = in_units(w[i * at->conv1_row], unit);
+            ((int8_t *)to)[i % run % 4] = in_units(w[i * at->conv1_weight_row], unit);
         }
     }
 }
@@ -208,12 +208,12 @@ enum capsnet_status model_order_channels(struct capsnet_model *model, struct cap
     for (size_t o = 0; o < n; o++) {
         order[o] = (struct reach){bias[o], o};
         for (size_t tap = 0; tap < at->conv1_taps; tap++)
-            order[o].most += fmaxf(0, weight[tap * at->conv1_row + o]);
+            order[o].most += fmaxf(0, weight[tap * at->conv1_weight_row + o]);
     }
     qsort(order, n, sizeof *order, by_reach);
     reorder(bias, n, 1, order, room);
     for (size_t tap = 0; tap < at->conv1_taps; tap++)
-        reorder(weight + tap * at->conv1_row, n, 1, order, room);
+        reorder(weight + tap * at->conv1_weight_row, n, 1, order, room);
     for (size_t i = 0; i < panels * kernel * kernel; i++)
         reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
                 KERNEL_PANEL, order, room);

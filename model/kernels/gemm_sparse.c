@@ -9,7 +9,7 @@
  * additions.  The fewer the rows, the fewer words (of the digits' fp32 values 5.5 in
  * 100 for three rows, 10 for six), but the more often B is read: three are fastest.
  */
-#include "model/kernels/vector.h"
+#include "model/kernels/words.h"
 
 /* The vectors of a panel that are worked on at a time. */
 enum { WIDTH = VEC == 4 ? 4 : KERNEL_PANEL / VEC };
@@ -24,33 +24,9 @@ enum { RUN = 64 };
 enum { AHEAD = 96 };
 _Static_assert((int)AHEAD + (int)SETS <= (int)SPARSE_SLACK, "what is read past a list is there");
 
-enum kind { KIND_F32, KIND_BF16, KIND_INT8 };
-
 /* ---- The list ------------------------------------------------------------- */
 
 enum { BITS = 64 }; /* words that are looked at together */
-
-ALWAYS_INLINE ivec load_words(const uint32_t *at)
-{
-    ivec x;
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
-/* Bit l: lane l is not zero. */
-ALWAYS_INLINE uint64_t lanes_set(ivec x)
-{
-#if defined(__AVX512F__)
-    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x);
-#elif defined(__AVX2__)
-    return (uint64_t)_mm256_movemask_ps((__m256)(x != 0));
-#else
-    uint64_t bits = 0;
-    for (int l = 0; l < VEC; l++)
-        bits |= (uint64_t)(x[l] != 0) << l;
-    return bits;
-#endif
-}
 
 /* Bit w: word w of those, at most BITS, is not zero in all rows. */
 ALWAYS_INLINE uint64_t words_set(size_t rows, const uint32_t *const *from, size_t words)
@@ -58,9 +34,9 @@ ALWAYS_INLINE uint64_t words_set(size_t rows, const uint32_t *const *from, size_
     uint64_t bits = 0;
     size_t w = 0;
     for (; w + VEC <= words; w += VEC) {
-        ivec any = load_words(from[0] + w);
+        ivec any = (ivec)load_words(from[0] + w);
         for (size_t i = 1; i < rows; i++)
-            any |= load_words(from[i] + w);
+            any |= (ivec)load_words(from[i] + w);
         bits |= lanes_set(any) << w;
     }
     for (; w < words; w++) {
@@ -117,49 +93,9 @@ size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n)
 
 /* ---- The product ---------------------------------------------------------- */
 
-/* Sums, of floats or of integers. */
-#if defined(__AVX512VNNI__)
-typedef __m512i sum;
-#else
-typedef vec sum;
-#endif
-
 struct sums {
     sum acc[SPARSE_ROWS][WIDTH];
 };
-
-ALWAYS_INLINE sum load_sum(const uint32_t *at)
-{
-    sum x;
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
-/* acc + a word, in all lanes, times b. */
-ALWAYS_INLINE sum multiply_add(enum kind kind, sum acc, const uint32_t *word, sum b)
-{
-#if defined(__AVX512BF16__)
-    if (kind == KIND_BF16)
-        return _mm512_castps_si512(_mm512_dpbf16_ps(
-            _mm512_castsi512_ps(acc), (__m512bh)_mm512_set1_epi32((int)*word), (__m512bh)b));
-#endif
-#if defined(__AVX512VNNI__)
-    if (kind == KIND_INT8)
-        return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32((int)*word), b);
-#endif
-    (void)kind;
-    float x;
-    memcpy(&x, word, sizeof x);
-    return (sum)((vec)acc + x * (vec)b);
-}
-
-ALWAYS_INLINE sum add(enum kind kind, sum a, sum b)
-{
-    return kind == KIND_INT8 ? (sum)((ivec)a + (ivec)b) : (sum)((vec)a + (vec)b);
-}
-
-/* Keeps the compiler from copying a sum to and fro in a loop, half of its instructions. */
-#define IN_PLACE(sum) __asm__("" : "+x"(sum))
 
 /* t = the product of count words.  Every second one has sums of its own, so that none
  * waits for the one before. */
@@ -180,7 +116,7 @@ ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
             __builtin_prefetch(ahead + 16, 0, 2);
             sum bv[WIDTH];
             for (size_t v = 0; v < WIDTH; v++)
-                bv[v] = load_sum(at + v * VEC);
+                bv[v] = load_words(at + v * VEC);
 #pragma GCC unroll 3
             for (size_t i = 0; i < rows; i++)
                 for (size_t v = 0; v < WIDTH; v++) {
@@ -211,12 +147,7 @@ ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_prod
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < WIDTH; v++) {
             const size_t at = j + v * VEC;
-            vec x = (vec)t.acc[i][v];
-#if defined(__AVX512F__)
-            if (kind == KIND_INT8)
-                x = (vec)_mm512_cvtepi32_ps((__m512i)t.acc[i][v]) *
-                    (g->row_scale * vec_load(g->scales + at));
-#endif
+            const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales + at);
             vec_store(g->c + i * g->c_stride + at, x + vec_load(g->bias + at));
         }
 }

@@ -144,6 +144,38 @@ struct sparse_product {
     size_t c_stride;
 };
 
+/* C = max(0, A B + bias): A's rows are the windows of an image, n columns of B are kernels.
+ * A window's word w lies `row` values times w / words behind its first value, and 4 bytes
+ * times w % words: `words` words, not all of whose values need belong to the window, where
+ * B is zero, of each of `kernel` rows of pixels. */
+struct convolution {
+    const void *image;   /* fp32, bf16 or u8: [rows + kernel - 1][row], and what the last
+                          * window's last word reads beyond */
+    size_t row, pixel;   /* values from a row of pixels, and from a pixel, to the next; pixel
+                          * at most 16 */
+    size_t rows, width;  /* of windows */
+    size_t kernel, words;
+    size_t n;            /* a multiple of KERNEL_PAD */
+    const uint32_t *b;   /* fp32, or words of bf16 or s8: word w of column j lies at
+                          * [j / KERNEL_PANEL * b_panel + w * b_word + j % KERNEL_PANEL] */
+    size_t b_word, b_panel;
+    const float *bias;   /* [n] */
+    float scale;         /* 8 bits: of what the image holds, and [n] of B's columns */
+    const float *scales;
+    float *c;            /* [rows * width] rows of n, c_stride apart */
+    uint16_t *c16;       /* of bf16, instead of c: rounded to bf16 */
+    size_t c_stride;
+    uint64_t *scratch;   /* [convolution_scratch()] */
+};
+
+/* Words of scratch for an image of n values, and so many windows in a row or less. */
+static inline size_t convolution_scratch(size_t n, size_t rows, size_t width, size_t kernel,
+                                         size_t words)
+{
+    return 5 * (n / 64 + 3) + (kernel * words + 1) / 2 +
+           rows * ((width + 1) / 2) * ((kernel * words + 63) / 64);
+}
+
 /* ---- Transforms to ten points a direction ---------------------------------
  * Of a rectangle of n x n pixels, n at most 10, to 10 x 10 values, V = M X M^T,
  * and back, X = M^T V M.  network/winograd.h says what for. */
@@ -229,6 +261,9 @@ struct kernels {
                          size_t words, uint32_t number);
 
     void (*gemm_sparse)(const struct sparse_product *g);
+
+    /* What an image's zeros would add is left out. */
+    void (*conv_sparse)(const struct convolution *g);
 
     /* How many columns of x [rows][n], a multiple of KERNEL_PAD, go as far as the last that
      * has a value other than zero; n a multiple of KERNEL_PAD. */
@@ -332,6 +367,7 @@ struct kernels {
     /* From here on NULL at levels whose instructions they need: AVX-512 VNNI, */
     void (*gemm_int8)(const struct narrow *g);
     void (*gemm_sparse_int8)(const struct sparse_product *g);
+    void (*conv_sparse_int8)(const struct convolution *g);
 
     /* The largest of n values and 0; n a multiple of KERNEL_PAD. */
     float (*largest)(const float *src, size_t n);
@@ -355,6 +391,7 @@ struct kernels {
     /* AVX-512 BF16. */
     void (*gemm_bf16)(const struct narrow *g);
     void (*gemm_sparse_bf16)(const struct sparse_product *g);
+    void (*conv_sparse_bf16)(const struct convolution *g);
     void (*gemm3_bf16)(const struct narrow3 *g);
 
     /* Rounds to nearest, ties to even; n a multiple of KERNEL_PAD. */

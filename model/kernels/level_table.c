@@ -13,6 +13,7 @@ const struct kernels PRODUCT(kernels) = {
     .gemm = PRODUCT(gemm),
     .list_words = KERNEL(list_words),
     .gemm_sparse = KERNEL(gemm_sparse),
+    .conv_sparse = KERNEL(conv_sparse),
     .used_columns = KERNEL(used_columns),
     .transpose = KERNEL(transpose),
     .to_points = KERNEL(to_points),
@@ -33,6 +34,7 @@ const struct kernels PRODUCT(kernels) = {
 #if defined(__AVX512VNNI__)
     .gemm_int8 = KERNEL(gemm_int8),
     .gemm_sparse_int8 = KERNEL(gemm_sparse_int8),
+    .conv_sparse_int8 = KERNEL(conv_sparse_int8),
     .largest = KERNEL(largest),
     .quantise = KERNEL(quantise),
     .gemm3_int8 = KERNEL(gemm3_int8),
@@ -42,6 +44,7 @@ const struct kernels PRODUCT(kernels) = {
 #if defined(__AVX512BF16__)
     .gemm_bf16 = KERNEL(gemm_bf16),
     .gemm_sparse_bf16 = KERNEL(gemm_sparse_bf16),
+    .conv_sparse_bf16 = KERNEL(conv_sparse_bf16),
     .gemm3_bf16 = KERNEL(gemm3_bf16),
     .to_bf16 = KERNEL(to_bf16),
     .pair_rows_bf16 = KERNEL(pair_rows_bf16),

@@ -160,6 +160,7 @@ void PRODUCT(gemm)(const struct gemm *g);
 size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
                           size_t words, uint32_t number);
 void KERNEL(gemm_sparse)(const struct sparse_product *g);
+void KERNEL(conv_sparse)(const struct convolution *g);
 size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n);
 void KERNEL(transpose)(float *dst, size_t dst_stride, const float *src, size_t src_stride,
                        size_t rows, size_t cols);
@@ -196,6 +197,7 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 /* Levels that lack the instructions do not define these. */
 void KERNEL(gemm_int8)(const struct narrow *g);
 void KERNEL(gemm_sparse_int8)(const struct sparse_product *g);
+void KERNEL(conv_sparse_int8)(const struct convolution *g);
 float KERNEL(largest)(const float *src, size_t n);
 void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor);
 void KERNEL(gemm3_int8)(const struct narrow3 *g);
@@ -204,6 +206,7 @@ void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4]
                         const float *factors, size_t n);
 void KERNEL(gemm_bf16)(const struct narrow *g);
 void KERNEL(gemm_sparse_bf16)(const struct sparse_product *g);
+void KERNEL(conv_sparse_bf16)(const struct convolution *g);
 void KERNEL(gemm3_bf16)(const struct narrow3 *g);
 void KERNEL(to_bf16)(uint16_t *dst, const float *src, size_t n);
 void KERNEL(pair_rows_bf16)(uint32_t *dst, size_t dst_stride, const float *src, size_t src_stride,

@@ -4,51 +4,16 @@
  *
  *   out[y,x,o] = max(0, b[o] + sum_{ky,kx,c} image[y+ky, x+kx, c] w[ky,kx,c,o])
  *
- * As a matrix product over patches [positions][taps]: with few input channels
- * the patches are small (130 kB for MNIST) and stay in the cache.
- * 8.3 M multiply-adds an image.
+ * 8.3 M multiply-adds an image, if all were done; where pixels are zero they are left out
+ * (kernels/conv_sparse.c): a digit has 3.5 M.  In bf16 the sums are fp32, in int8 they are
+ * exact.
  */
 #include <string.h>
 
 #include "model/layers/layers.h"
 
-/* Patches of output rows y0 .. y1 - 1: [(y1-y0) * conv1_w][conv1_patch_row]. */
-static void make_patches(const struct capsnet_model *model, const float *image, size_t y0,
-                         size_t y1, float *patches)
-{
-    const struct layout *at = &model->at;
-    const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
-    const size_t run = kernel * channels, image_row = model->shape.width * channels;
-    for (size_t y = y0; y < y1; y++)
-        for (size_t x = 0; x < at->conv1_w; x++, patches += at->conv1_patch_row)
-            for (size_t ky = 0; ky < kernel; ky++)
-                memcpy(patches + ky * run, image + (y + ky) * image_row + x * channels,
-                       run * sizeof *patches);
-}
-
-/* Rows y0 .. y1 - 1 of conv1's output for one image; out is the whole output
- * [conv1_h][conv1_w][conv1_row]. */
-void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
-                float *patches, float *out)
-{
-    const struct capsnet_model *model = ws->model;
-    const struct layout *at = &model->at;
-    make_patches(model, image, y0, y1, patches);
-    struct gemm g = {
-        .m = (y1 - y0) * at->conv1_w,
-        .n = at->conv1_row,
-        .k = at->conv1_taps,
-        .a = {patches, at->conv1_patch_row, 1},
-        .b = {model->parameters + at->conv1_weight, at->conv1_row, KERNEL_PANEL},
-        .c = {out + y0 * at->conv1_w * at->conv1_row, at->conv1_row, KERNEL_PANEL},
-        .epilogue = GEMM_BIAS_RELU,
-        .bias = model->parameters + at->conv1_bias,
-    };
-    model->kernels->gemm(&g);
-}
-
-/* Pixels from y0 * row on to bf16 or, in units of the image's largest over 255, to u8;
- * the unit.  Zeros follow the last. */
+/* Pixels first .. first + count - 1 to bf16 or, in units of the image's largest over 255, to
+ * u8; the unit.  Zeros follow the last. */
 static float narrow_pixels(const struct capsnet_model *model, const float *image, size_t first,
                            size_t count, const struct scratch *scratch)
 {
@@ -67,38 +32,61 @@ static float narrow_pixels(const struct capsnet_model *model, const float *image
     return is_blank ? 0 : largest / 255;
 }
 
-void conv1_rows_narrow(const struct capsnet_workspace *ws, const float *image, size_t y0,
-                       size_t y1, size_t thread, float *out, uint16_t *out16)
+void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
+                size_t thread, float *out, uint16_t *out16)
 {
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const struct packed *packed = &model->packed;
+    const struct kernels *kernels = model->kernels;
     const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
     const size_t row = model->shape.width * channels, to = y0 * at->conv1_w * at->conv1_row;
-    const size_t value = model->precision == PRECISION_BF16 ? 2 : 1; /* bytes */
-    const float unit = narrow_pixels(model, image, y0 * row, (y1 - y0 + kernel - 1) * row,
-                                     &ws->scratch[thread]);
-    /* A kernel row that does not fill its words reads a few values more, times zero. */
-    const struct narrow g = {
-        .m = (y1 - y0) * at->conv1_w,
+    struct convolution g = {
+        .row = row,
+        .pixel = channels,
+        .rows = y1 - y0,
+        .width = at->conv1_w,
+        .kernel = kernel,
         .n = at->conv1_row,
-        .words = packed->conv1_words,
-        .runs = kernel,
-        .a = {ws->scratch[thread].image, at->conv1_w, value * channels, value * row, value * row, 0},
-        .b = packed->conv1,
-        .b_panel = kernel * packed->conv1_words * KERNEL_PANEL,
-        .row_scales = &unit,
-        .scales = packed->conv1_scales,
         .bias = model->parameters + at->conv1_bias,
-        .relu = 1,
         .c = out ? out + to : NULL,
         .c16 = out16 ? out16 + to : NULL,
         .c_stride = at->conv1_row,
+        .scratch = ws->scratch[thread].found,
     };
+    if (model->precision == PRECISION_F32) {
+        g.image = image + y0 * row;
+        g.words = kernel * channels;
+        g.b = (const uint32_t *)(const void *)(model->parameters + at->conv1_weight);
+        g.b_word = at->conv1_weight_row;
+        g.b_panel = KERNEL_PANEL;
+        kernels->conv_sparse(&g);
+        return;
+    }
+    g.scale = narrow_pixels(model, image, y0 * row, (y1 - y0 + kernel - 1) * row,
+                            &ws->scratch[thread]);
+    g.image = ws->scratch[thread].image;
+    g.words = model->packed.conv1_words;
+    g.b = model->packed.conv1;
+    g.b_word = KERNEL_PANEL;
+    g.b_panel = kernel * g.words * KERNEL_PANEL;
+    g.scales = model->packed.conv1_scales;
     if (model->precision == PRECISION_BF16)
-        model->kernels->gemm_bf16(&g);
+        kernels->conv_sparse_bf16(&g);
     else
-        model->kernels->gemm_int8(&g);
+        kernels->conv_sparse_int8(&g);
+}
+
+/* Windows as rows: [conv1_h * conv1_w][conv1_patch_row]. */
+static void make_patches(const struct capsnet_model *model, const float *image, float *patches)
+{
+    const struct layout *at = &model->at;
+    const size_t kernel = model->shape.conv1_kernel, channels = model->shape.channels;
+    const size_t run = kernel * channels, image_row = model->shape.width * channels;
+    for (size_t y = 0; y < at->conv1_h; y++)
+        for (size_t x = 0; x < at->conv1_w; x++, patches += at->conv1_patch_row)
+            for (size_t ky = 0; ky < kernel; ky++)
+                memcpy(patches + ky * run, image + (y + ky) * image_row + x * channels,
+                       run * sizeof *patches);
 }
 
 struct backward {
@@ -117,14 +105,14 @@ static void add_gradient(const struct capsnet_model *model, const float *image,
     const size_t positions = at->conv1_h * at->conv1_w;
     float *dout = scratch->conv1;
     model->kernels->relu_backward(dout, positive, db, positions, at->conv1_row);
-    make_patches(model, image, 0, at->conv1_h, scratch->patches);
+    make_patches(model, image, scratch->patches);
     const struct gemm g = {
         .m = at->conv1_taps,
         .n = at->conv1_row,
         .k = positions,
         .a = {scratch->patches, 1, at->conv1_patch_row},
         .b = {dout, at->conv1_row, KERNEL_PANEL},
-        .c = {dw, at->conv1_row, KERNEL_PANEL},
+        .c = {dw, at->conv1_weight_row, KERNEL_PANEL},
         .epilogue = GEMM_ADD,
     };
     model->kernels->gemm(&g);
@@ -164,8 +152,8 @@ static void add_gradient_bf16(const struct capsnet_model *model, const float *im
             .b = scratch->dconv1_words,
             .b_panel = at->conv1_h * words * KERNEL_PANEL,
             .add = 1,
-            .c = dw + c * at->conv1_row,
-            .c_stride = channels * at->conv1_row,
+            .c = dw + c * at->conv1_weight_row,
+            .c_stride = channels * at->conv1_weight_row,
         };
         model->kernels->gemm_bf16(&g);
     }
@@ -179,9 +167,9 @@ static void backward_chunk(void *context, size_t chunk, size_t thread)
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
     const struct scratch *scratch = &ws->scratch[thread];
-    float *dw = ws->conv1_partial + chunk * (at->conv1_taps + 1) * at->conv1_row;
-    float *db = dw + at->conv1_taps * at->conv1_row;
-    memset(dw, 0, (at->conv1_taps + 1) * at->conv1_row * sizeof *dw);
+    float *dw = ws->conv1_partial + chunk * (at->conv1_taps + 1) * at->conv1_weight_row;
+    float *db = dw + at->conv1_taps * at->conv1_weight_row;
+    memset(dw, 0, (at->conv1_taps + 1) * at->conv1_weight_row * sizeof *dw);
 
     size_t first = chunk * b->n / CONV1_CHUNKS, last = (chunk + 1) * b->n / CONV1_CHUNKS;
     for (size_t i = first; i < last; i++) {
@@ -198,7 +186,7 @@ static void backward_chunk(void *context, size_t chunk, size_t thread)
 void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images, float *grad)
 {
     const struct layout *at = &ws->model->at;
-    const size_t weights = at->conv1_taps * at->conv1_row;
+    const size_t weights = at->conv1_taps * at->conv1_weight_row;
     uint64_t clock = phase_clock();
     struct backward b = {ws, n, images};
     pool_run(ws->pool, CONV1_CHUNKS, backward_chunk, &b);
@@ -207,7 +195,7 @@ void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images,
     memset(dw, 0, weights * sizeof *dw);
     memset(db, 0, at->conv1_row * sizeof *db);
     for (size_t chunk = 0; chunk < CONV1_CHUNKS; chunk++) {
-        const float *partial = ws->conv1_partial + chunk * (weights + at->conv1_row);
+        const float *partial = ws->conv1_partial + chunk * (weights + at->conv1_weight_row);
         for (size_t k = 0; k < weights; k++)
             dw[k] += partial[k];
         for (size_t o = 0; o < at->conv1_row; o++)

@@ -27,13 +27,11 @@ static inline size_t smaller(size_t a, size_t b)
  * there (primary_weights.c). */
 void primary_prepare(struct capsnet_model *model, struct pool *pool);
 
-/* conv1.c */
+/* conv1.c: rows y0 .. y1 - 1 of conv1's output for one image, to their places in the whole
+ * output [conv1_h][conv1_w][conv1_row] at out or, rounded to bf16 where the model is of that,
+ * at out16. */
 void conv1_rows(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
-                float *patches, float *out);
-/* The same in bf16, with fp32 sums, or in int8, with exact ones; to out or, with
- * instructions of bf16, rounded to that to out16. */
-void conv1_rows_narrow(const struct capsnet_workspace *ws, const float *image, size_t y0, size_t y1,
-                       size_t thread, float *out, uint16_t *out16);
+                size_t thread, float *out, uint16_t *out16);
 void conv1_backward(struct capsnet_workspace *ws, size_t n, const float *images, float *grad);
 
 /* Pixels to ws->primary, through conv1: primary_direct.c and primary_spectral.c. */

@@ -35,17 +35,13 @@ static void conv1_band(void *context, size_t item, size_t thread)
     const size_t y1 = smaller(y + CONV1_BAND, at->conv1_h), row = at->conv1_w * at->conv1_row;
     const float *image = pass->images + (pass->first + slot) * at->pixels;
     if (model->precision == PRECISION_BF16) {
-        conv1_rows_narrow(ws, image, y, y1, thread, NULL,
-                          (uint16_t *)ws->wave + slot * at->conv1_size);
+        conv1_rows(ws, image, y, y1, thread, NULL, (uint16_t *)ws->wave + slot * at->conv1_size);
         return;
     }
     float *out = ws->wave + slot * at->conv1_size;
-    if (model->precision == PRECISION_F32) {
-        conv1_rows(ws, image, y, y1, ws->scratch[thread].patches, out);
-        return;
-    }
-    conv1_rows_narrow(ws, image, y, y1, thread, out, NULL);
-    ws->largest[item] = model->kernels->largest(out + y * row, (y1 - y) * row);
+    conv1_rows(ws, image, y, y1, thread, out, NULL);
+    if (model->precision == PRECISION_INT8)
+        ws->largest[item] = model->kernels->largest(out + y * row, (y1 - y) * row);
 }
 
 /* ---- int8 ----------------------------------------------------------------- */

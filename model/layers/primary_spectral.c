@@ -158,11 +158,7 @@ static void spectral_input(void *context, size_t image, size_t thread)
     const struct point_matrix *m = &ws->model->winograd.data;
     const int is_bf16 = ws->model->products == PRECISION_BF16;
     float *a = ws->scratch[thread].conv1;
-    if (ws->model->precision != PRECISION_F32)
-        conv1_rows_narrow(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
-    else
-        conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h,
-                   ws->scratch[thread].patches, a);
+    conv1_rows(ws, pass->images + image * at->pixels, 0, at->conv1_h, thread, a, NULL);
     if (ws->training)
         kernels->positive(ws->conv1_positive + image * at->conv1_size / 16, a, at->conv1_size);
     const size_t positions = at->conv1_h * at->conv1_w;

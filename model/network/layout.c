@@ -78,6 +78,8 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     at->conv1_h = shape->height - shape->conv1_kernel + 1;
     at->conv1_w = shape->width - shape->conv1_kernel + 1;
     at->conv1_row = round_up(shape->conv1_channels, KERNEL_PAD);
+    /* Rows a power of two apart would compete for one set of lines of the cache. */
+    at->conv1_weight_row = at->conv1_row + KERNEL_PAD;
     at->conv1_size = at->conv1_h * at->conv1_w * at->conv1_row;
     at->conv1_patch_row = round_up(at->conv1_taps, KERNEL_PAD);
     at->conv1_bands = (at->conv1_h + CONV1_BAND - 1) / CONV1_BAND;
@@ -100,7 +102,7 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
 
     const size_t widths[4] = {at->outputs, shape->decoder_hidden[0], shape->decoder_hidden[1],
                               at->pixels};
-    at->conv1_weight = reserve(at, at->conv1_taps * at->conv1_row);
+    at->conv1_weight = reserve(at, at->conv1_taps * at->conv1_weight_row);
     at->conv1_bias = reserve(at, at->conv1_row);
     at->primary_weight = reserve(at, at->primary_taps * at->primary_row);
     at->primary_bias = reserve(at, at->primary_row);

@@ -22,6 +22,7 @@ struct layout {
     size_t conv1_taps;          /* kernel*kernel*channels: rows of conv1_w */
     size_t conv1_h, conv1_w;    /* output positions */
     size_t conv1_row;           /* output channels, padded */
+    size_t conv1_weight_row;    /* the same of a row of weights, and more */
     size_t conv1_size;          /* conv1_h * conv1_w * conv1_row */
     size_t conv1_patch_row;     /* conv1_taps, padded: a row of patches */
     size_t conv1_bands;         /* of CONV1_BAND rows of positions, the last one less */
@@ -39,7 +40,7 @@ struct layout {
     size_t in[3], out[3], in_row[3], out_row[3];
 
     /* Offsets, floats:
-     *   conv1_weight   [conv1_taps (ky,kx,c)][conv1_row]
+     *   conv1_weight   [conv1_taps (ky,kx,c)][conv1_weight_row]
      *   primary_weight [panel][ky][kx][conv1_row (c)][KERNEL_PANEL (o)]
      *   digit_weight   [capsules][outputs][primary_dims]
      *   decoder_weight [in_row (in)][out_row (out)]  */

@@ -140,7 +140,7 @@ static void carve_training(struct capsnet_workspace *ws, struct arena *arena, si
         ws->ddecoder[l + 1] = carve(arena, 2 * n * at->out_row[l]);
     if (is_bf16)
         carve_decoder_bf16(ws, arena, 2 * n);
-    ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_row);
+    ws->conv1_partial = carve(arena, CONV1_CHUNKS * (at->conv1_taps + 1) * at->conv1_weight_row);
 }
 
 static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
@@ -166,9 +166,12 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
     const size_t row = decoder_row(at), longest = row > at->primary_row ? row : at->primary_row;
-    const size_t patches = at->conv1_h * at->conv1_w * at->conv1_patch_row;
-    const size_t image = at->pixels + 2 * KERNEL_PAD;
+    const size_t patches = ws->training ? at->conv1_h * at->conv1_w * at->conv1_patch_row : 0;
+    const size_t image = at->pixels + 2 * KERNEL_PAD, kernel = ws->model->shape.conv1_kernel;
     s->patches = carve(arena, patches > image ? patches : image);
+    s->found = (uint64_t *)(void *)carve(
+        arena, 2 * convolution_scratch(at->pixels, at->conv1_h, at->conv1_w, kernel,
+                                       kernel * ws->model->shape.channels));
     s->conv1 = carve(arena, at->conv1_size);
     if (ws->training) {
         s->u_hat = carve(arena, 2 * at->outputs * KERNEL_LANES);

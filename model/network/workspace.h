@@ -42,7 +42,8 @@ enum { GRADIENT_CAPSULES = 4 };
 
 /* Per-thread scratch. */
 struct scratch {
-    float *patches;   /* [conv1_h*conv1_w][patch_row] im2col of one image */
+    float *patches;   /* one image padded; training: [conv1_h*conv1_w][patch_row] im2col of it */
+    uint64_t *found;  /* where an image is not zero: kernels.h, struct convolution */
     uint16_t *image;  /* [pixels and a word more] bf16; not in f32's training */
     float *conv1;     /* [conv1_h][conv1_w][conv1_row] one image */
     float *transposed; /* [longest row][KERNEL_PANEL] */
@@ -112,7 +113,7 @@ struct capsnet_workspace {
     uint16_t *dy16;     /* [2n][out_row] */
     uint32_t *dy_pairs; /* [panel][pairs][KERNEL_PANEL] */
     uint32_t *x_pairs;  /* [pairs][in_row] */
-    float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_row] */
+    float *conv1_partial; /* [CONV1_CHUNKS][conv1_taps + 1][conv1_weight_row] */
 };
 
 /* Images of a batch are summed in this many runs, whatever the threads: the

@@ -72,7 +72,7 @@ size_t tensor_flat_index(const struct capsnet_model *model, size_t tensor, size_
     switch (tensor) {
     case CONV1_WEIGHT: /* [o][c][tap] */
         tap = i % taps1, c = i / taps1 % channels, o = i / taps1 / channels;
-        return at->conv1_weight + (tap * channels + c) * at->conv1_row + o;
+        return at->conv1_weight + (tap * channels + c) * at->conv1_weight_row + o;
     case CONV1_BIAS:
         return at->conv1_bias + i;
     case PRIMARY_WEIGHT: /* [o][c][tap] */

@@ -115,7 +115,7 @@ size_t small_index(const struct small *s, enum small_tensor tensor, size_t i)
     case T_CONV1_W: /* file [o][c][y][x], memory [y][x][c][o] */
         x = i % k1, y = i / k1 % k1, c = i / (k1 * k1) % h->channels;
         o = i / (k1 * k1 * h->channels);
-        return at->conv1_weight + ((y * k1 + x) * h->channels + c) * at->conv1_row + o;
+        return at->conv1_weight + ((y * k1 + x) * h->channels + c) * at->conv1_weight_row + o;
     case T_PRIMARY_W: /* file [o][c][y][x], memory [o / 32][y][x][c][o % 32] */
         x = i % k2, y = i / k2 % k2, c = i / (k2 * k2) % h->conv1_channels;
         o = i / (k2 * k2 * h->conv1_channels);

@@ -70,8 +70,8 @@ static void draw_parameters(struct capsnet_model *model, const struct train_opti
     const struct draw primary = {o->init_scheme, taps2 * shape->conv1_channels,
                                  taps2 * at->primary_channels, 0.1f * o->primary_scale};
     const struct draw digit = {INIT_AUTHORS, 1, 1, 0.1f};
-    draw_rows(w + at->conv1_weight, at->conv1_taps, shape->conv1_channels, at->conv1_row, &conv1,
-              &r);
+    draw_rows(w + at->conv1_weight, at->conv1_taps, shape->conv1_channels, at->conv1_weight_row,
+              &conv1, &r);
     draw_primary(w + at->primary_weight, at, shape, &primary, &r);
     draw_rows(w + at->digit_weight, 1, at->capsules * at->outputs * shape->primary_dims, 0, &digit,
               &r);

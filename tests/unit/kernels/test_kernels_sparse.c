@@ -1,6 +1,6 @@
 /*
- * test_kernels_sparse.c - what list_words() lists, and products through such lists, of
- * every CPU level, against double precision.
+ * test_kernels_sparse.c - what list_words() lists, products through such lists, and the
+ * convolution that leaves out zeros, of every CPU level, against double precision.
  *
  * Bounds as in test_kernels_gemm.c and test_kernels_narrow.c: of a float product a term is
  * rounded by its multiplication and by at most k additions, so
@@ -206,12 +206,218 @@ static void test_int8(const struct kernels *kernels, struct random *random, stru
     test_kind(kernels, random, worst, INT8);
 }
 
+/* ---- The convolution ------------------------------------------------------- */
+
+struct image {
+    enum kind kind;
+    size_t rows, width, channels, kernel, n; /* as of struct convolution */
+    size_t row, words, extent;               /* extent: the values that are read */
+    size_t b_word, b_panel, b_words;
+    int to_bf16;
+    uint32_t *values, *b; /* [extent], [b_words] */
+    float *bias, *scales, scale;
+};
+
+static size_t words_for(size_t bytes)
+{
+    return (bytes + 3) / 4;
+}
+
+static size_t value_bytes(enum kind kind)
+{
+    return 4 / values_per_word[kind];
+}
+
+static void random_pixel(struct random *random, const struct image *m, size_t i, double density,
+                         enum magnitude magnitude)
+{
+    const uint32_t word =
+        (random_real(random) + 1) / 2 < density ? random_word(random, m->kind, magnitude) : 0;
+    const size_t bytes = value_bytes(m->kind);
+    memcpy((char *)m->values + i * bytes, &word, bytes);
+}
+
+static void random_image(struct random *random, struct image *m, double density,
+                         enum magnitude magnitude)
+{
+    const size_t per_word = values_per_word[m->kind], run = m->kernel * m->channels;
+    m->words = (run + per_word - 1) / per_word;
+    m->row = (m->width + m->kernel - 1) * m->channels;
+    m->extent = (m->rows + m->kernel - 2) * m->row + (m->width - 1) * m->channels +
+                m->words * per_word;
+    /* Row by row as fp32 weights lie, or by panel. */
+    const size_t words = m->kernel * m->words, panels = (m->n + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    const int is_row = m->kind == F32 || random_below(random, 2);
+    m->b_word = is_row ? m->n + KERNEL_PAD * random_below(random, 2) : KERNEL_PANEL;
+    m->b_panel = is_row ? KERNEL_PANEL : words * KERNEL_PANEL;
+    m->b_words = is_row ? (words - 1) * m->b_word + m->n : panels * words * KERNEL_PANEL;
+    m->values = (uint32_t *)(void *)check_floats(words_for(m->extent * value_bytes(m->kind)));
+    m->b = (uint32_t *)(void *)check_floats(m->b_words);
+    for (size_t i = 0; i < m->extent; i++)
+        random_pixel(random, m, i, density, magnitude);
+    for (size_t i = 0; i < m->b_words; i++)
+        m->b[i] = random_word(random, m->kind, magnitude);
+    /* Where a row's last word is longer than the row. */
+    const uint32_t own = 0xffffffff >> 8 * (m->words * per_word - run) * value_bytes(m->kind);
+    for (size_t ky = 1; ky <= m->kernel; ky++)
+        for (size_t j = 0; j < m->n; j++)
+            m->b[j / KERNEL_PANEL * m->b_panel + (ky * m->words - 1) * m->b_word + j % KERNEL_PANEL] &= own;
+    m->bias = check_floats(m->n);
+    m->scales = check_floats(m->n);
+    random_fill(random, m->bias, m->n, magnitude);
+    random_fill(random, m->scales, m->n, MAGNITUDE_ONE);
+    random_fill(random, &m->scale, 1, MAGNITUDE_ONE);
+}
+
+/* A copy of bytes at a guard page, rounded up to floats at its end. */
+static const void *guard_words(const void *src, size_t bytes, enum side side)
+{
+    const size_t floats = words_for(bytes), pad = side == SIDE_END ? 4 * floats - bytes : 0;
+    float *copy = check_floats(floats);
+    memcpy((char *)copy + pad, src, bytes);
+    return (const char *)guard_input(copy, floats, side) + pad;
+}
+
+/* [rows * width][n], of both sides of guard pages the same. */
+static float *convolve(const struct kernels *kernels, const struct image *m)
+{
+    const size_t count = m->rows * m->width * m->n, floats = m->to_bf16 ? count / 2 : count;
+    const size_t scratch = convolution_scratch((m->rows + m->kernel - 1) * m->row, m->rows,
+                                               m->width, m->kernel, m->words);
+    float *sides[SIDES];
+    for (enum side side = 0; side < SIDES; side++) {
+        float *c = guard_output(floats, side);
+        const struct convolution g = {
+            .image = guard_words(m->values, m->extent * value_bytes(m->kind), side),
+            .row = m->row, .pixel = m->channels, .rows = m->rows, .width = m->width,
+            .kernel = m->kernel, .words = m->words, .n = m->n,
+            .b = guard_words(m->b, 4 * m->b_words, side),
+            .b_word = m->b_word, .b_panel = m->b_panel,
+            .bias = guard_input(m->bias, m->n, side),
+            .scale = m->scale,
+            .scales = m->kind == INT8 ? guard_input(m->scales, m->n, side) : NULL,
+            .c = m->to_bf16 ? NULL : c,
+            .c16 = m->to_bf16 ? (uint16_t *)(void *)c : NULL,
+            .c_stride = m->n,
+            .scratch = (uint64_t *)(void *)guard_output(2 * scratch, side),
+        };
+        (m->kind == F32    ? kernels->conv_sparse
+         : m->kind == BF16 ? kernels->conv_sparse_bf16
+                           : kernels->conv_sparse_int8)(&g);
+        sides[side] = check_floats(count);
+        for (size_t i = 0; i < count; i++) {
+            const uint32_t bits = m->to_bf16 ? (uint32_t)g.c16[i] << 16 : 0;
+            memcpy(&sides[side][i], m->to_bf16 ? (const void *)&bits : c + i, sizeof(float));
+        }
+    }
+    check_bits(sides[0], sides[1], count, "convolution");
+    return sides[0];
+}
+
+static double image_value(const struct image *m, size_t i)
+{
+    uint32_t word = 0;
+    memcpy(&word, (const char *)m->values + i * value_bytes(m->kind), value_bytes(m->kind));
+    return value_of(m->kind, &word, 0, 1);
+}
+
+static void check_convolution(const struct image *m, const float *got, struct worst *worst)
+{
+    const size_t per_word = values_per_word[m->kind], run = m->words * per_word;
+    for (size_t at = 0; at < m->rows * m->width; at++)
+        for (size_t j = 0; j < m->n; j++) {
+            double want = 0, terms = 0;
+            const size_t first = at / m->width * m->row + at % m->width * m->channels;
+            for (size_t p = 0; p < m->kernel * run; p++) {
+                const uint32_t *w = m->b + j / KERNEL_PANEL * m->b_panel + p / per_word * m->b_word +
+                                    j % KERNEL_PANEL;
+                const double x = image_value(m, first + p / run * m->row + p % run) *
+                                 value_of(m->kind, w, p % per_word, 0);
+                want += x;
+                terms += fabs(x);
+            }
+            const double by = m->kind == INT8 ? (double)m->scale * (double)m->scales[j] : 1;
+            const double size = m->kind == INT8 ? fabs(want * by) : terms;
+            const double roundings = m->kind == INT8 ? 4 : (double)(m->kernel * run) + 4;
+            const double bias = (double)m->bias[j], x = fmax(0, want * by + bias);
+            double bound = roundings * (ROUNDING * (size + fabs(bias)) + (double)FLT_MIN);
+            if (m->to_bf16) /* 8 bits, and what is subnormal then */
+                bound += fabs(x) / 256 + (double)FLT_MIN;
+            check_value(worst, (double)got[at * m->n + j], x, bound,
+                        "%zu x %zu windows of %zu x %zu words, n %zu: [%zu][%zu]", m->rows,
+                        m->width, m->kernel, m->words, m->n, at, j);
+        }
+}
+
+/* What the first window does not read changes no bit of it, though it changes which words are
+ * left out beside it. */
+static void check_first_window(const struct kernels *kernels, struct random *random,
+                               const struct image *m, const float *got)
+{
+    const size_t run = m->kernel * m->channels;
+    for (size_t i = 0; i < m->extent; i++)
+        if (i / m->row >= m->kernel || i % m->row >= run)
+            random_pixel(random, m, i, 0.7, MAGNITUDE_ONE);
+    check_bits(convolve(kernels, m), got, m->n, "first window");
+}
+
+static void test_convolution(const struct kernels *kernels, struct random *random,
+                             struct worst *worst, enum kind kind)
+{
+    static const size_t n_sizes[] = {16, 32, 48, 64, 128, 144, 256};
+    static const double densities[] = {0, 0.1, 0.4, 1};
+    const int has = kind == F32    ? 1
+                    : kind == BF16 ? kernels->conv_sparse_bf16 != NULL
+                                   : kernels->conv_sparse_int8 != NULL;
+    if (!has) {
+        print_message("  skipped: level %s has no such instructions\n", kernels->level);
+        return;
+    }
+    for (size_t n = 0; n < COUNT(n_sizes); n++)
+        for (size_t d = 0; d < COUNT(densities); d++)
+            for (size_t kernel = 1; kernel <= 9; kernel += 2) {
+                const enum magnitude magnitude =
+                    random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
+                struct image m = {.kind = kind, .rows = 1 + random_below(random, 3),
+                                  .width = 1 + random_below(random, 12),
+                                  .channels = 1 + random_below(random, 4), .kernel = kernel,
+                                  .n = n_sizes[n],
+                                  .to_bf16 = kind == BF16 && random_below(random, 2)};
+                random_image(random, &m, densities[d], magnitude);
+                const float *got = convolve(kernels, &m);
+                check_convolution(&m, got, worst);
+                check_first_window(kernels, random, &m, got);
+                check_release();
+            }
+}
+
+static void test_convolution_f32(const struct kernels *kernels, struct random *random,
+                                 struct worst *worst)
+{
+    test_convolution(kernels, random, worst, F32);
+}
+
+static void test_convolution_bf16(const struct kernels *kernels, struct random *random,
+                                  struct worst *worst)
+{
+    test_convolution(kernels, random, worst, BF16);
+}
+
+static void test_convolution_int8(const struct kernels *kernels, struct random *random,
+                                  struct worst *worst)
+{
+    test_convolution(kernels, random, worst, INT8);
+}
+
 int main(void)
 {
     static const struct check checks[] = {
         {"sparse f32", test_f32, NULL},
         {"sparse bf16", test_bf16, NULL},
         {"sparse int8", test_int8, NULL},
+        {"convolution f32", test_convolution_f32, NULL},
+        {"convolution bf16", test_convolution_bf16, NULL},
+        {"convolution int8", test_convolution_int8, NULL},
     };
     return check_main(checks, COUNT(checks));
 }

@@ -112,8 +112,8 @@ static void check_conv1(const struct small *s, const struct capsnet_workspace *w
     float *out = ws->scratch[0].conv1;
     canary_fill(out, at->conv1_size);
     const size_t middle = at->conv1_h / 3; /* in two bands */
-    conv1_rows(ws, image, middle, at->conv1_h, ws->scratch[0].patches, out);
-    conv1_rows(ws, image, 0, middle, ws->scratch[0].patches, out);
+    conv1_rows(ws, image, middle, at->conv1_h, 0, out, NULL);
+    conv1_rows(ws, image, 0, middle, 0, out, NULL);
     for (size_t p = 0; p < at->conv1_h * at->conv1_w; p++)
         for (size_t o = 0; o < at->conv1_row; o++) {
             const size_t i = p * h->conv1_channels + o;
