@@ -129,15 +129,6 @@ ALWAYS_INLINE struct image_at image_at(const struct image_routing *r, size_t b, 
                              sums + b * row * KERNEL_LANES};
 }
 
-/* Row je of the capsules whose first row is at value `first`. */
-ALWAYS_INLINE void put_u_hat(enum narrowness narrow, void *u_hat, const struct image_at *at,
-                             size_t first, size_t je, size_t q, vec x)
-{
-    float *sum = at->sums + je * KERNEL_LANES + q * VEC;
-    vec_store(sum, vec_load(sum) + store_u_hat(narrow, u_hat, at->u_hat + first +
-                                               je * KERNEL_LANES + q * VEC, x));
-}
-
 /* images and dims are constants to the compiler: W is read once for both. */
 ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, size_t dims,
                                   const float *u, float *u_hat, float *s, float *sums)
@@ -163,8 +154,11 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
                     for (size_t b = 0; b < images; b++)
                         x[b] += wd * cap[b][d].v[q];
                 }
-                for (size_t b = 0; b < images; b++)
-                    put_u_hat(U_HAT_F32, u_hat, &at[b], first, je, q, x[b]);
+                for (size_t b = 0; b < images; b++) {
+                    const size_t to = je * KERNEL_LANES + q * VEC;
+                    vec_store(at[b].sums + to, vec_load(at[b].sums + to) + x[b]);
+                    store_u_hat(U_HAT_F32, u_hat, at[b].u_hat + first + to, x[b]);
+                }
             }
     }
     for (size_t b = 0; b < images; b++)
@@ -250,36 +244,58 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 
 #if defined(__AVX512BF16__)
 
+/* `count` groups of capsules from group g on, a constant to the compiler: the sums are touched
+ * once for all. */
+ALWAYS_INLINE void predict_groups_bf16(const struct image_routing *r, size_t images, size_t dims,
+                                       size_t count, size_t g, const struct image_at *at,
+                                       uint16_t *u_hat)
+{
+    const size_t outputs = r->classes * r->pose, words = (dims + 1) / 2;
+    const size_t step = outputs * KERNEL_LANES, w_step = outputs * words * KERNEL_LANES;
+    const uint32_t *w = (const uint32_t *)r->weight + g * w_step;
+    __m512bh cap[2][2][KERNEL_MAX_DIMS / 2];
+    for (size_t b = 0; b < images; b++)
+        for (size_t k = 0; k < count; k++)
+            for (size_t d = 0; d < words; d++) {
+                const float *from = at[b].u + ((g + k) * dims + 2 * d) * KERNEL_LANES;
+                cap[b][k][d] = (__m512bh)words_of(
+                    vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES) : vec_set(0));
+            }
+    for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
+        __m512 x[2][2];
+        for (size_t k = 0; k < count; k++) {
+            for (size_t b = 0; b < images; b++)
+                x[b][k] = _mm512_setzero_ps();
+            for (size_t d = 0; d < words; d++) {
+                const __m512bh wd = (__m512bh)_mm512_loadu_si512(w + k * w_step + d * KERNEL_LANES);
+                for (size_t b = 0; b < images; b++)
+                    x[b][k] = _mm512_dpbf16_ps(x[b][k], cap[b][k][d], wd);
+            }
+        }
+        for (size_t b = 0; b < images; b++) {
+            float *sum = at[b].sums + je * KERNEL_LANES;
+            vec s = vec_load(sum);
+            for (size_t k = 0; k < count; k++)
+                s += store_u_hat(U_HAT_BF16, u_hat, at[b].u_hat + (g + k) * step + je * KERNEL_LANES,
+                                 (vec)x[b][k]);
+            vec_store(sum, s);
+        }
+    }
+}
+
 ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t images, size_t dims,
                                        const float *u, uint16_t *u_hat, float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
-    const size_t words = (dims + 1) / 2;
-    const uint32_t *w = r->weight;
-    __m512bh cap[2][KERNEL_MAX_DIMS / 2];
     struct image_at at[2];
+    size_t g = 0;
     for (size_t b = 0; b < images; b++)
         at[b] = image_at(r, b, u, s, sums);
     memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
-    for (size_t g = 0; g < r->groups; g++) {
-        const size_t first = g * outputs * KERNEL_LANES;
-        for (size_t b = 0; b < images; b++)
-            for (size_t d = 0; d < words; d++) {
-                const float *from = at[b].u + (g * dims + 2 * d) * KERNEL_LANES;
-                cap[b][d] = (__m512bh)words_of(
-                    vec_load(from), 2 * d + 1 < dims ? vec_load(from + KERNEL_LANES) : vec_set(0));
-            }
-        for (size_t je = 0; je < outputs; je++, w += words * KERNEL_LANES) {
-            __m512 x[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-            for (size_t d = 0; d < words; d++) {
-                const __m512bh wd = (__m512bh)_mm512_loadu_si512(w + d * KERNEL_LANES);
-                for (size_t b = 0; b < images; b++)
-                    x[b] = _mm512_dpbf16_ps(x[b], cap[b][d], wd);
-            }
-            for (size_t b = 0; b < images; b++)
-                put_u_hat(U_HAT_BF16, u_hat, &at[b], first, je, 0, (vec)x[b]);
-        }
-    }
+    for (; g + 2 <= r->groups; g += 2)
+        predict_groups_bf16(r, images, dims, 2, g, at, u_hat);
+    if (g < r->groups)
+        predict_groups_bf16(r, images, dims, 1, g, at, u_hat);
     for (size_t b = 0; b < images; b++)
         sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);
 }
