@@ -112,8 +112,7 @@ static void conv1_image(void *context, size_t image, size_t thread)
     const struct pass *p = context;
     const struct layout *at = &p->ws->model->at;
     float *out = memory.conv1 + image * at->conv1_size;
-    conv1_rows(p->ws, p->images + image * at->pixels, 0, at->conv1_h,
-               p->ws->scratch[thread].patches, out);
+    conv1_rows(p->ws, p->images + image * at->pixels, 0, at->conv1_h, thread, out, NULL);
     p->ws->model->kernels->positive(p->ws->conv1_positive + image * at->conv1_size / 16, out,
                                     at->conv1_size);
 }
