@@ -205,18 +205,22 @@ ALWAYS_INLINE void columns(enum kind kind, const struct convolution *g, const st
     }
 }
 
-/* The same of as many vectors as there are; how many. */
-ALWAYS_INLINE size_t some_columns(enum kind kind, const struct convolution *g,
-                                  const struct found *f, size_t windows, size_t j)
+/* All columns; windows is a constant to the compiler. */
+ALWAYS_INLINE void all_columns(enum kind kind, const struct convolution *g, const struct found *f,
+                               size_t windows)
 {
-    const size_t left = (g->n - j) / VEC;
-    if (windows == FEW && left >= WIDE)
-        return columns(kind, g, f, windows, j, WIDE), WIDE;
-    if (left >= 4)
-        return columns(kind, g, f, windows, j, 4), 4;
-    if (left >= 2)
-        return columns(kind, g, f, windows, j, 2), 2;
-    return columns(kind, g, f, windows, j, 1), 1;
+    for (size_t j = 0, nv; j < g->n; j += nv * VEC) {
+        const size_t left = (g->n - j) / VEC;
+        nv = left >= WIDE && windows == FEW ? WIDE : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        switch (nv) {
+        case 1: columns(kind, g, f, windows, j, 1); break;
+        case 2: columns(kind, g, f, windows, j, 2); break;
+        case 4: columns(kind, g, f, windows, j, 4); break;
+        default:
+            if (windows == FEW)
+                columns(kind, g, f, windows, j, WIDE);
+        }
+    }
 }
 
 ALWAYS_INLINE void convolve(enum kind kind, const struct convolution *given)
@@ -236,11 +240,10 @@ ALWAYS_INLINE void convolve(enum kind kind, const struct convolution *given)
     for (size_t y = 0; y < g->rows; y++)
         for (size_t x = 0; x < g->width; x += windows, set += f.length)
             find_window(kind, g, strings, string, y * g->row + x * g->pixel, set);
-    for (size_t j = 0; j < g->n;)
-        if (windows == FEW)
-            j += VEC * some_columns(kind, g, &f, FEW, j);
-        else
-            j += VEC * some_columns(kind, g, &f, MANY, j);
+    if (windows == FEW)
+        all_columns(kind, g, &f, FEW);
+    else
+        all_columns(kind, g, &f, MANY);
 }
 
 void KERNEL(conv_sparse)(const struct convolution *g)

@@ -168,7 +168,7 @@ struct convolution {
     uint64_t *scratch;   /* [convolution_scratch()] */
 };
 
-/* Words of scratch for an image of n values, and so many windows in a row or less. */
+/* Words of scratch for an image of n values or less, rows of windows, and width in each. */
 static inline size_t convolution_scratch(size_t n, size_t rows, size_t width, size_t kernel,
                                          size_t words)
 {

@@ -73,6 +73,8 @@ ALWAYS_INLINE vec scaled(enum kind kind, sum t, float row_scale, const float *sc
 /* Keeps the compiler from copying a sum to and fro in a loop, half of its instructions. */
 #if defined(__AVX512F__)
 #define IN_PLACE(sum) __asm__("" : "+v"(sum))
+#elif defined(__aarch64__)
+#define IN_PLACE(sum) __asm__("" : "+w"(sum))
 #else
 #define IN_PLACE(sum) __asm__("" : "+x"(sum))
 #endif
