@@ -5,7 +5,7 @@
  *   out[y,x,o] = max(0, b[o] + sum_{ky,kx,c} image[y+ky, x+kx, c] w[ky,kx,c,o])
  *
  * 8.3 M multiply-adds an image, if all were done; where pixels are zero they are left out
- * (kernels/conv_sparse.c): a digit has 3.5 M.  In bf16 the sums are fp32, in int8 they are
+ * (kernels/conv_sparse.c): for a digit 3 M are done.  In bf16 the sums are fp32, in int8 they are
  * exact.
  */
 #include <string.h>
