@@ -16,8 +16,8 @@
 
 enum { SIZES = 8, LARGEST = 32, DRAWINGS = 3 * LARGEST, TURNS = 5 };
 
-/* Images.  The spectral plan's products take them by tiles of up to 12, in f32 of 8, of which
- * another one costs much: 13 and 18 lie where that plan is at its worst and at its best. */
+/* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
+ * another tile costs much: of two 13 are the fewest, 18 half of the way. */
 static const size_t sizes[SIZES] = {1, 2, 4, 8, 13, 18, 24, LARGEST};
 
 static double fraction(double x)

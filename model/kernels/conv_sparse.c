@@ -142,7 +142,8 @@ ALWAYS_INLINE void put(const struct convolution *g, size_t at, size_t j, vec x)
 }
 
 /* nv vectors, from column j on, of some windows, the first of which is number `at` and begins
- * at x.  windows and nv are constants to the compiler. */
+ * at x.  Sums of floats begin with the bias, as in gemm.c.  windows and nv are constants to the
+ * compiler. */
 ALWAYS_INLINE void tile(enum kind kind, const struct convolution *g, const struct found *f,
                         const uint64_t *set, const char *x, size_t windows, size_t at, size_t j,
                         size_t nv)
@@ -233,8 +234,9 @@ ALWAYS_INLINE void convolve(enum kind kind, const struct convolution *given)
     uint32_t *offsets = (uint32_t *)set;
     set += (words + 1) / 2;
     const struct found f = {set, (words + RUN - 1) / RUN, offsets};
-    for (size_t w = 0; w < words; w++)
-        offsets[w] = (uint32_t)(w / g->words * g->row * 4 / values_of(kind) + w % g->words * 4);
+    for (size_t ky = 0, w = 0; ky < g->kernel; ky++)
+        for (size_t i = 0; i < g->words; i++, w++)
+            offsets[w] = (uint32_t)(ky * g->row * 4 / values_of(kind) + i * 4);
     find_values(kind, bits, g->image, n);
     find_words(kind, strings, string, bits, n, windows, g->pixel);
     for (size_t y = 0; y < g->rows; y++)

@@ -124,7 +124,7 @@ ALWAYS_INLINE size_t round_up(size_t n)
     return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
 }
 
-/* From so many steps on B is not in the first-level cache anyway, as conv1's is. */
+/* A panel of B of so many steps fills half of a first-level cache. */
 enum { LONG = 128 };
 
 /* A packed B comes from memory, a panel once: while the last two tiles of rows use

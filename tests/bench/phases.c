@@ -9,8 +9,9 @@
 
 #include "tests/bench/bench.h"
 
-/* What a phase cannot do without: multiply-adds, and bytes read and written if
- * each weight and each value between two phases passes once. */
+/* Multiply-adds of a phase, as if no value were zero - conv1 and the direct plan leave zeros out,
+ * and may come out faster than the CPU multiplies - and bytes read and written if each weight
+ * and each value between two phases passes once. */
 struct work {
     double multiply_adds, bytes;
     enum precision precision; /* of its multiply-adds */
@@ -109,8 +110,8 @@ static void print_variant(const struct variant *variant, const struct peaks *pea
 void phases_print(const struct variants *variants, const struct peaks *peaks, size_t n,
                   const float *images)
 {
-    printf("\nphases, batch %zu, 1 thread: what each needs at least, a second; PrimaryCaps as if\n"
-           "nothing were zero, which is left out\n", n);
+    printf("\nphases, batch %zu, 1 thread: what each needs at least, a second; conv1 and\n"
+           "PrimaryCaps as if nothing were zero, which they leave out\n", n);
     printf("  %-14s %-22s %9s %7s  %-18s %s\n", "plan", "", "ms/image", "share",
            "Gop/s    of peak", "   GB/s of memory's");
     for (size_t k = 0; k < variants->n; k++) {
