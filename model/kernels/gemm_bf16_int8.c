@@ -86,11 +86,13 @@ ALWAYS_INLINE void tile_run(enum kind kind, struct sums *t, size_t rows,
     }
 }
 
-/* The rows of the next tile, of those that are left: about the same for all. */
+/* The rows of the next tile, of those that are left: about the same for all, the smaller first,
+ * but a tile of less than LEAST rows last (tests/bench/README.md). */
 ALWAYS_INLINE size_t rows_from(size_t left)
 {
-    const size_t tiles = (left + ROWS - 1) / ROWS;
-    return (left + tiles - 1) / tiles;
+    enum { LEAST = ROWS / 2 + 1 };
+    const size_t tiles = (left + ROWS - 1) / ROWS, rows = left / tiles;
+    return tiles > 1 && rows < LEAST ? LEAST : rows;
 }
 
 /* Expands f with the number of rows as a constant. */

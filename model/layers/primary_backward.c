@@ -205,13 +205,14 @@ static void kernel_product(const struct pass *pass, const struct winograd_produc
     }
 }
 
-/* ---- Item: one product ---------------------------------------------------- */
+/* ---- Item: one product, the complex ones first ---------------------------- */
 
 static void gradient_product(void *context, size_t i, size_t thread)
 {
     const struct gradient *gradient = context;
     const struct capsnet_workspace *ws = gradient->pass.ws;
-    const struct winograd_product *product = &ws->model->winograd.product[i];
+    const struct winograd *w = &ws->model->winograd;
+    const struct winograd_product *product = &w->product[w->products - 1 - i];
     const struct scratch *scratch = &ws->scratch[thread];
     if (product->k == 0)
         return;
@@ -270,7 +271,7 @@ void primary_backward(struct capsnet_workspace *ws, size_t n, float *grad)
     pool_run(ws->pool, at->primary_row / KERNEL_PAD, gradient_bias, &gradient);
     pool_run(ws->pool, n, gradient_input, &gradient);
     phase_end(ws, PHASE_PRIMARY_DFT, &clock);
-    pool_run(ws->pool, w->products, gradient_product, &gradient);
+    pool_run_longest_first(ws->pool, w->products, gradient_product, &gradient);
     phase_end(ws, PHASE_PRIMARY_BACK, &clock);
     pool_run(ws->pool, at->primary_row / KERNEL_PANEL * KERNEL_PHASES, gradient_kernel, &gradient);
     phase_end(ws, PHASE_PRIMARY_GRAD, &clock);

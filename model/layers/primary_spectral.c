@@ -387,7 +387,7 @@ void primary_spectral(struct capsnet_workspace *ws, size_t n, const float *image
     pool_run(ws->pool, n, spectral_input, &pass);
     find_used(&pass);
     phase_end(ws, PHASE_CONV1, &clock);
-    pool_run(ws->pool, ws->model->winograd.products, spectral_product, &pass);
+    pool_run_longest_first(ws->pool, ws->model->winograd.products, spectral_product, &pass);
     phase_end(ws, PHASE_PRIMARY, &clock);
     pool_run(ws->pool, n, spectral_output, &pass);
     phase_end(ws, PHASE_PRIMARY_OUT, &clock);

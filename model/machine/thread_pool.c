@@ -1,10 +1,12 @@
 /*
  * thread_pool.c - see thread_pool.h.
  *
- * A loop is announced by raising `round` under the lock.  Every thread takes
- * items from one atomic counter until none is left; the caller takes its share, closes
- * the loop, and then waits until the others have left it, so that the next loop
- * finds them all idle.  Who has not entered by then is not waited for: on a busy machine
+ * A loop is announced by raising `round` under the lock.  Every thread has a share of the
+ * items, the same in every loop of as many, so that what it wrote or read is still in its own
+ * caches: to fetch it from another's costs as much as some loops compute, more where the two
+ * CPUs have no cache in common.  Who is through with his share helps the others with theirs.
+ * The caller then closes the loop, and waits until the others have left it, so that the next
+ * loop finds them all idle.  Who has not entered by then is not waited for: on a busy machine
  * a helper that was woken may get a CPU milliseconds later.  A pass is a handful of loops
  * one right after the other, and to wake a thread that sleeps takes as long as a small
  * batch's loop: who waits looks for SPIN_US before it sleeps.  Not after the last loop of a
@@ -22,6 +24,13 @@
 
 enum { SPIN_US = 100 };
 
+/* A thread's share of a loop: count items, of which `next` is taken next, in a cache line of
+ * its own. */
+struct share {
+    _Alignas(64) atomic_size_t next;
+    size_t count, first, step; /* item k of it is item first + k * step of the loop */
+};
+
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
@@ -32,9 +41,8 @@ struct pool {
     int stop;             /* under lock */
     pool_function function;
     void *context;
-    size_t items;
-    atomic_size_t next;
-    size_t threads; /* with the caller */
+    struct share *shares; /* [threads] */
+    size_t threads;       /* with the caller */
     struct turns_party party;
     struct helper {
         struct pool *pool;
@@ -64,15 +72,21 @@ static void spin(atomic_size_t *value, size_t wanted, int is_wanted)
         }
 }
 
+static void take_share(struct pool *pool, struct share *share, size_t thread)
+{
+    while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->count) {
+        turns_pause(&pool->party);
+        const size_t k = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
+        if (k >= share->count)
+            return;
+        pool->function(pool->context, share->first + k * share->step, thread);
+    }
+}
+
 static void take_items(struct pool *pool, size_t thread)
 {
-    while (atomic_load_explicit(&pool->next, memory_order_relaxed) < pool->items) {
-        turns_pause(&pool->party);
-        size_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (i >= pool->items)
-            return;
-        pool->function(pool->context, i, thread);
-    }
+    for (size_t i = 0; i < pool->threads; i++)
+        take_share(pool, &pool->shares[(thread + i) % pool->threads], thread);
 }
 
 static void *helper_main(void *argument)
@@ -113,6 +127,11 @@ struct pool *pool_create(size_t threads)
     struct pool *pool = calloc(1, sizeof *pool + (threads - 1) * sizeof pool->helpers[0]);
     if (!pool)
         return NULL;
+    pool->shares = aligned_alloc(_Alignof(struct share), threads * sizeof *pool->shares);
+    if (!pool->shares) {
+        free(pool);
+        return NULL;
+    }
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -143,6 +162,7 @@ void pool_free(struct pool *pool)
     pthread_cond_destroy(&pool->start);
     pthread_mutex_destroy(&pool->lock);
     turns_party_destroy(&pool->party);
+    free(pool->shares);
     free(pool);
 }
 
@@ -188,7 +208,23 @@ static void wait_for_helpers(struct pool *pool)
     turns_join(&pool->party);
 }
 
-void pool_run(struct pool *pool, size_t items, pool_function function, void *context)
+/* Shares of items beside each other, or dealt out one by one.  As many in both: the first
+ * have one more where they do not come out even. */
+static void set_shares(struct pool *pool, size_t items, int is_dealt)
+{
+    const size_t least = items / pool->threads, more = items % pool->threads;
+    for (size_t i = 0, first = 0; i < pool->threads; i++) {
+        struct share *share = &pool->shares[i];
+        atomic_store_explicit(&share->next, 0, memory_order_relaxed);
+        share->count = least + (i < more);
+        share->first = is_dealt ? i : first;
+        share->step = is_dealt ? pool->threads : 1;
+        first += share->count;
+    }
+}
+
+static void run(struct pool *pool, size_t items, int is_dealt, pool_function function,
+                void *context)
 {
     if (pool->threads == 1 || items <= 1) {
         for (size_t i = 0; i < items; i++) {
@@ -200,8 +236,7 @@ void pool_run(struct pool *pool, size_t items, pool_function function, void *con
     pthread_mutex_lock(&pool->lock);
     pool->function = function;
     pool->context = context;
-    pool->items = items;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    set_shares(pool, items, is_dealt);
     pool->is_open = 1;
     pool->is_resting = 0;
     pool->round++;
@@ -210,6 +245,17 @@ void pool_run(struct pool *pool, size_t items, pool_function function, void *con
 
     take_items(pool, 0);
     wait_for_helpers(pool);
+}
+
+void pool_run(struct pool *pool, size_t items, pool_function function, void *context)
+{
+    run(pool, items, 0, function, context);
+}
+
+void pool_run_longest_first(struct pool *pool, size_t items, pool_function function,
+                            void *context)
+{
+    run(pool, items, 1, function, context);
 }
 
 void pool_rest(struct pool *pool)

@@ -28,8 +28,14 @@ void pool_share(struct pool *pool, struct capsnet_turns *turns);
 struct turns_party *pool_party(struct pool *pool);
 
 /* Calls function(context, i, thread) for every i below items, in any order and
- * on any thread, and returns when all are done.  One caller at a time. */
+ * on any thread, and returns when all are done.  One caller at a time.  A thread begins with
+ * its own part of 0 .. items - 1, the same in every loop of as many items. */
 void pool_run(struct pool *pool, size_t items, pool_function function, void *context);
+
+/* The same for items of which the first take longest: one by one in turn they are each
+ * thread's own. */
+void pool_run_longest_first(struct pool *pool, size_t items, pool_function function,
+                            void *context);
 
 /* No loop follows soon: threads that look out for one go to sleep.  By the caller. */
 void pool_rest(struct pool *pool);
