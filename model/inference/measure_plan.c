@@ -15,7 +15,10 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { SIZES = 8, LARGEST = 32, DRAWINGS = 3 * LARGEST, TURNS = 3, PASSES = 2 };
+enum { SIZES = 8, LARGEST = 32, DRAWINGS = 4 * LARGEST, LEAST = 3, MOST = 6, PASSES = 2 };
+
+/* A size is measured for LEAST turns, and for more in so much time, up to MOST. */
+static const uint64_t SIZE_NS = 50000000;
 
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
@@ -88,17 +91,21 @@ static double median(double *values, size_t n)
  * nobody else's weights come between.  NAN, where the time does not reach for two turns. */
 static double compare(const struct search *s, size_t n)
 {
-    double ns[PLANS][TURNS * PASSES];
-    size_t passes = 0;
-    for (; passes < TURNS * PASSES && phase_clock() < s->until_ns; passes += PASSES)
+    double ns[PLANS][MOST * PASSES];
+    const uint64_t enough = phase_clock() + SIZE_NS;
+    size_t turns = 0, passes = 0;
+    for (; turns < MOST && phase_clock() < s->until_ns; turns++) {
+        if (turns >= LEAST && phase_clock() >= enough)
+            break;
         for (enum plan plan = 0; plan < PLANS; plan++) {
-            run(s, plan, n, passes * 7);
+            run(s, plan, n, turns * 13);
             for (size_t i = 0; i < PASSES; i++)
-                ns[plan][passes + i] = run(s, plan, n, passes * 7 + (i + 1) * 14);
+                ns[plan][passes + i] = run(s, plan, n, turns * 13 + (i + 1) * 14);
         }
-    return passes < 2 * PASSES
-               ? NAN
-               : log(median(ns[PLAN_DIRECT], passes) / median(ns[PLAN_SPECTRAL], passes));
+        passes += PASSES;
+    }
+    return turns < 2 ? NAN
+                     : log(median(ns[PLAN_DIRECT], passes) / median(ns[PLAN_SPECTRAL], passes));
 }
 
 /* The largest batch that is faster directly, by the ratios at sizes[i] and at the next. */
