@@ -130,12 +130,14 @@ run: deps ## install what is missing, build, serve the models of weights/ on por
 test: deps-test data ## install what is missing, build, run all tests
 	$(QUIET)$(MAKE) --no-print-directory check
 
+RUN_TESTS := PATH="$(CURDIR)/build/tools:$$PATH" BUILD=$(BUILD) tests/run.sh
+
 # A sanitizer has an allocator of its own, so no faults; OpenMPI is not made for one.
 check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests (packages already installed)
 	@tests/test_rooms.sh
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	$(if $(SANITIZE),,$(QUIET)$(MAKE) --no-print-directory check-mpi)
-	@PATH="$(CURDIR)/build/tools:$$PATH" BUILD=$(BUILD) tests/run.sh $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
+	@$(RUN_TESTS) $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)
 
 # The oldest x86-64 CPU that QEMU knows, less the one thing it has beyond the
 # baseline that Debian is built for.
@@ -237,7 +239,7 @@ bench-http: deps-bench-http ## the server under wrk, beside the engine alone; th
 	@BUILD=$(BUILD) OVERLOAD_WEIGHTS=$(WEIGHTS) $(BUILD)/tests/http/test_overload
 
 check-http: all $(HTTP_BIN)
-	@BUILD=$(BUILD) tests/run.sh $(HTTP_BIN)
+	@$(RUN_TESTS) $(HTTP_BIN)
 
 .PHONY: test-openapi
 test-openapi: deps build/tools/schemathesis/bin/schemathesis ## openapi.json against the service, by schemathesis
