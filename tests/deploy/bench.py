@@ -154,7 +154,7 @@ def run_wrk(folder, address):
     out = subprocess.run(["wrk", "-t1", "-c64", f"-d{SECONDS:g}s", "--latency", "-s", str(script),
                           f"http://{address}/classify"], capture_output=True, text=True, check=True).stdout
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
-    p50, p99 = (re.search(rf"{p}%\s+(\S+)", out).group(1) for p in (50, 99))
+    p50, p99 = (re.search(rf"^ +{p}% +(\S+)", out, re.MULTILINE).group(1) for p in (50, 99))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     return rate, p50, p99, int(bad.group(1)) if bad else 0
 
