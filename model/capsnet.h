@@ -74,7 +74,7 @@ static inline size_t capsnet_capsules(const struct capsnet_shape *shape)
 }
 
 /* When an image is one of the model's kind, as measured on images that are
- * (model/train/calibrate.h).  Of an image, error is the mean squared pixel
+ * (model/train/measure/calibrate.h).  Of an image, error is the mean squared pixel
  * error of the winning capsule's reconstruction, length that capsule's, ink the
  * mean square of the image's pixels:
  *

@@ -1,11 +1,21 @@
 #!/bin/sh
-# tests/rooms.sh [TREE]: do the #includes of model/ and server/ keep to tests/rooms.txt,
-# and does README.md name each room and no other?  Prints what does not and exits 1.  A room is a folder; the list goes from the ground
-# up, and a room may include only rooms above it in the list, so there is no circle.
+# tests/rooms.sh [TREE]: do the #includes of model/ and server/ keep to tests/rooms.txt, does
+# README.md name each room and no other, and is every file there that a comment or a page
+# names by its path?  Prints what does not and exits 1.  A room is a folder; the list goes from
+# the ground up, and a room may include only rooms above it in the list, so there is no circle.
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "${1:-$here/..}" || exit 1
 map=$(sed -n '/^## Where things are/,/^## /p' "$here/../README.md" | grep -oE '(server|model)(/[a-z_]+)+' | sort -u)
+bad=0
+missing=$(find . \( -name node_modules -o -path ./build -o -path ./.git \) -prune -o -type f \
+    \( -name '*.[ch]' -o -name '*.md' -o -name '*.sh' -o -name '*.py' -o -name Makefile \) \
+    ! -name test_rooms.sh -print | sort |
+    xargs grep -HoE '\b(model|server|tests|deploy)/[a-z0-9_/.-]+\.(c|h|sh|py|js|html|md|txt)\b' |
+    sort -u | while IFS=: read -r file named; do
+        [ -e "$named" ] || [ -e "$here/../$named" ] || echo "$file: names $named, which is not there"
+    done)
+[ -z "$missing" ] || { echo "$missing"; bad=1; }
 find model server -name '*.[ch]' | sort | xargs grep -H '^#include "' | awk -v list="$here/rooms.txt" -v map="$map" '
 BEGIN {
     while ((getline line < list) > 0) {
@@ -42,4 +52,5 @@ END {
     exit bad
 }
 function room(path) { sub(/\/[^\/]*$/, "", path); return path }
-function complain(text) { print text; bad = 1 }'
+function complain(text) { print text; bad = 1 }' || bad=1
+exit "$bad"

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 echo "== tests/rooms"
 tests/rooms.sh || exit 1
-echo "ok: the #includes keep to tests/rooms.txt"
+echo "ok: the #includes keep to tests/rooms.txt, and the files that are named are there"
 copy=$(mktemp -d) || exit 1
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -25,5 +25,6 @@ refused() {
 refused "an arrow that points up" model/picture/png.c '#include "server/request/request.h"'
 refused "an arrow that is not listed" server/basics/text.c '#include "model/picture/image.h"'
 refused "a path that does not start at the root" server/basics/text.c '#include "clock.h"'
+refused "a comment that names no file" server/basics/text.c '/* as in model/attic/old.c */'
 refused "an unknown room" server/attic/new.c '#include "model/capsnet.h"'
 exit "$failed"
