@@ -50,8 +50,8 @@ void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
 
 struct search {
     struct capsnet_workspace *ws;
-    float *images;                      /* [DRAWINGS] */
-    float *lengths, *poses, *pictures;  /* [LARGEST] of each */
+    float *images;                     /* [DRAWINGS] */
+    float *lengths, *poses, *pictures; /* [LARGEST] of each */
     clockid_t clock;
     uint64_t until_ns;
 };
@@ -93,17 +93,18 @@ static double compare(const struct search *s, size_t n)
 {
     double ns[PLANS][MOST * PASSES];
     const uint64_t enough = phase_clock() + SIZE_NS;
-    size_t turns = 0, passes = 0;
+    size_t turns = 0;
     for (; turns < MOST && phase_clock() < s->until_ns; turns++) {
         if (turns >= LEAST && phase_clock() >= enough)
             break;
         for (enum plan plan = 0; plan < PLANS; plan++) {
-            run(s, plan, n, turns * 13);
+            const size_t first = turns * 13; /* other drawings every turn and pass */
+            run(s, plan, n, first);
             for (size_t i = 0; i < PASSES; i++)
-                ns[plan][passes + i] = run(s, plan, n, turns * 13 + (i + 1) * 14);
+                ns[plan][turns * PASSES + i] = run(s, plan, n, first + (i + 1) * 14);
         }
-        passes += PASSES;
     }
+    const size_t passes = turns * PASSES;
     return turns < 2 ? NAN
                      : log(median(ns[PLAN_DIRECT], passes) / median(ns[PLAN_SPECTRAL], passes));
 }

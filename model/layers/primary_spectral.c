@@ -209,7 +209,7 @@ static void product_f32(struct capsnet_workspace *ws, const struct pass *pass,
         .b = {spectrum_of(model, product), KERNEL_PANEL, at->spectral_k * KERNEL_PANEL},
         .c = {pass->y_planes + product->y * rows * y_row(at), y_row(at), KERNEL_PANEL},
     };
-    /* If all threads are as fast, this one's next. */
+    /* This thread's next, while it has products of its own. */
     const size_t i = (size_t)(product - model->winograd.product), threads = pass->threads;
     const float *then = i >= threads ? spectrum_of(model, product - threads) : NULL;
     assert(!product->is_complex); /* points_real */

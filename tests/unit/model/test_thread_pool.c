@@ -80,8 +80,7 @@ static void test_items(void **state)
     }
 }
 
-/* Whoever sleeps through a loop has his share done by others, and a loop that all are in is
- * shared. */
+/* A loop ends with all done whether a helper comes or sleeps through it; some it shares. */
 static void test_shared(void **state)
 {
     (void)state;
