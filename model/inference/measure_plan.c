@@ -1,12 +1,13 @@
 /*
  * measure_plan.c - from how many images on PrimaryCaps is faster in the transform
  * domain.  Directly an image costs about the same in a batch of any size; there the
- * weights, five times as many, are read once a batch: so there is one such number.  It is
- * looked for among a few sizes, upward or downward from what is expected, until the faster
- * plan changes, and lies where the ratio of the two, as a straight line between these sizes,
- * is 1.  Directly only what is not zero counts, so that it is measured with drawings that
- * have as much ink as digits; and what routing and the decoder read puts weights out of the
- * caches, so that whole passes are measured.
+ * weights, five times as many, are read once a batch: so there is one such number, if any.  It
+ * is looked for among a few sizes, from what is expected downward, or upward between that and
+ * the largest, until the faster plan changes from one size to the next; it lies where the ratio
+ * of the two is 1, taken as a straight line over 1 / size, as what is read once a batch makes it.
+ * Directly only what is not zero counts, so that it is measured with drawings that have as much
+ * ink as digits; and what routing and the decoder read puts weights out of the caches, so that
+ * whole passes are measured.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,10 +16,10 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { SIZES = 8, LARGEST = 32, DRAWINGS = 4 * LARGEST, LEAST = 3, MOST = 6, PASSES = 2 };
+enum { SIZES = 8, LARGEST = 32, DRAWINGS = 4 * LARGEST, MOST = 12, PASSES = 2 };
 
-/* A size is measured for LEAST turns, and for more in so much time, up to MOST. */
-static const uint64_t SIZE_NS = 50000000;
+/* A size is measured for a turn at least, and for more in so much time, up to MOST. */
+static const uint64_t SIZE_NS = 90000000;
 
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
@@ -54,6 +55,8 @@ struct search {
     float *lengths, *poses, *pictures; /* [LARGEST] of each */
     clockid_t clock;
     uint64_t until_ns;
+    double image_ns; /* of a turn: what it took, by its images */
+    double ratio[SIZES]; /* compare() of each size that was measured */
 };
 
 static double now_ns(clockid_t clock)
@@ -86,61 +89,85 @@ static double median(double *values, size_t n)
     return values[n / 2];
 }
 
-/* Logarithm of how many times as long n images take directly.  Both plans in turns, of each
- * the median, since pictures differ.  The first pass of a turn does not count: in service
- * nobody else's weights come between.  NAN, where the time does not reach for two turns. */
-static double compare(const struct search *s, size_t n)
+/* How many times as long n images take spectrally.  Both plans in turns, of each the median,
+ * since pictures differ.  The first pass of a turn does not count: in service nobody else's
+ * weights come between.  NAN, where the time does not reach for a turn. */
+static double compare(struct search *s, size_t n)
 {
     double ns[PLANS][MOST * PASSES];
     const uint64_t enough = phase_clock() + SIZE_NS;
     size_t turns = 0;
-    for (; turns < MOST && phase_clock() < s->until_ns; turns++) {
-        if (turns >= LEAST && phase_clock() >= enough)
+    for (; turns < MOST; turns++) {
+        const uint64_t begin = phase_clock();
+        const uint64_t end = begin + (uint64_t)(s->image_ns * (double)n);
+        if (end >= s->until_ns || (turns > 0 && end > enough))
             break;
         for (enum plan plan = 0; plan < PLANS; plan++) {
-            const size_t first = turns * 13; /* other drawings every turn and pass */
+            const size_t first = turns * 5; /* other drawings every turn and pass */
             run(s, plan, n, first);
             for (size_t i = 0; i < PASSES; i++)
                 ns[plan][turns * PASSES + i] = run(s, plan, n, first + (i + 1) * 14);
         }
+        s->image_ns = (double)(phase_clock() - begin) / (double)n;
     }
     const size_t passes = turns * PASSES;
-    return turns < 2 ? NAN
-                     : log(median(ns[PLAN_DIRECT], passes) / median(ns[PLAN_SPECTRAL], passes));
+    return turns < 1 ? NAN
+                     : median(ns[PLAN_SPECTRAL], passes) / median(ns[PLAN_DIRECT], passes);
 }
 
-/* The largest batch that is faster directly, by the ratios at sizes[i] and at the next. */
-static size_t between(size_t i, double faster, double slower)
+/* The largest batch that is faster directly by the ratios at sizes[i], where it is, and at
+ * sizes[k]; that may be beyond it. */
+static size_t crossing(const struct search *s, size_t i, size_t k)
 {
-    const double part = faster / (faster - slower);
-    return sizes[i] + (size_t)(part * (double)(sizes[i + 1] - sizes[i]));
+    const double slope = (s->ratio[i] - s->ratio[k]) / (1 / (double)sizes[i] - 1 / (double)sizes[k]);
+    const double inverse = 1 / (double)sizes[k] + (1 - s->ratio[k]) / slope;
+    return slope > 0 && inverse > 1e-6 ? (size_t)(1 / inverse) : SIZE_MAX;
 }
 
-/* The same; where the time does not reach, what is expected, as far as nothing speaks
- * against it. */
-static size_t search(const struct search *s, size_t expected)
+/* Is sizes[i] faster directly?  -1 where it cannot be found out in time. */
+static int is_direct(struct search *s, size_t i)
+{
+    s->ratio[i] = compare(s, sizes[i]);
+    return isnan(s->ratio[i]) ? -1 : s->ratio[i] >= 1;
+}
+
+/* The crossing between sizes[i], faster directly, and the largest. */
+static size_t search_upward(struct search *s, size_t i)
+{
+    size_t k = SIZES - 1;
+    if (i == k)
+        return SIZE_MAX;
+    const int all = is_direct(s, k);
+    if (all)
+        return all < 0 ? sizes[i] : crossing(s, i, k);
+    while (k - i > 1) {
+        const size_t middle = (i + k) / 2;
+        const int is = is_direct(s, middle);
+        if (is < 0)
+            break;
+        *(is ? &i : &k) = middle;
+    }
+    return crossing(s, i, k);
+}
+
+/* The largest batch that is faster directly; where the time does not reach, what is expected,
+ * as far as nothing speaks against it. */
+static size_t search(struct search *s, size_t expected)
 {
     size_t i = 0;
     while (i + 1 < SIZES && sizes[i] <= expected)
         i++;
-    double here = compare(s, sizes[i]), next;
-    for (; here <= 0 && i + 1 < SIZES; i++, here = next) {
-        next = compare(s, sizes[i + 1]);
-        if (next > 0)
-            return between(i, here, next);
-        if (isnan(next))
-            break;
-    }
-    for (; here > 0 && i > 0; i--, here = next) {
-        next = compare(s, sizes[i - 1]);
-        if (next <= 0)
-            return between(i - 1, next, here);
-        if (isnan(next))
-            return smaller(expected, sizes[i] - 1);
-    }
-    if (isnan(here))
+    int is = is_direct(s, i);
+    if (is < 0)
         return expected;
-    return here > 0 ? 0 : expected > sizes[i] ? expected : sizes[i];
+    if (is)
+        return search_upward(s, i);
+    for (; i > 0; i--) {
+        is = is_direct(s, i - 1);
+        if (is)
+            return is > 0 ? crossing(s, i - 1, i) : smaller(expected, sizes[i] - 1);
+    }
+    return 0;
 }
 
 void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds)

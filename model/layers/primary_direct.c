@@ -111,7 +111,18 @@ static void list_strip(void *context, size_t item, size_t thread)
     memset(to, 0, SPARSE_SLACK * sizeof *to);
 }
 
-/* Item: one panel of one image: panels outermost, so that images share it. */
+/* So many images of a pass are taken through all panels before the next ones: a thread's own,
+ * so that it multiplies the lists that it wrote.  Lines that another CPU has read cost more to
+ * write again than the listing itself, where the two have no cache in common.  fp32's weights
+ * cost more than that: there all images share a panel. */
+static size_t group_size(const struct pass *pass)
+{
+    const size_t threads = pool_threads(pass->ws->pool);
+    return pass->ws->model->precision == PRECISION_F32 || pass->n % threads ? pass->n
+                                                                            : pass->n / threads;
+}
+
+/* Item: one panel of one image; the images of a group share a panel. */
 static void panel_item(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -120,7 +131,9 @@ static void panel_item(void *context, size_t item, size_t thread)
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
     const struct layout *at = &model->at;
-    const size_t slot = item % pass->n, panel = item / pass->n;
+    const size_t panels = at->primary_row / KERNEL_PANEL, size = group_size(pass);
+    const size_t slot = item / (panels * size) * size + item % size;
+    const size_t panel = item / size % panels;
     const size_t o = panel * KERNEL_PANEL;
     const size_t weights = o * at->primary_taps / values_per_word(model->precision);
     void (*const multiply[PRECISIONS])(const struct sparse_product *) = {

@@ -4,7 +4,9 @@
  * A loop is announced by raising `round` under the lock.  Every thread has a share of the
  * items, the same in every loop of as many, so that what it wrote or read is still in its own
  * caches: to fetch it from another's costs as much as some loops compute, more where the two
- * CPUs have no cache in common.  Who is through with his share helps the others with theirs.
+ * CPUs have no cache in common, and as much again in the next loop, by whose share they then
+ * are.  So who is through with his share first leaves the others a moment to take the rest of
+ * theirs, PATIENCE_US, unless they slept when the loop began, and then helps them.
  * The caller then closes the loop, and waits until the others have left it, so that the next
  * loop finds them all idle.  Who has not entered by then is not waited for: on a busy machine
  * a helper that was woken may get a CPU milliseconds later.  A pass is a handful of loops
@@ -22,12 +24,13 @@
 
 #include "model/machine/monotonic_clock.h"
 
-enum { SPIN_US = 100 };
+enum { SPIN_US = 100, PATIENCE_US = 20 };
 
 /* A thread's share of a loop: count items, of which `next` is taken next, in a cache line of
  * its own. */
 struct share {
     _Alignas(64) atomic_size_t next;
+    atomic_int sleeps; /* does its owner, so that he comes late? */
     size_t count, first, step; /* item k of it is item first + k * step of the loop */
 };
 
@@ -83,24 +86,42 @@ static void take_share(struct pool *pool, struct share *share, size_t thread)
     }
 }
 
+/* Until the share's owner has taken all of it, or that moment has come; not where he sleeps. */
+static void wait_for_owner(const struct share *share, int64_t until_us)
+{
+    while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->count &&
+           !atomic_load_explicit(&share->sleeps, memory_order_relaxed) &&
+           monotonic_us() < until_us)
+        relax();
+}
+
 static void take_items(struct pool *pool, size_t thread)
 {
-    for (size_t i = 0; i < pool->threads; i++)
-        take_share(pool, &pool->shares[(thread + i) % pool->threads], thread);
+    take_share(pool, &pool->shares[thread], thread);
+    const int64_t until_us = monotonic_us() + PATIENCE_US;
+    for (size_t i = 1; i < pool->threads; i++) {
+        struct share *share = &pool->shares[(thread + i) % pool->threads];
+        wait_for_owner(share, until_us);
+        take_share(pool, share, thread);
+    }
 }
 
 static void *helper_main(void *argument)
 {
     struct helper *helper = argument;
     struct pool *pool = helper->pool;
+    atomic_int *sleeps = &pool->shares[helper->index].sleeps;
     size_t seen = 0;
     int rests = 0;
     for (;;) {
         if (!rests)
             spin(&pool->round, seen, 0);
         pthread_mutex_lock(&pool->lock);
-        while (pool->round == seen && !pool->stop)
+        while (pool->round == seen && !pool->stop) {
+            atomic_store_explicit(sleeps, 1, memory_order_relaxed);
             pthread_cond_wait(&pool->start, &pool->lock);
+        }
+        atomic_store_explicit(sleeps, 0, memory_order_relaxed);
         if (pool->stop)
             break;
         seen = pool->round;
@@ -132,6 +153,8 @@ struct pool *pool_create(size_t threads)
         free(pool);
         return NULL;
     }
+    for (size_t i = 0; i < threads; i++)
+        atomic_init(&pool->shares[i].sleeps, i > 0);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
