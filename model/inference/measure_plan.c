@@ -16,14 +16,14 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { SIZES = 8, LARGEST = 32, DRAWINGS = 4 * LARGEST, MOST = 12, PASSES = 2 };
+enum { SIZES = 9, LARGEST = 64, DRAWINGS = 3 * LARGEST, MOST = 12, PASSES = 2 };
 
 /* A size is measured for a turn at least, and for more in so much time, up to MOST. */
 static const uint64_t SIZE_NS = 90000000;
 
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
-static const size_t sizes[SIZES] = {1, 2, 4, 8, 14, 18, 24, LARGEST};
+static const size_t sizes[SIZES] = {1, 2, 4, 8, 14, 18, 24, 32, LARGEST};
 
 static double fraction(double x)
 {
@@ -131,18 +131,21 @@ static int is_direct(struct search *s, size_t i)
     return isnan(s->ratio[i]) ? -1 : s->ratio[i] >= 1;
 }
 
-/* The crossing between sizes[i], faster directly, and the largest. */
+/* The crossing above sizes[i], which is faster directly: between it and the largest size that
+ * the time reaches for, or beyond. */
 static size_t search_upward(struct search *s, size_t i)
 {
     size_t k = SIZES - 1;
-    if (i == k)
-        return SIZE_MAX;
-    const int all = is_direct(s, k);
-    if (all)
-        return all < 0 ? sizes[i] : crossing(s, i, k);
+    int is = -1;
+    while (k > i && (is = is_direct(s, k)) < 0)
+        k--;
+    if (is < 0)
+        return sizes[i];
+    if (is)
+        return crossing(s, i, k);
     while (k - i > 1) {
         const size_t middle = (i + k) / 2;
-        const int is = is_direct(s, middle);
+        is = is_direct(s, middle);
         if (is < 0)
             break;
         *(is ? &i : &k) = middle;
