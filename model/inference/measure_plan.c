@@ -34,7 +34,7 @@ void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
 {
     const size_t h = shape->height, w = shape->width, channels = shape->channels;
     for (size_t i = 0; i < n; i++) {
-        const double wide = 1.1 + 0.6 * fraction(0.618034 * (double)i);
+        const double wide = 1.05 + 0.6 * fraction(0.618034 * (double)i);
         const double radius = 0.18 + 0.1 * fraction(0.754878 * (double)i);
         const double slant = fraction(0.56984 * (double)i) - 0.5;
         for (size_t p = 0; p < h * w; p++) {
@@ -47,6 +47,12 @@ void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
                 images[(i * h * w + p) * channels + c] = (float)fmin(1, fmax(0, ink));
         }
     }
+}
+
+size_t warming_passes(size_t n)
+{
+    enum { IMAGES = 32, MOST_PASSES = 3 };
+    return smaller((IMAGES + n - 1) / n, MOST_PASSES);
 }
 
 struct search {
@@ -90,7 +96,7 @@ static double median(double *values, size_t n)
 }
 
 /* How many times as long n images take spectrally.  Both plans in turns, of each the median,
- * since pictures differ.  The first pass of a turn does not count: in service nobody else's
+ * since pictures differ.  The first passes of a turn do not count: in service nobody else's
  * weights come between.  NAN, where the time does not reach for a turn. */
 static double compare(struct search *s, size_t n)
 {
@@ -104,7 +110,8 @@ static double compare(struct search *s, size_t n)
             break;
         for (enum plan plan = 0; plan < PLANS; plan++) {
             const size_t first = turns * 5; /* other drawings every turn and pass */
-            run(s, plan, n, first);
+            for (size_t i = 0; i < warming_passes(n); i++)
+                run(s, plan, n, first);
             for (size_t i = 0; i < PASSES; i++)
                 ns[plan][turns * PASSES + i] = run(s, plan, n, first + (i + 1) * 14);
         }

@@ -47,16 +47,16 @@ static double turn(struct scene *s, enum plan plan, size_t n)
     size_t passes = 0;
     double spent, begin = 0;
     do {
-        if (passes == 1) /* the first warms the caches */
+        if (passes == warming_passes(n))
             begin = now(s->clock);
         s->next = s->next + n <= IMAGES ? s->next : 0;
         variant_run(&s->plans[plan], s->ws, n, s->images + s->next * pixels, s->lengths, s->poses,
                     s->pictures);
         s->next += n;
         passes++;
-        spent = passes > 1 ? now(s->clock) - begin : 0;
+        spent = passes > warming_passes(n) ? now(s->clock) - begin : 0;
     } while (spent < 1e-3 * TURN_MS);
-    return spent / (double)(passes - 1);
+    return spent / (double)(passes - warming_passes(n));
 }
 
 /* Prints a batch size's line; returns by what part the chosen plan is slower. */
@@ -64,8 +64,10 @@ static double print_batch(struct scene *s, size_t n)
 {
     double seconds[PLANS][TURNS], median[PLANS];
     for (size_t i = 0; i < TURNS; i++)
-        for (enum plan plan = 0; plan < PLANS; plan++)
+        for (size_t k = 0; k < PLANS; k++) { /* there and back: the machine changes meanwhile */
+            const enum plan plan = i % 2 ? PLANS - 1 - k : k;
             seconds[plan][i] = turn(s, plan, n);
+        }
     for (enum plan plan = 0; plan < PLANS; plan++)
         median[plan] = bench_median(seconds[plan], TURNS);
     const enum plan chosen = plan_for(s->plans[0].model, n);
