@@ -6,7 +6,7 @@
  * caches: to fetch it from another's costs as much as some loops compute, more where the two
  * CPUs have no cache in common, and as much again in the next loop, by whose share they then
  * are.  So who is through with his share first leaves the others a moment to take the rest of
- * theirs, PATIENCE_US, unless they slept when the loop began, and then helps them.
+ * theirs, PATIENCE_US, unless they are asleep, and then helps them.
  * The caller then closes the loop, and waits until the others have left it, so that the next
  * loop finds them all idle.  Who has not entered by then is not waited for: on a busy machine
  * a helper that was woken may get a CPU milliseconds later.  A pass is a handful of loops

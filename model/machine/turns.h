@@ -37,8 +37,8 @@ void turns_give(struct turns_party *party);
 void turns_join(struct turns_party *party);
 void turns_part(struct turns_party *party);
 
-/* Whether, between two items, the party's threads let whoever waits for a CPU have it: in a
- * large batch.  What a thread of another model's request was woken for takes microseconds,
+/* Whether the party's threads now and then, between two items, let whoever waits for a CPU have
+ * it: in a large batch.  What a thread of another model's request was woken for takes microseconds,
  * but where all CPUs compute it would wait at each hand-over until the kernel's next tick,
  * 4 ms on many. */
 void turns_yield(struct turns_party *party, int yields);
