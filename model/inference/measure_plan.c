@@ -155,7 +155,10 @@ static size_t search_upward(struct search *s, size_t i)
         is = is_direct(s, middle);
         if (is < 0)
             break;
-        *(is ? &i : &k) = middle;
+        if (is)
+            i = middle;
+        else
+            k = middle;
     }
     return crossing(s, i, k);
 }

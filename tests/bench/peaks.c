@@ -6,8 +6,10 @@
  */
 #include "tests/bench/peaks.h"
 #include "model/machine/huge_pages.h"
+#include "model/machine/thread_pool.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,6 +124,65 @@ static void read_all(void *context)
     sink = s[0][0] + s[1][0] + s[2][0] + s[3][0];
 }
 
+/* ---- Lines that two processors use --------------------------------------------- */
+
+enum { LINES = 3200, WORDS = LINES * 8, LINE_ROUNDS = 41 };
+
+struct lines {
+    volatile uint64_t *words; /* [WORDS] */
+    double ns;                /* a line, of the last writing */
+};
+
+/* Item 0 writes them, item 1 looks on. */
+static void write_lines(void *context, size_t item, size_t thread)
+{
+    struct lines *lines = context;
+    struct timespec from, to;
+    (void)thread;
+    if (item != 0)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (size_t i = 0; i < WORDS; i++)
+        lines->words[i] = i;
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    lines->ns = 1e9 * (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec);
+    lines->ns /= LINES;
+}
+
+/* Item 1, by the other thread, reads them. */
+static void read_lines(void *context, size_t item, size_t thread)
+{
+    struct lines *lines = context;
+    (void)thread;
+    for (size_t i = 0; item == 1 && i < WORDS; i += 8)
+        (void)lines->words[i];
+}
+
+/* The median of a line's writing, each after it was read by the other thread or was not. */
+static double line_ns(struct pool *pool, struct lines *lines, int is_shared)
+{
+    double ns[LINE_ROUNDS];
+    for (size_t i = 0; i < LINE_ROUNDS; i++) {
+        pool_run(pool, 2, write_lines, lines);
+        ns[i] = lines->ns;
+        if (is_shared)
+            pool_run(pool, 2, read_lines, lines);
+    }
+    return bench_median(ns, LINE_ROUNDS);
+}
+
+static void measure_lines(struct peaks *peaks)
+{
+    struct pool *pool = capsnet_cpu_count() > 1 ? pool_create(2) : NULL;
+    struct lines lines = {.words = pool ? aligned_alloc(64, WORDS * sizeof(uint64_t)) : NULL};
+    if (lines.words) {
+        peaks->own_line_ns = line_ns(pool, &lines, 0);
+        peaks->shared_line_ns = line_ns(pool, &lines, 1);
+    }
+    free((void *)(uintptr_t)lines.words);
+    pool_free(pool);
+}
+
 struct peaks peaks_measure(void)
 {
     struct peaks peaks = {.memory_bytes = 0};
@@ -132,6 +193,7 @@ struct peaks peaks_measure(void)
         peaks.memory_bytes = now > peaks.memory_bytes ? now : peaks.memory_bytes;
     }
     huge_free(memory, MEMORY_BYTES);
+    measure_lines(&peaks);
     return peaks;
 }
 
@@ -165,4 +227,8 @@ void peaks_print(const struct peaks *peaks)
     printf("one core at most: f32 %.0f, bf16 %.0f, int8 %.0f Gop/s; memory read at %.1f GB/s\n",
            2e-9 * peaks->multiply_adds[PRECISION_F32], 2e-9 * peaks->multiply_adds[PRECISION_BF16],
            2e-9 * peaks->multiply_adds[PRECISION_INT8], 1e-9 * peaks->memory_bytes);
+    if (peaks->shared_line_ns > 0)
+        printf("to write a line that another processor has read takes %.1f ns, one that it has "
+               "not %.1f\n",
+               peaks->shared_line_ns, peaks->own_line_ns);
 }

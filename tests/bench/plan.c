@@ -44,19 +44,20 @@ static double now(clockid_t clock)
 static double turn(struct scene *s, enum plan plan, size_t n)
 {
     const size_t pixels = s->plans[plan].model->at.pixels;
+    const size_t warming = warming_passes(n);
     size_t passes = 0;
     double spent, begin = 0;
     do {
-        if (passes == warming_passes(n))
+        if (passes == warming)
             begin = now(s->clock);
         s->next = s->next + n <= IMAGES ? s->next : 0;
         variant_run(&s->plans[plan], s->ws, n, s->images + s->next * pixels, s->lengths, s->poses,
                     s->pictures);
         s->next += n;
         passes++;
-        spent = passes > warming_passes(n) ? now(s->clock) - begin : 0;
+        spent = passes > warming ? now(s->clock) - begin : 0;
     } while (spent < 1e-3 * TURN_MS);
-    return spent / (double)(passes - warming_passes(n));
+    return spent / (double)(passes - warming);
 }
 
 /* Prints a batch size's line; returns by what part the chosen plan is slower. */
