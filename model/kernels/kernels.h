@@ -242,10 +242,10 @@ struct routing_term {
     const float *vec;
 };
 
-/* Routing of one image: KERNEL_LANES capsules side by side, in groups.  Lanes
- * past the last capsule have zero u and zero weights. */
+/* Routing of one image: KERNEL_LANES capsules side by side, in groups, of which a call is
+ * about `count` from `first` on.  Lanes past the last capsule have zero u and zero weights. */
 struct image_routing {
-    size_t groups, classes, pose, dims;
+    size_t groups, first, count, classes, pose, dims;
     const void *weight; /* [groups][classes*pose][dims][lanes] floats, or, for bf16,
                          * [groups][classes*pose][ceil(dims/2)][lanes] words of two dims */
 };
@@ -322,7 +322,7 @@ struct kernels {
     void (*gather_capsules)(float *u, const float *const from[KERNEL_LANES], size_t dims);
 
     /* The first iteration of one or two images, c = 1 / classes, which leaves
-     * the prediction vectors for the others:
+     * the prediction vectors for the others, as far as those groups go:
      *   u_hat = W u;  s = sum_i u_hat / classes.
      * u [images][groups][dims][lanes], u_hat
      * [images][groups][classes*pose][lanes], s

@@ -4,7 +4,7 @@
  *
  * One capsule per lane: an image alone fills the vectors, so that it costs what
  * it costs in a batch and its answer is the same bits.  Only the sums over
- * capsules cross the lanes, once an iteration.  u_hat is stored: the one image's
+ * capsules cross the lanes, once an iteration and part.  u_hat is stored: the one image's
  * 737 kB stay in the second-level cache, and W, ten times larger, is read once.
  * Where W is bf16 u_hat is so, too: then both images that share a reading of W fit.
  */
@@ -94,23 +94,22 @@ void KERNEL(gather_capsules)(float *u, const float *const from[KERNEL_LANES], si
             u[d * KERNEL_LANES + l] = from[l][d];
 }
 
-/* s[je] = scale * the sum of row je of sums [outputs rounded up][lanes]. */
-ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float scale)
-{
-    for (size_t je = 0; je < outputs; je += KERNEL_LANES) {
-        struct row rows[KERNEL_LANES];
-        const size_t count = outputs - je < KERNEL_LANES ? outputs - je : KERNEL_LANES;
-        for (size_t i = 0; i < KERNEL_LANES; i++)
-            rows[i] = row_load(sums + (je + i) * KERNEL_LANES);
-        sum_lanes(s + je, rows, count);
-    }
-    for (size_t je = 0; je < outputs; je++)
-        s[je] *= scale;
-}
-
 ALWAYS_INLINE size_t round_lanes(size_t n)
 {
     return (n + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+}
+
+/* s[je] = scale * the sum of row je of sums [outputs rounded up][lanes]; as many of s. */
+ALWAYS_INLINE void sum_groups(float *s, const float *sums, size_t outputs, float scale)
+{
+    for (size_t je = 0; je < round_lanes(outputs); je += KERNEL_LANES) {
+        struct row rows[KERNEL_LANES];
+        for (size_t i = 0; i < KERNEL_LANES; i++)
+            rows[i] = row_load(sums + (je + i) * KERNEL_LANES);
+        sum_lanes(s + je, rows, KERNEL_LANES);
+        for (size_t q = 0; q < PER_LANE; q++)
+            vec_store(s + je + q * VEC, scale * vec_load(s + je + q * VEC));
+    }
 }
 
 /* Where image b of a call has its part of the operands. */
@@ -134,13 +133,13 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
                                   const float *u, float *u_hat, float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
-    const float *w = r->weight;
+    const float *w = (const float *)r->weight + r->first * outputs * dims * KERNEL_LANES;
     struct row cap[2][KERNEL_MAX_DIMS];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
         at[b] = image_at(r, b, u, s, sums);
     memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
-    for (size_t g = 0; g < r->groups; g++) {
+    for (size_t g = r->first; g < r->first + r->count; g++) {
         const size_t first = g * outputs * KERNEL_LANES;
         for (size_t b = 0; b < images; b++)
             load_capsule(cap[b], at[b].u + g * dims * KERNEL_LANES, dims);
@@ -187,10 +186,11 @@ void KERNEL(predict_images)(const struct image_routing *r, size_t images, const 
 }
 
 /* The groups of capsules from value `first` of u_hat on, count (a constant) of them side by
- * side, so that vsum and the sums are touched once for all. */
+ * side, so that vsum and the sums are touched once for all.  They are added to sums, or, where
+ * they are the first, replace them. */
 ALWAYS_INLINE void route_groups(enum narrowness narrow, const struct image_routing *r,
                                 size_t count, size_t pose, const void *u_hat, size_t first,
-                                const float *vsum, float *sums)
+                                const float *vsum, float *sums, int adds)
 {
     const size_t step = r->classes * pose * KERNEL_LANES;
     struct row c[2][KERNEL_MAX_CLASSES];
@@ -212,7 +212,7 @@ ALWAYS_INLINE void route_groups(enum narrowness narrow, const struct image_routi
         for (size_t e = 0; e < pose; e++, je++)
             for (size_t q = 0; q < PER_LANE; q++) {
                 const size_t at = je * KERNEL_LANES + q * VEC;
-                vec sum = vec_load(sums + at);
+                vec sum = adds ? vec_load(sums + at) : vec_set(0);
                 for (size_t k = 0; k < count; k++)
                     sum += c[k][j].v[q] * load_u_hat(narrow, u_hat, first + k * step + at);
                 vec_store(sums + at, sum);
@@ -223,12 +223,15 @@ ALWAYS_INLINE void route_image(enum narrowness narrow, const struct image_routin
                                const void *u_hat, const float *vsum, float *s, float *sums)
 {
     const size_t outputs = r->classes * pose, size = outputs * KERNEL_LANES;
-    size_t g = 0;
-    memset(sums, 0, round_lanes(outputs) * KERNEL_LANES * sizeof *sums);
-    for (; g + 2 <= r->groups; g += 2)
-        route_groups(narrow, r, 2, pose, u_hat, g * size, vsum, sums);
-    if (g < r->groups)
-        route_groups(narrow, r, 1, pose, u_hat, g * size, vsum, sums);
+    const size_t end = r->first + r->count;
+    size_t g = r->first;
+    memset(sums + size, 0, (round_lanes(outputs) - outputs) * KERNEL_LANES * sizeof *sums);
+    if (r->count == 0)
+        memset(sums, 0, size * sizeof *sums);
+    for (; g + 2 <= end; g += 2)
+        route_groups(narrow, r, 2, pose, u_hat, g * size, vsum, sums, g > r->first);
+    if (g < end)
+        route_groups(narrow, r, 1, pose, u_hat, g * size, vsum, sums, g > r->first);
     sum_groups(s, sums, outputs, 1);
 }
 
@@ -287,14 +290,15 @@ ALWAYS_INLINE void predict_images_bf16(const struct image_routing *r, size_t ima
                                        const float *u, uint16_t *u_hat, float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
+    const size_t end = r->first + r->count;
     struct image_at at[2];
-    size_t g = 0;
+    size_t g = r->first;
     for (size_t b = 0; b < images; b++)
         at[b] = image_at(r, b, u, s, sums);
     memset(sums, 0, images * row * KERNEL_LANES * sizeof *sums);
-    for (; g + 2 <= r->groups; g += 2)
+    for (; g + 2 <= end; g += 2)
         predict_groups_bf16(r, images, dims, 2, g, at, u_hat);
-    if (g < r->groups)
+    if (g < end)
         predict_groups_bf16(r, images, dims, 1, g, at, u_hat);
     for (size_t b = 0; b < images; b++)
         sum_groups(at[b].s, at[b].sums, outputs, 1.0f / (float)r->classes);

@@ -115,14 +115,15 @@ static size_t scratch_row(const struct layout *at)
     return (at->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
 }
 
-/* z of one image [positions][primary_row] to u [group][dim][lane]. */
-static void gather_image(const struct capsnet_model *model, const float *z, float *u)
+/* z of one image [positions][primary_row] to u [group][dim][lane], as far as r's groups go. */
+static void gather_groups(const struct capsnet_model *model, const struct image_routing *r,
+                          const float *z, float *u)
 {
     const struct layout *at = &model->at;
     static const float none[KERNEL_MAX_DIMS];
-    const size_t dims = model->shape.primary_dims;
-    size_t t = 0, p = 0;
-    for (size_t g = 0; g < at->groups; g++, u += dims * KERNEL_LANES) {
+    const size_t dims = r->dims, first = r->first * KERNEL_LANES;
+    size_t t = first / at->positions, p = first % at->positions;
+    for (size_t g = r->first; g < r->first + r->count; g++) {
         const float *from[KERNEL_LANES];
         for (size_t lane = 0; lane < KERNEL_LANES; lane++) {
             from[lane] = t < model->shape.primary_types ? z + p * at->primary_row + t * dims : none;
@@ -131,7 +132,7 @@ static void gather_image(const struct capsnet_model *model, const float *z, floa
                 t++;
             }
         }
-        model->kernels->gather_capsules(u, from, dims);
+        model->kernels->gather_capsules(u + g * dims * KERNEL_LANES, from, dims);
     }
 }
 
@@ -161,72 +162,156 @@ static float length_of(const float *v, size_t pose, size_t step)
     return sum > 1 ? 1 : sqrtf(sum);
 }
 
-/* Those of image b in the thread's scratch. */
-static struct predictions predictions_of(const struct capsnet_model *model,
-                                         const struct scratch *x, size_t b)
+/* Images that are routed side by side, so that W is read once for them. */
+enum { AT_ONCE = 2 };
+
+/* Images first .. end - 1 of those in a scratch, of which the first is `image` of the pass, on
+ * the way through their iterations. */
+struct routed {
+    const struct pass *pass;
+    struct routing_scratch *in;
+    size_t image, first, end, iteration;
+};
+
+/* Prediction vectors of image b of the scratch. */
+static struct predictions predictions_of(const struct routed *images, size_t b)
 {
+    const struct capsnet_model *model = images->pass->ws->model;
     const size_t first = b * model->at.groups * model->at.outputs * KERNEL_LANES;
     if (model->packed.has_bf16_layers)
-        return (struct predictions){.bf16 = (const uint16_t *)x->u_hat + first};
-    return (struct predictions){.f32 = x->u_hat + first};
+        return (struct predictions){.bf16 = (const uint16_t *)images->in->u_hat + first};
+    return (struct predictions){.f32 = images->in->u_hat + first};
 }
 
-/* Routes image b of those in the thread's scratch, image i of the batch. */
-static void route(const struct pass *pass, const struct image_routing *routing,
-                  const struct scratch *x, size_t b, size_t i)
+/* The groups of a part: two by two, as they are routed, of all. */
+static struct image_routing part_of(const struct capsnet_model *model, size_t part)
 {
-    const struct capsnet_model *model = pass->ws->model;
     const struct layout *at = &model->at;
-    const struct capsnet_routing *told = pass->routing ? pass->routing[i] : NULL;
-    const struct predictions u_hat = predictions_of(model, x, b);
-    float *s = x->s + b * scratch_row(at), *vsum = x->vsum + b * scratch_row(at);
-    float *v = pass->ws->v + i * at->outputs;
-    for (size_t r = 0; r < model->shape.routing_iterations; r++) {
-        if (r > 0 && u_hat.bf16)
-            model->kernels->route_image_bf16(routing, u_hat.bf16, vsum, s, x->sums);
-        else if (r > 0)
-            model->kernels->route_image(routing, u_hat.f32, vsum, s, x->sums);
-        if (told)
-            routing_round(model, r, u_hat, vsum, s, told);
-        squash_poses(model, s, v, vsum);
-        for (size_t j = 0; told && told->lengths && j < routing->classes; j++)
-            told->lengths[r * routing->classes + j] =
-                length_of(v + j * routing->pose, routing->pose, 1);
-    }
+    const size_t pairs = (at->groups + 1) / 2, first = part * pairs / ROUTING_PARTS * 2;
+    const size_t end = smaller((part + 1) * pairs / ROUTING_PARTS * 2, at->groups);
+    return (struct image_routing){at->groups, first, end - first, model->shape.classes,
+                                  model->shape.pose_dims, model->shape.primary_dims,
+                                  model->packed.digit};
 }
 
-/* Images that share one reading of W: two, where that leaves every thread
- * some. */
-static size_t images_at_once(const struct capsnet_workspace *ws, size_t n)
+/* The first iteration of one part, of all images of the scratch. */
+static void predict_part(const struct routed *images, const struct image_routing *part, float *s,
+                         float *sums)
 {
-    return n >= 2 * pool_threads(ws->pool) ? 2 : 1;
-}
-
-/* Item: one image or two. */
-static void forward_images(void *context, size_t item, size_t thread)
-{
-    const struct pass *pass = context;
-    struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_workspace *ws = images->pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
     const struct layout *at = &model->at;
-    const struct scratch *x = &ws->scratch[thread];
-    const struct image_routing routing = {at->groups, model->shape.classes, model->shape.pose_dims,
-                                          model->shape.primary_dims, model->packed.digit};
-    const size_t at_once = images_at_once(ws, pass->n), first = item * at_once;
-    const size_t images = pass->n - first < at_once ? pass->n - first : at_once;
-    const size_t u_size = at->groups * routing.dims * KERNEL_LANES;
-    for (size_t b = 0; b < images; b++)
-        gather_image(model, ws->primary + (first + b) * at->positions * at->primary_row,
-                     x->u + b * u_size);
-    kernels->squash(x->u, x->u, images * at->groups, routing.dims);
+    const struct routing_scratch *in = images->in;
+    const size_t size = at->positions * at->primary_row, group = part->dims * KERNEL_LANES;
+    for (size_t b = 0; b < images->end; b++) {
+        float *u = in->u + b * at->groups * group;
+        gather_groups(model, part, ws->primary + (images->image + b) * size, u);
+        kernels->squash(u + part->first * group, u + part->first * group, part->count, part->dims);
+    }
     if (model->packed.has_bf16_layers)
-        kernels->predict_images_bf16(&routing, images, x->u, (uint16_t *)x->u_hat, x->s, x->sums);
+        kernels->predict_images_bf16(part, images->end, in->u, (uint16_t *)in->u_hat, s, sums);
     else
-        kernels->predict_images(&routing, images, x->u, x->u_hat, x->s, x->sums);
-    memset(x->vsum, 0, images * scratch_row(at) * sizeof(float));
-    for (size_t b = 0; b < images; b++)
-        route(pass, &routing, x, b, first + b);
+        kernels->predict_images(part, images->end, in->u, in->u_hat, s, sums);
+}
+
+/* Item: an iteration of one part of the images. */
+static void route_part(void *context, size_t item, size_t thread)
+{
+    const struct routed *images = context;
+    const struct capsnet_workspace *ws = images->pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
+    const struct image_routing part = part_of(ws->model, item);
+    const size_t row = scratch_row(&ws->model->at);
+    float *s = images->in->s + item * AT_ONCE * row, *sums = ws->scratch[thread].sums;
+    if (images->iteration == 0)
+        predict_part(images, &part, s, sums);
+    for (size_t b = images->first; images->iteration > 0 && b < images->end; b++) {
+        const struct predictions u_hat = predictions_of(images, b);
+        const float *vsum = images->in->vsum + b * row;
+        if (u_hat.bf16)
+            kernels->route_image_bf16(&part, u_hat.bf16, vsum, s + b * row, sums);
+        else
+            kernels->route_image(&part, u_hat.f32, vsum, s + b * row, sums);
+    }
+}
+
+/* What an iteration of image b makes of its parts. */
+static void end_iteration(const struct routed *images, size_t b)
+{
+    const struct pass *pass = images->pass;
+    const struct capsnet_model *model = pass->ws->model;
+    const size_t row = scratch_row(&model->at), i = images->image + b, r = images->iteration;
+    const struct capsnet_routing *told = pass->routing ? pass->routing[i] : NULL;
+    float *s = images->in->s + b * row, *vsum = images->in->vsum + b * row;
+    float *v = pass->ws->v + i * model->at.outputs;
+    for (size_t part = 1; part < ROUTING_PARTS; part++)
+        for (size_t k = 0; k < row; k++)
+            s[k] += s[part * AT_ONCE * row + k];
+    if (told)
+        routing_round(model, r, predictions_of(images, b), vsum, s, told);
+    squash_poses(model, s, v, vsum);
+    const size_t classes = model->shape.classes, pose = model->shape.pose_dims;
+    for (size_t j = 0; told && told->lengths && j < classes; j++)
+        told->lengths[r * classes + j] = length_of(v + j * pose, pose, 1);
+}
+
+/* An iteration of them by one thread, or, where that is NULL, by all. */
+static void iterate(struct routed *images, const size_t *thread)
+{
+    if (!thread)
+        pool_run(images->pass->ws->pool, ROUTING_PARTS, route_part, images);
+    for (size_t part = 0; thread && part < ROUTING_PARTS; part++)
+        route_part(images, part, *thread);
+    for (size_t b = images->first; b < images->end; b++)
+        end_iteration(images, b);
+}
+
+/* Routes up to AT_ONCE images, from that image of the pass on.  One thread iterates them one
+ * after the other, since its second-level cache keeps the prediction vectors of one. */
+static void route_images(const struct pass *pass, size_t image, size_t count,
+                         const size_t *thread)
+{
+    struct capsnet_workspace *ws = pass->ws;
+    struct routing_scratch *in = thread ? &ws->scratch[*thread].routing : &ws->routing;
+    struct routed images = {pass, in, image, 0, count, 0};
+    const size_t step = thread ? 1 : count;
+    memset(in->vsum, 0, count * scratch_row(&ws->model->at) * sizeof(float));
+    iterate(&images, thread);
+    for (images.end = step; images.end <= count; images.first = images.end, images.end += step)
+        for (images.iteration = 1; images.iteration < ws->model->shape.routing_iterations;
+             images.iteration++)
+            iterate(&images, thread);
+}
+
+/* Item: AT_ONCE images. */
+static void forward_images(void *context, size_t item, size_t thread)
+{
+    route_images(context, item * AT_ONCE, AT_ONCE, &thread);
+}
+
+/* Item: one of the images past the last of these. */
+static void forward_image(void *context, size_t item, size_t thread)
+{
+    const struct pass *pass = context;
+    const size_t round = AT_ONCE * pool_threads(pass->ws->pool);
+    route_images(pass, pass->n / round * round + item, 1, &thread);
+}
+
+/* Each thread has its own images, AT_ONCE at a time.  Where too few are left for that, each
+ * has its own part of the capsules of all, unless it takes less time to have one image each. */
+static void forward_all(struct pass *pass)
+{
+    struct capsnet_workspace *ws = pass->ws;
+    const size_t threads = pool_threads(ws->pool), round = AT_ONCE * threads;
+    const size_t own = pass->n / round * round, left = pass->n - own;
+    const size_t sharers = smaller(threads, ROUTING_PARTS);
+    pool_run(ws->pool, own / AT_ONCE, forward_images, pass);
+    if (threads == 1 || left >= (left + threads - 1) / threads * sharers)
+        pool_run(ws->pool, left, forward_image, pass);
+    else
+        for (size_t i = own; i < pass->n; i += AT_ONCE)
+            route_images(pass, i, smaller(AT_ONCE, pass->n - i), NULL);
 }
 
 /* ---- Forward, training --------------------------------------------------- */
@@ -282,8 +367,7 @@ void digit_forward(struct capsnet_workspace *ws, size_t n,
     if (ws->training)
         pool_run(ws->pool, (n + KERNEL_LANES - 1) / KERNEL_LANES, forward_group, &pass);
     else
-        pool_run(ws->pool, (n + images_at_once(ws, n) - 1) / images_at_once(ws, n),
-                 forward_images, &pass);
+        forward_all(&pass);
     phase_end(ws, PHASE_ROUTING, &clock);
 }
 

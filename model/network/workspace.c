@@ -161,10 +161,20 @@ static void carve_words(struct capsnet_workspace *ws, struct arena *arena, struc
                                               ws->model->shape.primary_dims * KERNEL_LANES);
 }
 
-static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
+static void carve_routing(struct capsnet_workspace *ws, struct arena *arena,
+                          struct routing_scratch *r)
 {
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
+    r->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
+    r->u_hat = carve(arena, 2 * at->groups * at->outputs * KERNEL_LANES);
+    r->s = carve(arena, ROUTING_PARTS * 2 * outputs);
+    r->vsum = carve(arena, 2 * outputs);
+}
+
+static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
+{
+    const struct layout *at = &ws->model->at;
     const size_t row = decoder_row(at), longest = row > at->primary_row ? row : at->primary_row;
     const size_t patches = ws->training ? at->conv1_h * at->conv1_w * at->conv1_patch_row : 0;
     const size_t image = at->pixels + 2 * KERNEL_PAD, kernel = ws->model->shape.conv1_kernel;
@@ -184,11 +194,8 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     s->image = (uint16_t *)carve(arena, image / 2 + 1);
     if (ws->model->is_spectral && ws->model->products == PRECISION_INT8)
         s->operands = carve(arena, ws->model->winograd.x_planes * (at->spectral_k + KERNEL_PAD));
-    s->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
-    s->u_hat = carve(arena, 2 * at->groups * at->outputs * KERNEL_LANES);
-    s->sums = carve(arena, 2 * outputs * KERNEL_LANES);
-    s->s = carve(arena, 2 * outputs);
-    s->vsum = carve(arena, 2 * outputs);
+    s->sums = carve(arena, 2 * round_up(at->outputs, KERNEL_LANES) * KERNEL_LANES);
+    carve_routing(ws, arena, &s->routing);
 }
 
 static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t threads)
@@ -205,6 +212,8 @@ static void carve_all(struct capsnet_workspace *ws, struct arena *arena, size_t 
         carve_training(ws, arena, n, ws->max_groups);
     else
         carve_inference(ws, arena, n);
+    if (!ws->training && threads > 1)
+        carve_routing(ws, arena, &ws->routing);
     for (size_t t = 0; t < threads; t++)
         carve_scratch(ws, arena, &ws->scratch[t]);
 }

@@ -40,6 +40,18 @@ enum { DIRECT_WAVE = 4 };
  * images, which the second-level cache keeps. */
 enum { GRADIENT_CAPSULES = 4 };
 
+/* An image's capsules are routed in so many parts, each with its own sums, so that several
+ * threads can have one image, and its answer is the same bits for any number of threads. */
+enum { ROUTING_PARTS = 4 };
+
+/* Of inference: what one image, or two beside each other, are routed in. */
+struct routing_scratch {
+    float *u;     /* [2][groups of capsules][dims][lanes] */
+    float *u_hat; /* [2][groups][outputs][lanes], with bf16 layers as bf16 */
+    float *s;     /* [ROUTING_PARTS][2][outputs rounded up to lanes] */
+    float *vsum;  /* [2][outputs rounded up to lanes] */
+};
+
 /* Per-thread scratch. */
 struct scratch {
     float *patches;   /* one image padded; training: [conv1_h*conv1_w][patch_row] im2col of it */
@@ -54,12 +66,9 @@ struct scratch {
     uint32_t *decoder_words; /* the decoder's: [longest row / 2][KERNEL_PANEL] */
     uint32_t *dconv1_words; /* conv1's: [panel][conv1_h][(conv1_w + 1) / 2][KERNEL_PANEL] */
     float *operands;  /* int8: winograd's planes of one tile, [spectral_k + KERNEL_PAD] fp32 */
-    float *u_hat;     /* [2][outputs][lanes]; inference: [2 images][groups][outputs][lanes],
-                       * with bf16 layers as bf16 */
-    /* Of inference, for two images: */
-    float *u;         /* [2][groups of capsules][dims][lanes] */
-    float *sums;      /* [2][outputs rounded up to lanes][lanes] */
-    float *s, *vsum;  /* [2][outputs rounded up to lanes] */
+    struct routing_scratch routing; /* of what this thread routes alone */
+    float *sums;      /* inference: [2 images][outputs rounded up to lanes][lanes] */
+    float *u_hat;     /* training: [2][outputs][lanes] */
     float *du_hat;    /* [GRADIENT_CAPSULES][groups][outputs][lanes] */
     uint32_t *u_words; /* bf16: [(groups + 1) / 2][dims][lanes] */
 };
@@ -69,6 +78,7 @@ struct capsnet_workspace {
     size_t max_batch, max_groups; /* groups of KERNEL_LANES images */
     struct pool *pool;
     struct scratch *scratch; /* [threads] */
+    struct routing_scratch routing; /* of what all threads route together */
     void *memory;
     size_t memory_bytes;
     uint64_t phase_ns[PHASES];

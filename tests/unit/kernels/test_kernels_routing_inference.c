@@ -24,7 +24,7 @@ static struct one_image pack_image(const struct group *g, int is_bf16)
     const size_t groups = (r->capsules + KERNEL_LANES - 1) / KERNEL_LANES;
     const size_t rows = (g->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
     const size_t step = is_bf16 ? (r->dims + 1) / 2 : r->dims;
-    struct one_image p = {.shape = {groups, r->classes, r->pose, r->dims, NULL},
+    struct one_image p = {.shape = {groups, 0, groups, r->classes, r->pose, r->dims, NULL},
                           .n_weight = groups * g->outputs * step * KERNEL_LANES,
                           .n_u = groups * r->dims * KERNEL_LANES,
                           .n_u_hat = groups * g->outputs * KERNEL_LANES,
@@ -93,6 +93,40 @@ static void predict(const struct kernels *k, const struct image_routing *r, size
         k->predict_images(r, images, u, u_hat, s, sums);
 }
 
+static void route(const struct kernels *k, const struct image_routing *r, const float *u_hat,
+                  const float *vsum, float *s, float *sums, int is_bf16)
+{
+    if (is_bf16)
+        k->route_image_bf16(r, (const uint16_t *)(const void *)u_hat, vsum, s, sums);
+    else
+        k->route_image(r, u_hat, vsum, s, sums);
+}
+
+/* The image in three parts of the groups, of which the first may have none: u_hat is the same
+ * bits as in one, and s, of which each part has its share, is added up to sum[2][]: of the
+ * first iteration and of another. */
+static void in_parts(const struct kernels *k, const struct image_routing *all,
+                     const struct one_image *p, const float *vsum, const float *u_hat,
+                     size_t n_u_hat, float *sum[2], int is_bf16)
+{
+    const size_t rows = p->n_sums / KERNEL_LANES;
+    float *own = guard_output(n_u_hat, 0), *sums = guard_output(p->n_sums, 0);
+    for (size_t i = 0; i < 2; i++)
+        sum[i] = check_floats(rows);
+    for (size_t part = 0; part < 3; part++) {
+        struct image_routing r = *all;
+        float *s[2] = {guard_output(rows, 0), guard_output(rows, 0)};
+        r.first = part * all->groups / 3;
+        r.count = (part + 1) * all->groups / 3 - r.first;
+        predict(k, &r, 1, guard_input(p->u, p->n_u, 0), own, s[0], sums, is_bf16);
+        route(k, &r, own, vsum, s[1], sums, is_bf16);
+        for (size_t i = 0; i < 2; i++)
+            for (size_t je = 0; je < rows; je++)
+                sum[i][je] += s[i][je];
+    }
+    check_bits(own, u_hat, n_u_hat, "u_hat of an image in parts");
+}
+
 static void image_case(const struct kernels *k, struct random *random, struct worst *worst,
                        const size_t size[4], double vsum_scale, int is_bf16)
 {
@@ -100,7 +134,7 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
     const struct one_image p = pack_image(&g, is_bf16);
     const size_t rows = p.n_sums / KERNEL_LANES, n_u_hat = is_bf16 ? p.n_u_hat / 2 : p.n_u_hat;
     struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0), stored = m;
-    float *vsum = check_floats(g.outputs), *s[2][SIDES], *two = check_floats(2 * p.n_u);
+    float *vsum = check_floats(g.outputs), *s[2][SIDES], *in_three[2], *two = check_floats(2 * p.n_u);
     fill_scaled(random, two, p.n_u, 1);
     memcpy(two + p.n_u, p.u, p.n_u * sizeof *two);
     for (size_t je = 0; je < g.outputs; je++)
@@ -120,23 +154,25 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
         check_bits(alone, u_hat, n_u_hat, "u_hat of an image beside another");
         check_bits(s_alone, s[0][side], g.outputs, "s of an image beside another");
         const float *own_vsum = guard_input(vsum, g.outputs, side);
-        const uint16_t *u_hat16 = (const uint16_t *)(const void *)u_hat;
-        if (is_bf16)
-            k->route_image_bf16(&r, u_hat16, own_vsum, s[1][side], sums);
-        else
-            k->route_image(&r, u_hat, own_vsum, s[1][side], sums);
+        route(k, &r, u_hat, own_vsum, s[1][side], sums, is_bf16);
         if (is_bf16 && side == 0)
-            stored = stored_image(&m, u_hat16, worst);
+            stored = stored_image(&m, (const uint16_t *)(const void *)u_hat, worst);
+        if (side == 0)
+            in_parts(k, &r, &p, own_vsum, u_hat, n_u_hat, in_three, is_bf16);
     }
     for (int routed = 0; routed < 2; routed++) {
         reference_route(stored.s, stored.c, &stored.shape, stored.u, routed ? stored.vsum : NULL);
         const struct bounds b = bounds_of(&stored, !routed);
         check_bits(s[routed][0], s[routed][1], g.outputs, "an image's routing");
-        for (size_t je = 0; je < g.outputs; je++)
-            check_value(worst, (double)s[routed][0][je], stored.s[je],
-                        b.s[je] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
-                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu]", size[0],
-                        size[1], size[2], size[3], vsum_scale, routed ? "routed" : "first", je);
+        for (size_t je = 0; je < 2 * g.outputs; je++) {
+            const size_t at = je % g.outputs, parts = je < g.outputs ? 1 : 3;
+            check_value(worst, (double)(parts == 1 ? s[routed][0] : in_three[routed])[at],
+                        stored.s[at],
+                        b.s[at] + (double)(size[0] * size[3] + 1) * (double)FLT_MIN,
+                        "capsules %zu classes %zu pose %zu dims %zu |vsum| %g: %s s[%zu] in %zu",
+                        size[0], size[1], size[2], size[3], vsum_scale,
+                        routed ? "routed" : "first", at, parts);
+        }
     }
     check_release();
 }

@@ -181,7 +181,7 @@ static double *predict_by_reference(const struct small *s, const float *image)
 static double *predict_by_pass(const struct small *s, const struct capsnet_workspace *ws)
 {
     const size_t outputs = s->at->outputs;
-    const float *stored = ws->scratch[0].u_hat;
+    const float *stored = ws->scratch[0].routing.u_hat;
     const struct predictions told = s->model->packed.has_bf16_layers
                                         ? (struct predictions){.bf16 = (const uint16_t *)stored}
                                         : (struct predictions){.f32 = stored};
