@@ -129,13 +129,13 @@ enum { LONG = 128 };
 
 /* A packed B comes from memory, a panel once: while the last two tiles of rows use
  * one the next is fetched, half of it each.  The first tile, for which nobody asked, asks for
- * what comes 64 steps later, 16 of rows that lie apart. */
+ * what comes 64 steps later. */
 ALWAYS_INLINE struct ahead ahead_of(const struct gemm *g, size_t i, size_t j, const float *b)
 {
     const size_t left = (g->m - i + GEMM_ROWS - 1) / GEMM_ROWS;
     const int is_packed = g->b.stride == KERNEL_PANEL;
     if (g->m <= GEMM_ROWS || (i == 0 && j == 0 && g->k >= LONG))
-        return (struct ahead){b + (is_packed ? 64 : 16) * g->b.stride, 16, g->b.stride};
+        return (struct ahead){b + 64 * g->b.stride, 16, g->b.stride};
     if (!is_packed || left > 2 || j % KERNEL_PANEL != 0)
         return (struct ahead){b, 0, 16};
     const float *next = j + KERNEL_PANEL < g->n ? b + g->b.panel : g->then;
