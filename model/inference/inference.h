@@ -26,10 +26,6 @@ void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, con
 CAPSNET_MUST_CHECK enum capsnet_status model_order_channels(struct capsnet_model *model,
                                                             struct capsnet_error *error);
 
-/* After so many passes of n images by one plan the caches hold what it reads, as far as they
- * can: what comes before them is no measure of it. */
-size_t warming_passes(size_t n);
-
 /* n images to measure with: rings, every second with a bar through it, which leave about as
  * much behind conv1's ReLU as MNIST's digits do. */
 void draw_rings(const struct capsnet_shape *shape, size_t n, float *images);

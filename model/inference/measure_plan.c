@@ -2,9 +2,10 @@
  * measure_plan.c - from how many images on PrimaryCaps is faster in the transform
  * domain.  Directly an image costs about the same in a batch of any size; there the
  * weights, five times as many, are read once a batch: so there is one such number, if any.  It
- * is looked for among a few sizes, from what is expected downward, or upward between that and
- * the largest, until the faster plan changes from one size to the next; it lies where the ratio
- * of the two is 1, taken as a straight line over 1 / size, as what is read once a batch makes it.
+ * is looked for among a few sizes, from FIRST downward, or upward between that and the largest,
+ * which is looked at next, until the faster plan changes from one size to the next; it lies where
+ * the ratio of the two is 1, taken as a straight line over 1 / size, as what is read once a batch
+ * makes it.
  * Directly only what is not zero counts, so that it is measured with drawings that have as much
  * ink as digits; and what routing and the decoder read puts weights out of the caches, so that
  * whole passes are measured.
@@ -16,14 +17,16 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { SIZES = 9, LARGEST = 64, DRAWINGS = 3 * LARGEST, MOST = 12, PASSES = 2 };
+enum { SIZES = 9, FEW = 14, LARGEST = 64, SETS = 4, DRAWINGS = LARGEST, MOST = 12 };
 
-/* A size is measured for a turn at least, and for more in so much time, up to MOST. */
-static const uint64_t SIZE_NS = 90000000;
+/* A size is measured for a turn at least, and for more in so much time, up to MOST: the largest
+ * for longer, since where that is faster directly all are. */
+static const uint64_t SIZE_NS = 60000000, LARGEST_NS = 120000000;
 
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
 static const size_t sizes[SIZES] = {1, 2, 4, 8, 14, 18, 24, 32, LARGEST};
+enum { FIRST = 3 };
 
 static double fraction(double x)
 {
@@ -49,19 +52,13 @@ void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
     }
 }
 
-size_t warming_passes(size_t n)
-{
-    enum { IMAGES = 32, MOST_PASSES = 3 };
-    return smaller((IMAGES + n - 1) / n, MOST_PASSES);
-}
-
 struct search {
     struct capsnet_workspace *ws;
     float *images;                     /* [DRAWINGS] */
     float *lengths, *poses, *pictures; /* [LARGEST] of each */
     clockid_t clock;
     uint64_t until_ns;
-    double image_ns; /* of a turn: what it took, by its images */
+    double image_ns; /* an image's on the wall, by both plans together, in the last turn */
     double ratio[SIZES]; /* compare() of each size that was measured */
 };
 
@@ -83,43 +80,53 @@ static double run(const struct search *s, enum plan plan, size_t n, size_t first
     return now_ns(s->clock) - start;
 }
 
-static int compare_doubles(const void *a, const void *b)
+/* Of a turn, of which the fastest counts: what disturbs a pass makes it longer, and so do the
+ * other plan's weights in the caches, for up to three. */
+static size_t passes_of_turn(size_t n)
 {
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
+    return n < 32 ? 4 : n < LARGEST ? 3 : 2;
 }
 
-static double median(double *values, size_t n)
+/* Nanoseconds of n drawings' fastest pass; adds to *spent_ns what those after the first, which
+ * may touch memory for the first time, took on the wall. */
+static double fastest(const struct search *s, enum plan plan, size_t n, size_t first,
+                      double *spent_ns)
 {
-    qsort(values, n, sizeof *values, compare_doubles);
-    return values[n / 2];
+    const size_t passes = passes_of_turn(n);
+    double least = run(s, plan, n, first);
+    const uint64_t begin = phase_clock();
+    for (size_t i = 1; i < passes; i++)
+        least = fmin(least, run(s, plan, n, first));
+    *spent_ns += (double)(phase_clock() - begin) / (double)(passes - 1);
+    return least;
 }
 
-/* How many times as long n images take spectrally.  Both plans in turns, of each the median,
- * since pictures differ.  The first passes of a turn do not count: in service nobody else's
- * weights come between.  NAN, where the time does not reach for a turn. */
+/* How many times as long n images take spectrally.  Both plans in turns, of each the fastest
+ * pass: of every set of drawings, since pictures differ, of which a few have several sets.  NAN,
+ * where the time does not reach for a turn. */
 static double compare(struct search *s, size_t n)
 {
-    double ns[PLANS][MOST * PASSES];
-    const uint64_t enough = phase_clock() + SIZE_NS;
+    const size_t sets = n < FEW ? SETS : 1;
+    const uint64_t enough = phase_clock() + (n < LARGEST ? SIZE_NS : LARGEST_NS);
+    double least[SETS][PLANS], sum[PLANS] = {0};
     size_t turns = 0;
     for (; turns < MOST; turns++) {
-        const uint64_t begin = phase_clock();
-        const uint64_t end = begin + (uint64_t)(s->image_ns * (double)n);
+        const size_t set = turns % sets;
+        const uint64_t end =
+            phase_clock() + (uint64_t)(s->image_ns * (double)(n * passes_of_turn(n)));
         if (end >= s->until_ns || (turns > 0 && end > enough))
             break;
+        double spent_ns = 0;
         for (enum plan plan = 0; plan < PLANS; plan++) {
-            const size_t first = turns * 5; /* other drawings every turn and pass */
-            for (size_t i = 0; i < warming_passes(n); i++)
-                run(s, plan, n, first);
-            for (size_t i = 0; i < PASSES; i++)
-                ns[plan][turns * PASSES + i] = run(s, plan, n, first + (i + 1) * 14);
+            const double ns = fastest(s, plan, n, set * FEW, &spent_ns);
+            least[set][plan] = turns < sets ? ns : fmin(ns, least[set][plan]);
         }
-        s->image_ns = (double)(phase_clock() - begin) / (double)n;
+        s->image_ns = spent_ns / (double)n;
     }
-    const size_t passes = turns * PASSES;
-    return turns < 1 ? NAN
-                     : median(ns[PLAN_SPECTRAL], passes) / median(ns[PLAN_DIRECT], passes);
+    for (size_t set = 0; set < smaller(turns, sets); set++)
+        for (enum plan plan = 0; plan < PLANS; plan++)
+            sum[plan] += least[set][plan];
+    return turns < 1 ? NAN : sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT];
 }
 
 /* The largest batch that is faster directly by the ratios at sizes[i], where it is, and at
@@ -140,14 +147,14 @@ static int is_direct(struct search *s, size_t i)
 
 /* The crossing above sizes[i], which is faster directly: between it and the largest size that
  * the time reaches for, or beyond. */
-static size_t search_upward(struct search *s, size_t i)
+static size_t search_upward(struct search *s, size_t i, size_t expected)
 {
     size_t k = SIZES - 1;
     int is = -1;
     while (k > i && (is = is_direct(s, k)) < 0)
         k--;
     if (is < 0)
-        return sizes[i];
+        return expected > sizes[i] ? expected : sizes[i];
     if (is)
         return crossing(s, i, k);
     while (k - i > 1) {
@@ -167,15 +174,12 @@ static size_t search_upward(struct search *s, size_t i)
  * as far as nothing speaks against it. */
 static size_t search(struct search *s, size_t expected)
 {
-    size_t i = 0;
-    while (i + 1 < SIZES && sizes[i] <= expected)
-        i++;
-    int is = is_direct(s, i);
+    int is = is_direct(s, FIRST);
     if (is < 0)
         return expected;
     if (is)
-        return search_upward(s, i);
-    for (; i > 0; i--) {
+        return search_upward(s, FIRST, expected);
+    for (size_t i = FIRST; i > 0; i--) {
         is = is_direct(s, i - 1);
         if (is)
             return is > 0 ? crossing(s, i - 1, i) : smaller(expected, sizes[i] - 1);

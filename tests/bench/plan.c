@@ -40,6 +40,13 @@ static double now(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* After so many passes of n images by one plan the caches hold what it reads, as far as they
+ * can: what comes before them is no measure of it. */
+static size_t warming_passes(size_t n)
+{
+    return n < 11 ? 3 : n < 32 ? 2 : 1;
+}
+
 /* Seconds of a pass of n images, over the next ones. */
 static double turn(struct scene *s, enum plan plan, size_t n)
 {
