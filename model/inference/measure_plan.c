@@ -101,32 +101,53 @@ static double fastest(const struct search *s, enum plan plan, size_t n, size_t f
     return least;
 }
 
-/* How many times as long n images take spectrally.  Both plans in turns, of each the fastest
- * pass: of every set of drawings, since pictures differ, of which a few have several sets.  NAN,
- * where the time does not reach for a turn. */
+/* Of a size: the fastest pass of each set of drawings, by plan. */
+struct passes {
+    size_t turns, sets;
+    double least_ns[SETS][PLANS];
+};
+
+/* How many times as long its images take spectrally; NAN before the first turn. */
+static double ratio_of(const struct passes *p)
+{
+    double sum[PLANS] = {0};
+    for (size_t set = 0; set < smaller(p->turns, p->sets); set++)
+        for (enum plan plan = 0; plan < PLANS; plan++)
+            sum[plan] += p->least_ns[set][plan];
+    return sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT];
+}
+
+/* Is another turn worth its time, after `spent` and with `turn` nanoseconds?  The largest size
+ * where it seems to be about as fast spectrally, a disturbance would decide about all. */
+static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t turn)
+{
+    const double ratio = ratio_of(p);
+    if (p->turns == 0)
+        return 1;
+    if (n == LARGEST && p->turns < 3 && ratio > 0.8 && ratio < 1)
+        return 1;
+    return p->turns < MOST && spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
+}
+
+/* The ratio of n images.  Both plans in turns, with several sets of drawings where they are a few,
+ * since pictures differ.  NAN, where the time does not reach for a turn. */
 static double compare(struct search *s, size_t n)
 {
-    const size_t sets = n < FEW ? SETS : 1;
-    const uint64_t enough = phase_clock() + (n < LARGEST ? SIZE_NS : LARGEST_NS);
-    double least[SETS][PLANS], sum[PLANS] = {0};
-    size_t turns = 0;
-    for (; turns < MOST; turns++) {
-        const size_t set = turns % sets;
-        const uint64_t end =
-            phase_clock() + (uint64_t)(s->image_ns * (double)(n * passes_of_turn(n)));
-        if (end >= s->until_ns || (turns > 0 && end > enough))
-            break;
+    struct passes p = {.sets = n < FEW ? SETS : 1};
+    const uint64_t begin = phase_clock();
+    for (;; p.turns++) {
+        const size_t set = p.turns % p.sets;
+        const uint64_t turn = (uint64_t)(s->image_ns * (double)(n * passes_of_turn(n)));
+        const uint64_t now = phase_clock();
+        if (now + turn >= s->until_ns || !is_unclear(&p, n, now - begin, turn))
+            return ratio_of(&p);
         double spent_ns = 0;
         for (enum plan plan = 0; plan < PLANS; plan++) {
             const double ns = fastest(s, plan, n, set * FEW, &spent_ns);
-            least[set][plan] = turns < sets ? ns : fmin(ns, least[set][plan]);
+            p.least_ns[set][plan] = p.turns < p.sets ? ns : fmin(ns, p.least_ns[set][plan]);
         }
         s->image_ns = spent_ns / (double)n;
     }
-    for (size_t set = 0; set < smaller(turns, sets); set++)
-        for (enum plan plan = 0; plan < PLANS; plan++)
-            sum[plan] += least[set][plan];
-    return turns < 1 ? NAN : sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT];
 }
 
 /* The largest batch that is faster directly by the ratios at sizes[i], where it is, and at
