@@ -143,9 +143,10 @@ class Comparison:
 
     def scaling(self, precision, threads):
         """How many times faster on that many threads: the median of rounds, each on the
-        wall, one right after the other."""
+        wall, one right after the other, for some seconds: for half of one the processors
+        of a virtual machine may be one core's."""
         one, many = (self.open("ours", precision, count) for count in (1, threads))
-        pairs = [(one.turn(64)[0], many.turn(64)[0]) for _ in range(2 * ROUNDS + 1)]
+        pairs = [(one.turn(64)[0], many.turn(64)[0]) for _ in range(6 * ROUNDS + 1)]
         one.close()
         many.close()
         return statistics.median(a / b for a, b in pairs)
