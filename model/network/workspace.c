@@ -167,7 +167,8 @@ static void carve_routing(struct capsnet_workspace *ws, struct arena *arena,
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
     r->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
-    r->u_hat = carve(arena, 2 * at->groups * at->outputs * KERNEL_LANES);
+    const size_t u_hat = 2 * at->groups * at->outputs * KERNEL_LANES;
+    r->u_hat = carve(arena, ws->model->packed.has_bf16_layers ? u_hat / 2 : u_hat);
     r->s = carve(arena, ROUTING_PARTS * 2 * outputs);
     r->vsum = carve(arena, 2 * outputs);
 }
