@@ -26,7 +26,7 @@ static const uint64_t SIZE_NS = 60000000, LARGEST_NS = 120000000;
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
 static const size_t sizes[SIZES] = {1, 2, 4, 8, 14, 18, 24, 32, LARGEST};
-enum { FIRST = 3 };
+enum { FIRST = 3 }; /* of sizes: 8 */
 
 static double fraction(double x)
 {
@@ -114,23 +114,21 @@ static double ratio_of(const struct passes *p)
     for (size_t set = 0; set < smaller(p->turns, p->sets); set++)
         for (enum plan plan = 0; plan < PLANS; plan++)
             sum[plan] += p->least_ns[set][plan];
-    return sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT];
+    return p->turns ? sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT] : NAN;
 }
 
-/* Is another turn worth its time, after `spent` and with `turn` nanoseconds?  The largest size
- * where it seems to be about as fast spectrally, a disturbance would decide about all. */
+/* Is a turn of that many nanoseconds worth them, after `spent`?  If the largest size seems to be
+ * a little faster spectrally, yes: it decides about all, and may have been disturbed. */
 static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t turn)
 {
     const double ratio = ratio_of(p);
-    if (p->turns == 0)
-        return 1;
-    if (n == LARGEST && p->turns < 3 && ratio > 0.8 && ratio < 1)
+    if (p->turns == 0 || (n == LARGEST && p->turns < 3 && ratio > 0.8 && ratio < 1))
         return 1;
     return p->turns < MOST && spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
 }
 
-/* The ratio of n images.  Both plans in turns, with several sets of drawings where they are a few,
- * since pictures differ.  NAN, where the time does not reach for a turn. */
+/* ratio_of() n images.  Both plans in turns; a few images in several sets, since pictures differ.
+ * NAN, where the time does not reach for a turn. */
 static double compare(struct search *s, size_t n)
 {
     struct passes p = {.sets = n < FEW ? SETS : 1};
