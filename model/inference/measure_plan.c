@@ -59,7 +59,7 @@ struct search {
     clockid_t clock;
     uint64_t until_ns;
     double image_ns; /* an image's on the wall, by both plans together, in the last turn */
-    double ratio[SIZES]; /* compare() of each size that was measured */
+    double ratio[SIZES]; /* how many times as long spectrally, of each size that was measured */
 };
 
 static double now_ns(clockid_t clock)
@@ -157,11 +157,11 @@ static size_t crossing(const struct search *s, size_t i, size_t k)
     return slope > 0 && inverse > 1e-6 ? (size_t)(1 / inverse) : SIZE_MAX;
 }
 
-/* Is sizes[i] faster directly?  -1 where it cannot be found out in time. */
-static int is_direct(struct search *s, size_t i)
+/* Finds out ratio[i]; 0 where the time does not reach. */
+static int measure(struct search *s, size_t i)
 {
     s->ratio[i] = compare(s, sizes[i]);
-    return isnan(s->ratio[i]) ? -1 : s->ratio[i] >= 1;
+    return !isnan(s->ratio[i]);
 }
 
 /* The crossing above sizes[i], which is faster directly: between it and the largest size that
@@ -169,19 +169,14 @@ static int is_direct(struct search *s, size_t i)
 static size_t search_upward(struct search *s, size_t i, size_t expected)
 {
     size_t k = SIZES - 1;
-    int is = -1;
-    while (k > i && (is = is_direct(s, k)) < 0)
+    while (k > i && !measure(s, k))
         k--;
-    if (is < 0)
+    if (k == i)
         return expected > sizes[i] ? expected : sizes[i];
-    if (is)
+    if (s->ratio[k] >= 1)
         return crossing(s, i, k);
-    while (k - i > 1) {
-        const size_t middle = (i + k) / 2;
-        is = is_direct(s, middle);
-        if (is < 0)
-            break;
-        if (is)
+    for (size_t middle; (middle = (i + k) / 2) > i && measure(s, middle);) {
+        if (s->ratio[middle] >= 1)
             i = middle;
         else
             k = middle;
@@ -193,15 +188,15 @@ static size_t search_upward(struct search *s, size_t i, size_t expected)
  * as far as nothing speaks against it. */
 static size_t search(struct search *s, size_t expected)
 {
-    int is = is_direct(s, FIRST);
-    if (is < 0)
+    if (!measure(s, FIRST))
         return expected;
-    if (is)
+    if (s->ratio[FIRST] >= 1)
         return search_upward(s, FIRST, expected);
     for (size_t i = FIRST; i > 0; i--) {
-        is = is_direct(s, i - 1);
-        if (is)
-            return is > 0 ? crossing(s, i - 1, i) : smaller(expected, sizes[i] - 1);
+        if (!measure(s, i - 1))
+            return smaller(expected, sizes[i] - 1);
+        if (s->ratio[i - 1] >= 1)
+            return crossing(s, i - 1, i);
     }
     return 0;
 }
