@@ -2,10 +2,10 @@
  * measure_plan.c - from how many images on PrimaryCaps is faster in the transform
  * domain.  Directly an image costs about the same in a batch of any size; there the
  * weights, five times as many, are read once a batch: so there is one such number, if any.  It
- * is looked for among a few sizes, from FIRST downward, or upward between that and the largest,
- * which is looked at next, until the faster plan changes from one size to the next; it lies where
- * the ratio of the two is 1, taken as a straight line over 1 / size, as what is read once a batch
- * makes it.
+ * is looked for among a few sizes, from sizes[FIRST] downward, or upward between that and the
+ * largest, which is looked at next, until the faster plan changes from one size to the next; it
+ * lies where the ratio of the two is 1, taken as a straight line over 1 / size, as what is read
+ * once a batch makes it.
  * Directly only what is not zero counts, so that it is measured with drawings that have as much
  * ink as digits; and what routing and the decoder read puts weights out of the caches, so that
  * whole passes are measured.
@@ -17,7 +17,8 @@
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
 
-enum { SIZES = 9, FEW = 14, LARGEST = 64, SETS = 4, DRAWINGS = LARGEST, MOST = 12 };
+enum { SIZES = 9, FEW = 14, LARGEST = 64, SETS = 4, MOST = 12 };
+_Static_assert(SETS * FEW <= LARGEST, "all sets are among the drawings");
 
 /* A size is measured for a turn at least, and for more in so much time, up to MOST: the largest
  * for longer, since where that is faster directly all are. */
@@ -54,7 +55,7 @@ void draw_rings(const struct capsnet_shape *shape, size_t n, float *images)
 
 struct search {
     struct capsnet_workspace *ws;
-    float *images;                     /* [DRAWINGS] */
+    float *images;                     /* [LARGEST] */
     float *lengths, *poses, *pictures; /* [LARGEST] of each */
     clockid_t clock;
     uint64_t until_ns;
@@ -214,15 +215,15 @@ void capsnet_model_measure(struct capsnet_model *model, size_t threads, double s
         capsnet_workspace_create(&s.ws, model, LARGEST, threads, &error) != CAPSNET_OK)
         return;
     const struct layout *at = &model->at;
-    float *floats = calloc(DRAWINGS * at->pixels +
+    float *floats = calloc(LARGEST * at->pixels +
                                LARGEST * (model->shape.classes + at->outputs + at->pixels),
                            sizeof *floats);
     if (floats) {
         s.images = floats;
-        s.pictures = s.images + DRAWINGS * at->pixels;
+        s.pictures = s.images + LARGEST * at->pixels;
         s.lengths = s.pictures + LARGEST * at->pixels;
         s.poses = s.lengths + LARGEST * model->shape.classes;
-        draw_rings(&model->shape, DRAWINGS, s.images);
+        draw_rings(&model->shape, LARGEST, s.images);
         model->direct_max = search(&s, model->direct_max);
     }
     free(floats);

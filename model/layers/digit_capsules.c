@@ -162,9 +162,6 @@ static float length_of(const float *v, size_t pose, size_t step)
     return sum > 1 ? 1 : sqrtf(sum);
 }
 
-/* Images that are routed side by side, so that W is read once for them. */
-enum { AT_ONCE = 2 };
-
 /* Images first .. end - 1 of those in a scratch, of which the first is `image` of the pass, on
  * the way through their iterations. */
 struct routed {
@@ -223,7 +220,7 @@ static void route_part(void *context, size_t item, size_t thread)
     const struct kernels *kernels = ws->model->kernels;
     const struct image_routing part = part_of(ws->model, item);
     const size_t row = scratch_row(&ws->model->at);
-    float *s = images->in->s + item * AT_ONCE * row, *sums = ws->scratch[thread].sums;
+    float *s = images->in->s + item * ROUTED_AT_ONCE * row, *sums = ws->scratch[thread].sums;
     if (images->iteration == 0)
         predict_part(images, &part, s, sums);
     for (size_t b = images->first; images->iteration > 0 && b < images->end; b++) {
@@ -247,7 +244,7 @@ static void end_iteration(const struct routed *images, size_t b)
     float *v = pass->ws->v + i * model->at.outputs;
     for (size_t part = 1; part < ROUTING_PARTS; part++)
         for (size_t k = 0; k < row; k++)
-            s[k] += s[part * AT_ONCE * row + k];
+            s[k] += s[part * ROUTED_AT_ONCE * row + k];
     if (told)
         routing_round(model, r, predictions_of(images, b), vsum, s, told);
     squash_poses(model, s, v, vsum);
@@ -267,7 +264,7 @@ static void iterate(struct routed *images, const size_t *thread)
         end_iteration(images, b);
 }
 
-/* Routes up to AT_ONCE images, from that image of the pass on.  One thread iterates them one
+/* Routes up to ROUTED_AT_ONCE images, from that image of the pass on.  One thread iterates them one
  * after the other, since its second-level cache keeps the prediction vectors of one. */
 static void route_images(const struct pass *pass, size_t image, size_t count,
                          const size_t *thread)
@@ -284,34 +281,34 @@ static void route_images(const struct pass *pass, size_t image, size_t count,
             iterate(&images, thread);
 }
 
-/* Item: AT_ONCE images. */
+/* Item: ROUTED_AT_ONCE images. */
 static void forward_images(void *context, size_t item, size_t thread)
 {
-    route_images(context, item * AT_ONCE, AT_ONCE, &thread);
+    route_images(context, item * ROUTED_AT_ONCE, ROUTED_AT_ONCE, &thread);
 }
 
 /* Item: one of the images past the last of these. */
 static void forward_image(void *context, size_t item, size_t thread)
 {
     const struct pass *pass = context;
-    const size_t round = AT_ONCE * pool_threads(pass->ws->pool);
+    const size_t round = ROUTED_AT_ONCE * pool_threads(pass->ws->pool);
     route_images(pass, pass->n / round * round + item, 1, &thread);
 }
 
-/* Each thread has its own images, AT_ONCE at a time.  Where too few are left for that, each
+/* Each thread has its own images, ROUTED_AT_ONCE at a time.  Where too few are left for that, each
  * has its own part of the capsules of all, unless it takes less time to have one image each. */
 static void forward_all(struct pass *pass)
 {
     struct capsnet_workspace *ws = pass->ws;
-    const size_t threads = pool_threads(ws->pool), round = AT_ONCE * threads;
+    const size_t threads = pool_threads(ws->pool), round = ROUTED_AT_ONCE * threads;
     const size_t own = pass->n / round * round, left = pass->n - own;
     const size_t sharers = smaller(threads, ROUTING_PARTS);
-    pool_run(ws->pool, own / AT_ONCE, forward_images, pass);
+    pool_run(ws->pool, own / ROUTED_AT_ONCE, forward_images, pass);
     if (threads == 1 || left >= (left + threads - 1) / threads * sharers)
         pool_run(ws->pool, left, forward_image, pass);
     else
-        for (size_t i = own; i < pass->n; i += AT_ONCE)
-            route_images(pass, i, smaller(AT_ONCE, pass->n - i), NULL);
+        for (size_t i = own; i < pass->n; i += ROUTED_AT_ONCE)
+            route_images(pass, i, smaller(ROUTED_AT_ONCE, pass->n - i), NULL);
 }
 
 /* ---- Forward, training --------------------------------------------------- */

@@ -166,11 +166,11 @@ static void carve_routing(struct capsnet_workspace *ws, struct arena *arena,
 {
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
-    r->u = carve(arena, 2 * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
-    const size_t u_hat = 2 * at->groups * at->outputs * KERNEL_LANES;
+    r->u = carve(arena, ROUTED_AT_ONCE * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
+    const size_t u_hat = ROUTED_AT_ONCE * at->groups * at->outputs * KERNEL_LANES;
     r->u_hat = carve(arena, ws->model->packed.has_bf16_layers ? u_hat / 2 : u_hat);
-    r->s = carve(arena, ROUTING_PARTS * 2 * outputs);
-    r->vsum = carve(arena, 2 * outputs);
+    r->s = carve(arena, ROUTING_PARTS * ROUTED_AT_ONCE * outputs);
+    r->vsum = carve(arena, ROUTED_AT_ONCE * outputs);
 }
 
 static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, struct scratch *s)
@@ -195,7 +195,7 @@ static void carve_scratch(struct capsnet_workspace *ws, struct arena *arena, str
     s->image = (uint16_t *)carve(arena, image / 2 + 1);
     if (ws->model->is_spectral && ws->model->products == PRECISION_INT8)
         s->operands = carve(arena, ws->model->winograd.x_planes * (at->spectral_k + KERNEL_PAD));
-    s->sums = carve(arena, 2 * round_up(at->outputs, KERNEL_LANES) * KERNEL_LANES);
+    s->sums = carve(arena, ROUTED_AT_ONCE * round_up(at->outputs, KERNEL_LANES) * KERNEL_LANES);
     carve_routing(ws, arena, &s->routing);
 }
 

@@ -44,7 +44,10 @@ enum { GRADIENT_CAPSULES = 4 };
  * threads can have one image, and its answer is the same bits for any number of threads. */
 enum { ROUTING_PARTS = 4 };
 
-/* Of inference: what one image, or two beside each other, are routed in. */
+/* Images that are routed side by side, so that W is read once for them. */
+enum { ROUTED_AT_ONCE = 2 };
+
+/* Of inference: what up to ROUTED_AT_ONCE images are routed in. */
 struct routing_scratch {
     float *u;     /* [2][groups of capsules][dims][lanes] */
     float *u_hat; /* [2][groups][outputs][lanes], with bf16 layers as bf16 */

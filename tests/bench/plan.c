@@ -44,7 +44,7 @@ static double now(clockid_t clock)
  * can: what comes before them is no measure of it. */
 static size_t warming_passes(size_t n)
 {
-    return n < 11 ? 3 : n < 32 ? 2 : 1;
+    return n < 16 ? 3 : n < 32 ? 2 : 1;
 }
 
 /* Seconds of a pass of n images, over the next ones. */
