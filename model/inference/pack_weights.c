@@ -168,60 +168,6 @@ static void pack_panel(void *context, size_t panel, size_t thread)
         pack_primary_bf16(model, panel);
 }
 
-/* ---- The order of channels ----------------------------------------------- */
-
-struct reach {
-    float most;
-    size_t channel;
-};
-
-static int by_reach(const void *a, const void *b)
-{
-    const struct reach *x = a, *y = b;
-    if (x->most != y->most)
-        return x->most > y->most ? -1 : 1;
-    return x->channel < y->channel ? -1 : 1;
-}
-
-/* n channels of `run` values each, side by side, in the new order. */
-static void reorder(float *values, size_t n, size_t run, const struct reach *order, float *room)
-{
-    for (size_t i = 0; i < n; i++)
-        memcpy(room + i * run, values + order[i].channel * run, run * sizeof *room);
-    memcpy(values, room, n * run * sizeof *values);
-}
-
-enum capsnet_status model_order_channels(struct capsnet_model *model, struct capsnet_error *error)
-{
-    const struct layout *at = &model->at;
-    const size_t n = model->shape.conv1_channels, panels = at->primary_row / KERNEL_PANEL;
-    const size_t kernel = model->shape.primary_kernel;
-    float *weight = model->parameters + at->conv1_weight;
-    float *bias = model->parameters + at->conv1_bias;
-    struct reach *order = calloc(n, sizeof *order);
-    float *room = calloc(n * KERNEL_PANEL, sizeof *room);
-    if (!order || !room) {
-        free(order);
-        free(room);
-        return model_no_memory(error);
-    }
-    for (size_t o = 0; o < n; o++) {
-        order[o] = (struct reach){bias[o], o};
-        for (size_t tap = 0; tap < at->conv1_taps; tap++)
-            order[o].most += fmaxf(0, weight[tap * at->conv1_weight_row + o]);
-    }
-    qsort(order, n, sizeof *order, by_reach);
-    reorder(bias, n, 1, order, room);
-    for (size_t tap = 0; tap < at->conv1_taps; tap++)
-        reorder(weight + tap * at->conv1_weight_row, n, 1, order, room);
-    for (size_t i = 0; i < panels * kernel * kernel; i++)
-        reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
-                KERNEL_PANEL, order, room);
-    free(order);
-    free(room);
-    return CAPSNET_OK;
-}
-
 /* ---- All of it ----------------------------------------------------------- */
 
 static void *take(struct packed *packed, size_t bytes)

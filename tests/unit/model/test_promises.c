@@ -228,6 +228,34 @@ static void try_channels(const struct kernels *k, struct random *random, struct 
     capsnet_model_free(s.model);
 }
 
+/* Channels that are not zero at the same places share a word: eight kinds of four channels,
+ * mixed, of which each answers to one pixel of its window, some more strongly than others. */
+static void try_words(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    enum { PER_WORD = 4, KINDS = 8 };
+    struct small s;
+    struct capsnet_shape shape = small_shape();
+    struct capsnet_error error;
+    shape.conv1_channels = KINDS * PER_WORD;
+    small_create(&s, &shape, k->level, random);
+    const size_t taps = s.at->conv1_taps;
+    for (size_t o = 0; o < shape.conv1_channels; o++) {
+        for (size_t tap = 0; tap < taps; tap++)
+            s.tensor[T_CONV1_W][o * taps + tap] =
+                tap == 3 * o % KINDS * 10 ? (double)(1 + o / KINDS) : 0;
+        s.tensor[T_CONV1_B][o] = 0;
+    }
+    small_load(&s);
+    assert_int_equal(model_order_channels(s.model, &error), CAPSNET_OK);
+    const float *weight = s.model->parameters + s.at->conv1_weight;
+    for (size_t o = 0; o < shape.conv1_channels; o++)
+        for (size_t tap = 0; tap < taps; tap++)
+            assert_int_equal(weight[tap * s.at->conv1_weight_row + o] != 0,
+                             weight[tap * s.at->conv1_weight_row + o / PER_WORD * PER_WORD] != 0);
+    worst->values++;
+    capsnet_model_free(s.model);
+}
+
 /* The order of a batch turns its answers round and does nothing else; nor does
  * the largest batch that the workspace was made for. */
 static void try_order(const struct kernels *k, struct random *random, struct worst *worst)
@@ -523,6 +551,7 @@ static void test_order(const struct kernels *k, struct random *random, struct wo
 static void test_channels(const struct kernels *k, struct random *random, struct worst *worst)
 {
     in_every_precision(try_channels, k, random, worst);
+    try_words(k, random, worst);
 }
 static void test_sizes(const struct kernels *k, struct random *random, struct worst *worst)
 {
