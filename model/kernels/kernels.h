@@ -250,6 +250,13 @@ struct image_routing {
                          * [groups][classes*pose][ceil(dims/2)][lanes] words of two dims */
 };
 
+/* Words of a capsule's prediction vectors in bf16, [classes][ceil(pose/2)]: two values each, of
+ * which the last one's second is zero if pose is odd. */
+static inline size_t prediction_words(size_t classes, size_t pose)
+{
+    return classes * ((pose + 1) / 2);
+}
+
 struct kernels {
     const char *level;
 
@@ -412,10 +419,10 @@ struct kernels {
                                size_t lines, size_t width, size_t n);
 
     /* As predict_images and route_image: u and then u_hat rounded to bf16, W stored as
-     * such. */
+     * such.  u_hat [groups][prediction_words()][lanes]. */
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
-                                uint16_t *u_hat, float *s, float *sums);
-    void (*route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
+                                uint32_t *u_hat, float *s, float *sums);
+    void (*route_image_bf16)(const struct image_routing *r, const uint32_t *u_hat,
                              const float *vsum, float *s, float *sums);
 
     /* dst[i] = the word of lo[i] and hi[i]; hi NULL stands for zeros; n a multiple

@@ -215,8 +215,8 @@ void KERNEL(stream_pair_bf16)(uint32_t *dst, const float *src);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
-                                 uint16_t *u_hat, float *s, float *sums);
-void KERNEL(route_image_bf16)(const struct image_routing *r, const uint16_t *u_hat,
+                                 uint32_t *u_hat, float *s, float *sums);
+void KERNEL(route_image_bf16)(const struct image_routing *r, const uint32_t *u_hat,
                               const float *vsum, float *s, float *sums);
 void KERNEL(zip_bf16)(uint32_t *dst, const uint16_t *lo, const uint16_t *hi, size_t n);
 void KERNEL(transpose_bf16)(uint32_t *dst, const uint32_t *src);

@@ -174,10 +174,10 @@ struct routed {
 static struct predictions predictions_of(const struct routed *images, size_t b)
 {
     const struct capsnet_model *model = images->pass->ws->model;
-    const size_t first = b * model->at.groups * model->at.outputs * KERNEL_LANES;
+    const float *u_hat = images->in->u_hat + b * prediction_size(model);
     if (model->packed.has_bf16_layers)
-        return (struct predictions){.bf16 = (const uint16_t *)images->in->u_hat + first};
-    return (struct predictions){.f32 = images->in->u_hat + first};
+        return (struct predictions){.bf16 = (const uint32_t *)(const void *)u_hat};
+    return (struct predictions){.f32 = u_hat};
 }
 
 /* The groups of a part: two by two, as they are routed, of all. */
@@ -207,7 +207,8 @@ static void predict_part(const struct routed *images, const struct image_routing
         kernels->squash(u + part->first * group, u + part->first * group, part->count, part->dims);
     }
     if (model->packed.has_bf16_layers)
-        kernels->predict_images_bf16(part, images->end, in->u, (uint16_t *)in->u_hat, s, sums);
+        kernels->predict_images_bf16(part, images->end, in->u, (uint32_t *)(void *)in->u_hat, s,
+                                     sums);
     else
         kernels->predict_images(part, images->end, in->u, in->u_hat, s, sums);
 }

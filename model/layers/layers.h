@@ -53,23 +53,16 @@ void digit_backward(struct capsnet_workspace *ws, size_t n, const float *dposes,
 /* The last v and its lengths, image by image; either may be NULL. */
 void digit_read(const struct capsnet_workspace *ws, size_t n, float *lengths, float *poses);
 
-/* An image's u_hat [groups][outputs][KERNEL_LANES], a capsule a lane: one of the two. */
+/* An image's u_hat, a capsule a lane, as the kernels have left it: one of the two. */
 struct predictions {
     const float *f32;
-    const uint16_t *bf16;
+    const uint32_t *bf16;
 };
 
-static inline float prediction(struct predictions u_hat, size_t i)
-{
-    if (u_hat.f32)
-        return u_hat.f32[i];
-    const uint32_t bits = (uint32_t)u_hat.bf16[i] << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* routing_rounds.c: coupling, votes and couplings of round r of one image, whose s has
+/* routing_rounds.c: u_hat_ij's value e. */
+float prediction(const struct capsnet_shape *shape, struct predictions u_hat, size_t i, size_t j,
+                 size_t e);
+/* Coupling, votes and couplings of round r of one image, whose s has
  * been worked out with vsum, the sum of the v before.  s, vsum [outputs]. */
 void routing_round(const struct capsnet_model *model, size_t r, struct predictions u_hat,
                    const float *vsum, const float *s, const struct capsnet_routing *to);

@@ -8,8 +8,9 @@
  * values of a digit are zero: of the windows of SPARSE_ROWS positions beside each other,
  * a strip, what is not zero is listed once, and every panel of w is multiplied by the
  * lists (kernels/gemm_sparse.c): 5.5 % of the fp32 words, 15 % of those of four u8, which are
- * of channels that go together (inference/order_channels.c).  A grid of squares takes one and a half times as long, noise half.  Images are taken
- * a few at a time (DIRECT_WAVE), so that they share a panel.
+ * of channels that go together (inference/order_channels.c).  A grid of squares takes one and
+ * a half times as long, noise half.  Images are taken a few at a time (DIRECT_WAVE), so that
+ * they share a panel.
  *
  * int8: a is not negative, so it becomes u8 with one scale an image, its
  * largest value over 255; the sums are exact.

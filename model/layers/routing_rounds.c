@@ -7,6 +7,7 @@
  * double precision, for a person to look at; the pass goes on with its own.
  */
 #include <math.h>
+#include <string.h>
 
 #include "model/layers/layers.h"
 
@@ -40,18 +41,32 @@ static void softmax(double *b, size_t classes)
         b[j] /= sum;
 }
 
+float prediction(const struct capsnet_shape *shape, struct predictions u_hat, size_t i, size_t j,
+                 size_t e)
+{
+    const size_t classes = shape->classes, pose = shape->pose_dims;
+    const size_t group = i / KERNEL_LANES, lane = i % KERNEL_LANES;
+    if (u_hat.f32)
+        return u_hat.f32[((group * classes + j) * pose + e) * KERNEL_LANES + lane];
+    const size_t word = group * prediction_words(classes, pose) + j * ((pose + 1) / 2) + e / 2;
+    const uint32_t both = u_hat.bf16[word * KERNEL_LANES + lane];
+    const uint32_t bits = e % 2 ? both & 0xffff0000 : both << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /* Adds capsule i to its place, and writes its c_ij to couplings [classes] unless NULL. */
 static void add_capsule(const struct capsnet_model *model, struct predictions u_hat, size_t i,
                         const float *vsum, const float *s, const double *inverse,
                         struct place *place, float *couplings)
 {
     const size_t classes = model->shape.classes, pose = model->shape.pose_dims;
-    const size_t first = i / KERNEL_LANES * model->at.outputs * KERNEL_LANES + i % KERNEL_LANES;
     double c[KERNEL_MAX_CLASSES], along_s[KERNEL_MAX_CLASSES];
     for (size_t j = 0, je = 0; j < classes; j++) {
         double b = 0, a = 0;
         for (size_t e = 0; e < pose; e++, je++) {
-            const double x = (double)prediction(u_hat, first + je * KERNEL_LANES);
+            const double x = (double)prediction(&model->shape, u_hat, i, j, e);
             b += x * (double)vsum[je];
             a += x * (double)s[je];
         }

@@ -167,8 +167,7 @@ static void carve_routing(struct capsnet_workspace *ws, struct arena *arena,
     const struct layout *at = &ws->model->at;
     const size_t outputs = round_up(at->outputs, KERNEL_LANES);
     r->u = carve(arena, ROUTED_AT_ONCE * at->groups * ws->model->shape.primary_dims * KERNEL_LANES);
-    const size_t u_hat = ROUTED_AT_ONCE * at->groups * at->outputs * KERNEL_LANES;
-    r->u_hat = carve(arena, ws->model->packed.has_bf16_layers ? u_hat / 2 : u_hat);
+    r->u_hat = carve(arena, ROUTED_AT_ONCE * prediction_size(ws->model));
     r->s = carve(arena, ROUTING_PARTS * ROUTED_AT_ONCE * outputs);
     r->vsum = carve(arena, ROUTED_AT_ONCE * outputs);
 }

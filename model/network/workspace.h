@@ -47,10 +47,18 @@ enum { ROUTING_PARTS = 4 };
 /* Images that are routed side by side, so that W is read once for them. */
 enum { ROUTED_AT_ONCE = 2 };
 
+/* Floats that an image's prediction vectors take: [groups][outputs][lanes], or as words of bf16. */
+static inline size_t prediction_size(const struct capsnet_model *model)
+{
+    const size_t words = prediction_words(model->shape.classes, model->shape.pose_dims);
+    return model->at.groups * KERNEL_LANES *
+           (model->packed.has_bf16_layers ? words : model->at.outputs);
+}
+
 /* Of inference: what up to ROUTED_AT_ONCE images are routed in. */
 struct routing_scratch {
     float *u;     /* [2][groups of capsules][dims][lanes] */
-    float *u_hat; /* [2][groups][outputs][lanes], with bf16 layers as bf16 */
+    float *u_hat; /* [2][prediction_size()] */
     float *s;     /* [ROUTING_PARTS][2][outputs rounded up to lanes] */
     float *vsum;  /* [2][outputs rounded up to lanes] */
 };

@@ -27,7 +27,8 @@ static struct one_image pack_image(const struct group *g, int is_bf16)
     struct one_image p = {.shape = {groups, 0, groups, r->classes, r->pose, r->dims, NULL},
                           .n_weight = groups * g->outputs * step * KERNEL_LANES,
                           .n_u = groups * r->dims * KERNEL_LANES,
-                          .n_u_hat = groups * g->outputs * KERNEL_LANES,
+                          .n_u_hat = groups * KERNEL_LANES *
+                                     (is_bf16 ? prediction_words(r->classes, r->pose) : g->outputs),
                           .n_sums = rows * KERNEL_LANES};
     p.weight = check_floats(p.n_weight);
     p.u = check_floats(p.n_u);
@@ -52,7 +53,7 @@ static struct one_image pack_image(const struct group *g, int is_bf16)
 
 /* The image as a kernel has left it in bf16: u_hat is what it has stored, which must be
  * W u rounded. */
-static struct image stored_image(const struct image *m, const uint16_t *u_hat, struct worst *worst)
+static struct image stored_image(const struct image *m, const uint32_t *u_hat, struct worst *worst)
 {
     struct image stored = *m;
     const size_t n = m->shape.capsules * m->outputs;
@@ -63,8 +64,11 @@ static struct image stored_image(const struct image *m, const uint16_t *u_hat, s
     for (size_t i = 0; i < m->shape.capsules; i++) {
         stored.u[i] = 1;
         for (size_t je = 0; je < m->outputs; je++) {
-            const size_t first = i / KERNEL_LANES * m->outputs * KERNEL_LANES + i % KERNEL_LANES;
-            const uint32_t bits = (uint32_t)u_hat[first + je * KERNEL_LANES] << 16;
+            const size_t pose = m->shape.pose, j = je / pose, e = je % pose;
+            const size_t word = i / KERNEL_LANES * prediction_words(m->shape.classes, pose) +
+                                j * ((pose + 1) / 2) + e / 2;
+            const uint32_t both = u_hat[word * KERNEL_LANES + i % KERNEL_LANES];
+            const uint32_t bits = e % 2 ? both & 0xffff0000 : both << 16;
             float x;
             memcpy(&x, &bits, sizeof x);
             double sum = 0, magnitude = 0;
@@ -88,7 +92,7 @@ static void predict(const struct kernels *k, const struct image_routing *r, size
                     const float *u, float *u_hat, float *s, float *sums, int is_bf16)
 {
     if (is_bf16)
-        k->predict_images_bf16(r, images, u, (uint16_t *)(void *)u_hat, s, sums);
+        k->predict_images_bf16(r, images, u, (uint32_t *)(void *)u_hat, s, sums);
     else
         k->predict_images(r, images, u, u_hat, s, sums);
 }
@@ -97,7 +101,7 @@ static void route(const struct kernels *k, const struct image_routing *r, const 
                   const float *vsum, float *s, float *sums, int is_bf16)
 {
     if (is_bf16)
-        k->route_image_bf16(r, (const uint16_t *)(const void *)u_hat, vsum, s, sums);
+        k->route_image_bf16(r, (const uint32_t *)(const void *)u_hat, vsum, s, sums);
     else
         k->route_image(r, u_hat, vsum, s, sums);
 }
@@ -132,7 +136,7 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
 {
     const struct group g = random_group(random, size, vsum_scale, is_bf16);
     const struct one_image p = pack_image(&g, is_bf16);
-    const size_t rows = p.n_sums / KERNEL_LANES, n_u_hat = is_bf16 ? p.n_u_hat / 2 : p.n_u_hat;
+    const size_t rows = p.n_sums / KERNEL_LANES, n_u_hat = p.n_u_hat;
     struct image m = image_of(&g, check_to_doubles(g.weight, g.n_weight), 0), stored = m;
     float *vsum = check_floats(g.outputs), *s[2][SIDES], *in_three[2], *two = check_floats(2 * p.n_u);
     fill_scaled(random, two, p.n_u, 1);
@@ -156,7 +160,7 @@ static void image_case(const struct kernels *k, struct random *random, struct wo
         const float *own_vsum = guard_input(vsum, g.outputs, side);
         route(k, &r, u_hat, own_vsum, s[1][side], sums, is_bf16);
         if (is_bf16 && side == 0)
-            stored = stored_image(&m, (const uint16_t *)(const void *)u_hat, worst);
+            stored = stored_image(&m, (const uint32_t *)(const void *)u_hat, worst);
         if (side == 0)
             in_parts(k, &r, &p, own_vsum, u_hat, n_u_hat, in_three, is_bf16);
     }
@@ -241,7 +245,7 @@ static void call_predict(const struct kernels *k, void *argument)
 static void call_predict_bf16(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
-    k->predict_images_bf16(&b->p.shape, 2, b->p.u, (uint16_t *)(void *)b->u_hat, b->s, b->sums);
+    k->predict_images_bf16(&b->p.shape, 2, b->p.u, (uint32_t *)(void *)b->u_hat, b->s, b->sums);
 }
 
 static void call_route_image(const struct kernels *k, void *argument)
@@ -253,7 +257,7 @@ static void call_route_image(const struct kernels *k, void *argument)
 static void call_route_image_bf16(const struct kernels *k, void *argument)
 {
     const struct image_bench *b = argument;
-    k->route_image_bf16(&b->p.shape, (const uint16_t *)(const void *)b->u_hat, b->s, b->s + 160,
+    k->route_image_bf16(&b->p.shape, (const uint32_t *)(const void *)b->u_hat, b->s, b->s + 160,
                         b->sums);
 }
 
@@ -278,10 +282,10 @@ static void bench_image(const struct kernels *k)
             bench_print(k, "the same, bf16", 4.0 * (double)g.n_weight, "GFLOP/s",
                         call_predict_bf16, &b);
         if (!is_bf16)
-            bench_print(k, "route_image", 4.0 * (double)b.p.n_u_hat, "GFLOP/s", call_route_image,
+            bench_print(k, "route_image", 4.0 * 1152 * 160, "GFLOP/s", call_route_image,
                         &b);
         else if (k->route_image_bf16)
-            bench_print(k, "the same, bf16", 4.0 * (double)b.p.n_u_hat, "GFLOP/s",
+            bench_print(k, "the same, bf16", 4.0 * 1152 * 160, "GFLOP/s",
                         call_route_image_bf16, &b);
     }
 }

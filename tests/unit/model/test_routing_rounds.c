@@ -180,16 +180,15 @@ static double *predict_by_reference(const struct small *s, const float *image)
 /* Those that the last pass, of one image, has used. */
 static double *predict_by_pass(const struct small *s, const struct capsnet_workspace *ws)
 {
-    const size_t outputs = s->at->outputs;
+    const size_t outputs = s->at->outputs, pose = s->shape.pose_dims;
     const float *stored = ws->scratch[0].routing.u_hat;
-    const struct predictions told = s->model->packed.has_bf16_layers
-                                        ? (struct predictions){.bf16 = (const uint16_t *)stored}
-                                        : (struct predictions){.f32 = stored};
+    struct predictions told = {.f32 = stored};
+    if (s->model->packed.has_bf16_layers)
+        told = (struct predictions){.bf16 = (const uint32_t *)(const void *)stored};
     double *u_hat = check_doubles(s->at->capsules * outputs);
     for (size_t i = 0; i < s->at->capsules; i++)
         for (size_t k = 0; k < outputs; k++)
-            u_hat[i * outputs + k] = (double)prediction(
-                told, (i / KERNEL_LANES * outputs + k) * KERNEL_LANES + i % KERNEL_LANES);
+            u_hat[i * outputs + k] = (double)prediction(&s->shape, told, i, k / pose, k % pose);
     return u_hat;
 }
 
@@ -203,6 +202,7 @@ static struct capsnet_shape shape_at(size_t i)
         shape.width = 39;
         shape.primary_types = 3;
         shape.classes = 7;
+        shape.pose_dims = 5;
         shape.routing_iterations = 1;
     } else if (i == 2) {
         shape.height = shape.width = 17;
