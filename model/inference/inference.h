@@ -19,14 +19,15 @@ enum plan plan_for(const struct capsnet_model *model, size_t n);
 void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, const float *images,
                      float *lengths, float *poses, const struct capsnet_routing *const *routing);
 
-/* Puts those of conv1's channels side by side that are not zero at the same places, as far as
- * drawings show it, and last what no stroke makes fire.  The network stays the same; its
- * parameters are no more as the file has them. */
+/* Puts conv1's channels in the order of the most that each can reach, its bias with the sum
+ * of its positive weights, as pixels are 0 to 1: what no stroke makes fire comes last, where
+ * the spectral plan leaves it out.  The network stays the same; its parameters are no more
+ * as the file has them. */
 CAPSNET_MUST_CHECK enum capsnet_status model_order_channels(struct capsnet_model *model,
                                                             struct capsnet_error *error);
 
-/* n images that stand for those to come: rings, every second with a bar through it, which leave
- * about as much behind conv1's ReLU as MNIST's digits do. */
+/* n images to measure with: rings, every second with a bar through it, which leave about as
+ * much behind conv1's ReLU as MNIST's digits do. */
 void draw_rings(const struct capsnet_shape *shape, size_t n, float *images);
 
 /* Makes what inference reads beside the parameters, the spectrum among it, anew

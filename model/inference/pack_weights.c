@@ -10,6 +10,7 @@
 
 #include "model/inference/inference.h"
 #include "model/layers/layers.h"
+#include "model/layers/primary_direct.h"
 #include "model/machine/huge_pages.h"
 
 /* Rounded to nearest, ties to even.  Weights are finite. */
@@ -133,39 +134,86 @@ static void pack_digit(struct capsnet_model *model)
 
 /* ---- PrimaryCaps, by panels ---------------------------------------------- */
 
-static void pack_primary_bf16(const struct capsnet_model *model, size_t panel)
-{
-    const struct layout *at = &model->at;
-    const size_t k = model->shape.primary_kernel * model->shape.primary_kernel * at->conv1_row;
-    pack_run(model->packed.primary + panel * k / 2 * KERNEL_PANEL,
-             model->parameters + at->primary_weight + panel * k * KERNEL_PANEL, k, KERNEL_PANEL,
-             KERNEL_PANEL);
-}
-
-static void pack_primary_int8(const struct capsnet_model *model, size_t panel)
-{
-    const struct layout *at = &model->at;
-    const size_t k = model->shape.primary_kernel * model->shape.primary_kernel * at->conv1_row;
-    const float *w = model->parameters + at->primary_weight + panel * k * KERNEL_PANEL;
-    int8_t *dst = (int8_t *)(model->packed.primary + panel * k / 4 * KERNEL_PANEL);
-    float *scales = model->packed.primary_scales + panel * KERNEL_PANEL;
-    for (size_t o = 0; o < KERNEL_PANEL; o++) {
-        const double unit = unit_of(w + o, k, KERNEL_PANEL);
-        scales[o] = (float)unit;
-        for (size_t p = 0; p < k; p++)
-            dst[(p / 4 * KERNEL_PANEL + o) * 4 + p % 4] = in_units(w[p * KERNEL_PANEL + o], unit);
-    }
-}
-
 /* Item: one panel of 32 output channels. */
 static void pack_panel(void *context, size_t panel, size_t thread)
 {
-    const struct capsnet_model *model = context;
     (void)thread;
-    if (model->precision == PRECISION_INT8)
-        pack_primary_int8(model, panel);
-    else
-        pack_primary_bf16(model, panel);
+    const struct capsnet_model *model = context;
+    const struct layout *at = &model->at;
+    const struct word_order order = word_order_of(model);
+    const size_t kernel = model->shape.primary_kernel, taps = at->primary_taps;
+    const int is_int8 = model->precision == PRECISION_INT8;
+    const float *w = model->parameters + at->primary_weight + panel * taps * KERNEL_PANEL;
+    uint32_t *dst = model->packed.primary + panel * taps / order.values * KERNEL_PANEL;
+    double units[KERNEL_PANEL];
+    for (size_t o = 0; is_int8 && o < KERNEL_PANEL; o++) {
+        units[o] = unit_of(w + o, taps, KERNEL_PANEL);
+        model->packed.primary_scales[panel * KERNEL_PANEL + o] = (float)units[o];
+    }
+    for (size_t tap = 0; tap < kernel * kernel; tap++)
+        for (size_t c = 0; c < at->conv1_row; c++, w += KERNEL_PANEL) {
+            size_t value;
+            uint32_t *to = dst + word_of(&order, tap / kernel, tap % kernel, c, &value) * KERNEL_PANEL;
+            for (size_t o = 0; o < KERNEL_PANEL; o++)
+                if (is_int8)
+                    ((int8_t *)(to + o))[value] = in_units(w[o], units[o]);
+                else
+                    ((uint16_t *)(void *)(to + o))[value] = (uint16_t)bf16_of(w[o]);
+        }
+}
+
+/* ---- The order of channels ----------------------------------------------- */
+
+struct reach {
+    float most;
+    size_t channel;
+};
+
+static int by_reach(const void *a, const void *b)
+{
+    const struct reach *x = a, *y = b;
+    if (x->most != y->most)
+        return x->most > y->most ? -1 : 1;
+    return x->channel < y->channel ? -1 : 1;
+}
+
+/* n channels of `run` values each, side by side, in the new order. */
+static void reorder(float *values, size_t n, size_t run, const struct reach *order, float *room)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(room + i * run, values + order[i].channel * run, run * sizeof *room);
+    memcpy(values, room, n * run * sizeof *values);
+}
+
+enum capsnet_status model_order_channels(struct capsnet_model *model, struct capsnet_error *error)
+{
+    const struct layout *at = &model->at;
+    const size_t n = model->shape.conv1_channels, panels = at->primary_row / KERNEL_PANEL;
+    const size_t kernel = model->shape.primary_kernel;
+    float *weight = model->parameters + at->conv1_weight;
+    float *bias = model->parameters + at->conv1_bias;
+    struct reach *order = calloc(n, sizeof *order);
+    float *room = calloc(n * KERNEL_PANEL, sizeof *room);
+    if (!order || !room) {
+        free(order);
+        free(room);
+        return model_no_memory(error);
+    }
+    for (size_t o = 0; o < n; o++) {
+        order[o] = (struct reach){bias[o], o};
+        for (size_t tap = 0; tap < at->conv1_taps; tap++)
+            order[o].most += fmaxf(0, weight[tap * at->conv1_weight_row + o]);
+    }
+    qsort(order, n, sizeof *order, by_reach);
+    reorder(bias, n, 1, order, room);
+    for (size_t tap = 0; tap < at->conv1_taps; tap++)
+        reorder(weight + tap * at->conv1_weight_row, n, 1, order, room);
+    for (size_t i = 0; i < panels * kernel * kernel; i++)
+        reorder(model->parameters + at->primary_weight + i * at->conv1_row * KERNEL_PANEL, n,
+                KERNEL_PANEL, order, room);
+    free(order);
+    free(room);
+    return CAPSNET_OK;
 }
 
 /* ---- All of it ----------------------------------------------------------- */

@@ -235,6 +235,46 @@ void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor)
     }
 }
 
+/* Four rows of 64 to words: bytes and then halves are zipped within 128 bits, which are put in
+ * order in the end. */
+ALWAYS_INLINE void zip_64(uint32_t *dst, const uint8_t *src, size_t stride)
+{
+    __m512i x[4], y[4];
+    for (size_t i = 0; i < 4; i++)
+        x[i] = _mm512_loadu_si512(src + i * stride);
+    y[0] = _mm512_unpacklo_epi8(x[0], x[1]);
+    y[1] = _mm512_unpackhi_epi8(x[0], x[1]);
+    y[2] = _mm512_unpacklo_epi8(x[2], x[3]);
+    y[3] = _mm512_unpackhi_epi8(x[2], x[3]);
+    for (size_t i = 0; i < 2; i++) {
+        x[2 * i] = _mm512_unpacklo_epi16(y[i], y[i + 2]);
+        x[2 * i + 1] = _mm512_unpackhi_epi16(y[i], y[i + 2]);
+    }
+    for (size_t i = 0; i < 4; i += 2) {
+        y[i] = _mm512_shuffle_i64x2(x[i], x[i + 1], 0x44);
+        y[i + 1] = _mm512_shuffle_i64x2(x[i], x[i + 1], 0xee);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        _mm512_storeu_si512(dst + 2 * i * VEC, _mm512_shuffle_i64x2(y[i], y[i + 2], 0x88));
+        _mm512_storeu_si512(dst + (2 * i + 1) * VEC, _mm512_shuffle_i64x2(y[i], y[i + 2], 0xdd));
+    }
+}
+
+void KERNEL(zip_u8)(uint32_t *dst, const uint8_t *src, size_t stride, size_t n)
+{
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64)
+        zip_64(dst + i, src + i, stride);
+    for (; i < n; i += VEC) {
+        __m512i word = _mm512_setzero_si512();
+        for (size_t row = 4; row-- > 0;)
+            word = _mm512_or_si512(_mm512_slli_epi32(word, 8),
+                                   _mm512_cvtepu8_epi32(_mm_loadu_si128(
+                                       (const __m128i *)(const void *)(src + row * stride + i))));
+        _mm512_storeu_si512(dst + i, word);
+    }
+}
+
 float KERNEL(quantise_signed)(uint8_t *dst, const float *src, size_t n)
 {
     __m512 top = _mm512_setzero_ps();

@@ -390,6 +390,10 @@ struct kernels {
      * the scale is 0 and dst 128; n a multiple of KERNEL_PAD. */
     float (*quantise_signed)(uint8_t *dst, const float *src, size_t n);
 
+    /* dst[i] = the word of src[i], src[stride + i], src[2 stride + i] and src[3 stride + i]; n a
+     * multiple of KERNEL_PAD. */
+    void (*zip_u8)(uint32_t *dst, const uint8_t *src, size_t stride, size_t n);
+
     /* dst[i] = the word of rows[0..3][i] * factors[i], each rounded to nearest, ties to
      * even, and -127 to 127; sums[i] += the four; n a multiple of KERNEL_PAD. */
     void (*words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],

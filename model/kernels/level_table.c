@@ -40,6 +40,7 @@ const struct kernels PRODUCT(kernels) = {
     .gemm3_int8 = KERNEL(gemm3_int8),
     .quantise_signed = KERNEL(quantise_signed),
     .words_int8 = KERNEL(words_int8),
+    .zip_u8 = KERNEL(zip_u8),
 #endif
 #if defined(__AVX512BF16__)
     .gemm_bf16 = KERNEL(gemm_bf16),

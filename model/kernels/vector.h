@@ -202,6 +202,7 @@ float KERNEL(largest)(const float *src, size_t n);
 void KERNEL(quantise)(uint8_t *dst, const float *src, size_t n, float factor);
 void KERNEL(gemm3_int8)(const struct narrow3 *g);
 float KERNEL(quantise_signed)(uint8_t *dst, const float *src, size_t n);
+void KERNEL(zip_u8)(uint32_t *dst, const uint8_t *src, size_t stride, size_t n);
 void KERNEL(words_int8)(uint32_t *dst, int32_t *sums, const float *const rows[4],
                         const float *factors, size_t n);
 void KERNEL(gemm_bf16)(const struct narrow *g);

@@ -71,7 +71,7 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
     const int is_int8 = ws->model->precision == PRECISION_INT8;
     ws->wave = carve(arena, DIRECT_WAVE * at->conv1_size);
     if (is_int8) {
-        ws->wave_u8 = (uint8_t *)carve(arena, DIRECT_WAVE * at->conv1_size / 4);
+        ws->wave_u8 = (uint8_t *)carve(arena, 3 * DIRECT_WAVE * at->conv1_size / 4);
         ws->largest = carve(arena, DIRECT_WAVE * at->conv1_bands);
     }
     carve_lists(ws, arena);

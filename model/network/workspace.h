@@ -99,8 +99,8 @@ struct capsnet_workspace {
     size_t *used;     /* [n] conv1's channels as far as the last that is not zero everywhere */
     float *x_scales;  /* u8: [operand_planes][n*tiles] value of a unit */
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
-    float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32 or bf16 */
-    uint8_t *wave_u8; /* int8: the same, quantised */
+    float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32, or bf16 and its words */
+    uint8_t *wave_u8; /* int8: [DIRECT_WAVE][3][conv1_size] the same, quantised, and its words */
     float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
     /* direct: what is not zero, [DIRECT_WAVE][strips] lists of room for list_words; how
      * long each is */

@@ -648,6 +648,26 @@ static void test_zip_bf16(const struct kernels *kernels, struct random *random,
     check_release();
 }
 
+/* Rows further apart than they are long. */
+static void test_zip_u8(const struct kernels *kernels, struct random *random, struct worst *worst)
+{
+    enum { N = 160, STRIDE = N + 7 };
+    uint8_t src[3 * STRIDE + N];
+    if (lacks(kernels, kernels->zip_u8 != NULL))
+        return;
+    for (size_t i = 0; i < sizeof src; i++)
+        src[i] = (uint8_t)random_below(random, 1 << 8);
+    for (size_t n = KERNEL_PAD; n <= N; n += KERNEL_PAD)
+        for (enum side side = 0; side < SIDES; side++) {
+            uint32_t *got = (uint32_t *)(void *)guard_output(n, side);
+            kernels->zip_u8(got, guard_bytes(src, 3 * STRIDE + n, side), STRIDE, n);
+            for (size_t i = 0; i < n; i++)
+                for (size_t row = 0; row < 4; row++, worst->values++)
+                    assert_int_equal(got[i] >> 8 * row & 255, src[row * STRIDE + i]);
+        }
+    check_release();
+}
+
 /* Lines of an odd and an even width; what is not above 0 gives nothing. */
 static void relu_back_case(const struct kernels *kernels, struct random *random,
                            struct worst *worst, size_t lines, size_t width, size_t n)
@@ -791,6 +811,7 @@ int main(void)
         {"stream_pair_bf16", test_stream_pair, NULL},
         {"transpose_bf16", test_transpose_bf16, NULL},
         {"zip_bf16", test_zip_bf16, NULL},
+        {"zip_u8", test_zip_u8, NULL},
         {"relu_backward_bf16", test_relu_backward_bf16, NULL},
     };
     return check_main(checks, COUNT(checks));
