@@ -28,52 +28,46 @@ _Static_assert((int)AHEAD + (int)SETS <= (int)SPARSE_SLACK, "what is read past a
 
 enum { BITS = 64 }; /* words that are looked at together */
 
-/* Bit w: word w of those, at most BITS, is not zero in all rows. */
-ALWAYS_INLINE uint64_t words_set(size_t rows, const uint32_t *const *from, size_t words)
+void KERNEL(find_words)(uint64_t *set, const void *words, size_t n)
 {
-    uint64_t bits = 0;
-    size_t w = 0;
-    for (; w + VEC <= words; w += VEC) {
-        ivec any = (ivec)load_words(from[0] + w);
-        for (size_t i = 1; i < rows; i++)
-            any |= (ivec)load_words(from[i] + w);
-        bits |= lanes_set(any) << w;
+    const uint32_t *from = words;
+    for (size_t first = 0; first < n; first += BITS) {
+        const size_t end = n - first < BITS ? n : first + BITS;
+        uint64_t bits = 0;
+        size_t w = first;
+        for (; w + VEC <= end; w += VEC)
+            bits |= lanes_set((ivec)load_words(from + w)) << (w - first);
+        for (; w < end; w++)
+            bits |= (uint64_t)(from[w] != 0) << (w - first);
+        *set++ = bits;
     }
-    for (; w < words; w++) {
-        uint32_t any = 0;
-        for (size_t i = 0; i < rows; i++)
-            any |= from[i][w];
-        bits |= (uint64_t)(any != 0) << w;
-    }
-    return bits;
 }
 
 ALWAYS_INLINE size_t list_rows(struct sparse_word *to, size_t rows, const void *const *from,
-                               size_t words, uint32_t number)
+                               const uint64_t *const *set, size_t words, uint32_t number)
 {
     struct sparse_word *const begin = to;
-    for (size_t first = 0; first < words; first += BITS) {
-        const uint32_t *at[SPARSE_ROWS];
-        for (size_t i = 0; i < rows; i++)
-            at[i] = (const uint32_t *)from[i] + first;
-        uint64_t bits = words_set(rows, at, words - first < BITS ? words - first : BITS);
+    for (size_t k = 0; k < words; k += BITS) {
+        uint64_t bits = set[0][k / BITS];
+        for (size_t i = 1; i < rows; i++)
+            bits |= set[i][k / BITS];
         for (; bits; bits &= bits - 1, to++) {
-            const size_t w = (size_t)__builtin_ctzll(bits);
+            const size_t w = k + (size_t)__builtin_ctzll(bits);
             for (size_t i = 0; i < SPARSE_ROWS; i++)
-                to->value[i] = i < rows ? at[i][w] : 0;
-            to->number = number + (uint32_t)(first + w);
+                to->value[i] = i < rows ? ((const uint32_t *)from[i])[w] : 0;
+            to->number = number + (uint32_t)w;
         }
     }
     return (size_t)(to - begin);
 }
 
 size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
-                          size_t words, uint32_t number)
+                          const uint64_t *const set[SPARSE_ROWS], size_t words, uint32_t number)
 {
     switch (rows) {
-    case 1: return list_rows(to, 1, from, words, number);
-    case 2: return list_rows(to, 2, from, words, number);
-    default: return list_rows(to, SPARSE_ROWS, from, words, number);
+    case 1: return list_rows(to, 1, from, set, words, number);
+    case 2: return list_rows(to, 2, from, set, words, number);
+    default: return list_rows(to, SPARSE_ROWS, from, set, words, number);
     }
 }
 

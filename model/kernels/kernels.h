@@ -262,10 +262,13 @@ struct kernels {
 
     void (*gemm)(const struct gemm *g);
 
-    /* Lists those words of rows, at from[i], that are not zero in all; the first is word
-     * `number`.  How many. */
+    /* Bit i % 64 of set[i / 64]: word i of n is not zero; the last one's other bits are 0. */
+    void (*find_words)(uint64_t *set, const void *words, size_t n);
+
+    /* Lists those words of rows, at from[i], that by set[i] are not zero in all; the first is
+     * word `number`.  How many. */
     size_t (*list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
-                         size_t words, uint32_t number);
+                         const uint64_t *const set[SPARSE_ROWS], size_t words, uint32_t number);
 
     void (*gemm_sparse)(const struct sparse_product *g);
 

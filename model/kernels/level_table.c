@@ -11,6 +11,7 @@ extern const struct kernels PRODUCT(kernels);
 const struct kernels PRODUCT(kernels) = {
     .level = KERNEL_STRING(PRODUCT_LEVEL),
     .gemm = PRODUCT(gemm),
+    .find_words = KERNEL(find_words),
     .list_words = KERNEL(list_words),
     .gemm_sparse = KERNEL(gemm_sparse),
     .conv_sparse = KERNEL(conv_sparse),

@@ -157,8 +157,9 @@ ALWAYS_INLINE __m512i words_of(vec lo, vec hi)
 
 /* What each level's files define; level_table.c puts them into the level's table. */
 void PRODUCT(gemm)(const struct gemm *g);
+void KERNEL(find_words)(uint64_t *set, const void *words, size_t n);
 size_t KERNEL(list_words)(struct sparse_word *to, size_t rows, const void *const from[SPARSE_ROWS],
-                          size_t words, uint32_t number);
+                          const uint64_t *const set[SPARSE_ROWS], size_t words, uint32_t number);
 void KERNEL(gemm_sparse)(const struct sparse_product *g);
 void KERNEL(conv_sparse)(const struct convolution *g);
 size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n);

@@ -115,6 +115,10 @@ static size_t scratch_row(const struct layout *at)
     return (at->outputs + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
 }
 
+/* Capsules of a type lie a row of z apart, so that no CPU guesses which comes next: those of so
+ * many types further on are asked for. */
+enum { TYPES_AHEAD = 2 };
+
 /* z of one image [positions][primary_row] to u [group][dim][lane], as far as r's groups go. */
 static void gather_groups(const struct capsnet_model *model, const struct image_routing *r,
                           const float *z, float *u)
@@ -132,6 +136,8 @@ static void gather_groups(const struct capsnet_model *model, const struct image_
                 t++;
             }
         }
+        for (size_t lane = 0; lane < KERNEL_LANES; lane++)
+            __builtin_prefetch(from[lane] + TYPES_AHEAD * dims);
         model->kernels->gather_capsules(u + g * dims * KERNEL_LANES, from, dims);
     }
 }

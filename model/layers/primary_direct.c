@@ -26,48 +26,61 @@ struct pass {
     const float *images;
 };
 
-/* What an image of the wave has behind conv1: its values [conv1_h][conv1_w][channels], and words
+/* What an image of the wave has behind conv1: its values [conv1_h][conv1_w][channels]; words
  * [conv1_h][pixels][channels], in fp32 of every pixel, which are the values, and else of every
- * second one, with those beside it.  In bytes: */
+ * second one, with those beside it; and which of the words, and of the values as words, are not
+ * zero.  How far apart they are, in bytes, or in uint64_t: */
 struct activations {
     char *values, *words;
-    size_t pixel, row;       /* from a pixel to the next, of values, and from a row */
-    size_t beside, word_row; /* from a position's words to those of the next, and from a row */
-    size_t group;            /* from a group of columns to the next */
+    uint64_t *value_set, *word_set;
+    size_t step;                       /* pixels from words to the next */
+    size_t pixel, row, word, word_row; /* of values and of words */
+    size_t value_bits, word_bits;      /* of a pixel */
 };
 
 static struct activations activations_of(const struct capsnet_workspace *ws, size_t slot)
 {
     const struct layout *at = &ws->model->at;
-    const size_t values = values_per_word(ws->model->precision), word = at->conv1_row * 4;
-    struct activations a = {.pixel = word / values, .row = at->conv1_w * word / values};
-    a.beside = values == 1 ? 2 * word : word;
-    a.word_row = values == 1 ? a.row : at->conv1_w / 2 * word;
-    a.group = values == 4 ? 2 * word : word;
+    const size_t values = values_per_word(ws->model->precision);
+    struct activations a = {.step = values > 1 ? 2 : 1, .word = at->conv1_row * 4};
+    a.pixel = a.word / values;
+    a.row = at->conv1_w * a.pixel;
+    a.word_row = at->conv1_w / a.step * a.word;
     a.values = ws->model->precision == PRECISION_INT8
                    ? (char *)(ws->wave_u8 + slot * 3 * at->conv1_size)
                    : (char *)(ws->wave + slot * at->conv1_size);
-    a.words = values == 1 ? a.values : a.values + at->conv1_h * a.row;
+    a.words = values > 1 ? a.values + at->conv1_h * a.row : a.values;
+    a.word_bits = at->conv1_bits;
+    a.value_bits = (at->conv1_row / values + 63) / 64;
+    a.word_set = ws->set + slot * 2 * at->conv1_h * at->conv1_w * at->conv1_bits;
+    a.value_set = a.word_set + at->conv1_h * at->conv1_w * at->conv1_bits;
     return a;
 }
 
-/* Words of rows y to y1 - 1 from their values. */
-static void zip_rows(const struct capsnet_workspace *ws, size_t slot, size_t y, size_t y1)
+/* Words of rows y to y1 - 1 from their values, and what of them is not zero. */
+static void find_rows(const struct capsnet_workspace *ws, size_t slot, size_t y, size_t y1)
 {
     const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
     const struct activations a = activations_of(ws, slot);
-    const size_t values = values_per_word(ws->model->precision);
-    for (; y < y1; y++)
-        for (size_t x = 0; x + values <= at->conv1_w; x += 2) {
-            const char *from = a.values + y * a.row + x * a.pixel;
-            uint32_t *to = (uint32_t *)(void *)(a.words + y * a.word_row + x / 2 * a.beside);
-            if (ws->model->precision == PRECISION_BF16)
+    const struct word_order order = word_order_of(ws->model);
+    for (; y < y1; y++) {
+        const char *values = a.values + y * a.row;
+        for (size_t x = 0; order.groups > 0 && x + order.values <= at->conv1_w; x += a.step) {
+            const char *from = values + x * a.pixel;
+            uint32_t *to = (uint32_t *)(void *)(a.words + y * a.word_row + x / a.step * a.word);
+            if (order.values == 2)
                 kernels->zip_bf16(to, (const uint16_t *)(const void *)from,
                                   (const uint16_t *)(const void *)(from + a.pixel), at->conv1_row);
-            else
+            else if (order.values == 4)
                 kernels->zip_u8(to, (const uint8_t *)from, a.pixel, at->conv1_row);
+            kernels->find_words(a.word_set + (y * at->conv1_w + x) * a.word_bits, to,
+                                at->conv1_row);
         }
+        for (size_t x = 0; order.left > 0 && x < at->conv1_w; x++)
+            kernels->find_words(a.value_set + (y * at->conv1_w + x) * a.value_bits,
+                                values + x * a.pixel, at->conv1_row / order.values);
+    }
 }
 
 /* Item: a band of one image of the wave through conv1. */
@@ -83,12 +96,14 @@ static void conv1_band(void *context, size_t item, size_t thread)
     float *out = ws->wave + slot * at->conv1_size;
     if (model->precision == PRECISION_BF16) {
         conv1_rows(ws, image, y, y1, thread, NULL, (uint16_t *)(void *)out);
-        zip_rows(ws, slot, y, y1);
+        find_rows(ws, slot, y, y1);
         return;
     }
     conv1_rows(ws, image, y, y1, thread, out, NULL);
     if (model->precision == PRECISION_INT8)
         ws->largest[item] = model->kernels->largest(out + y * row, (y1 - y) * row);
+    else
+        find_rows(ws, slot, y, y1);
 }
 
 /* ---- int8 ----------------------------------------------------------------- */
@@ -117,7 +132,7 @@ static void quantise_band(void *context, size_t item, size_t thread)
     ws->model->kernels->quantise((uint8_t *)activations_of(ws, slot).values + y * row,
                                  ws->wave + slot * at->conv1_size + y * row, (y1 - y) * row,
                                  scale > 0 ? 1 / scale : 0);
-    zip_rows(ws, slot, y, y1);
+    find_rows(ws, slot, y, y1);
 }
 
 /* ---- The way through ----------------------------------------------------- */
@@ -133,16 +148,25 @@ static struct strip strip_of(const struct layout *at, size_t i)
     return (struct strip){i / at->strips_x, x, smaller(SPARSE_ROWS, at->primary_w - x)};
 }
 
-/* What of those words is not zero in all windows of a strip: `first` is the first window's word
- * of that number.  Returns where the list goes on. */
-static struct sparse_word *list(const struct capsnet_workspace *ws, struct sparse_word *to,
-                                size_t rows, const char *first, size_t beside, size_t words,
-                                size_t number)
+/* Words of the windows of a strip, the first one's and from each to the next, and what of them is
+ * not zero. */
+struct window_words {
+    const char *first;
+    const uint64_t *set;
+    size_t beside, set_beside;
+};
+
+/* Lists `count` of them, of which the first is word `number`.  Returns where the list goes on. */
+static struct sparse_word *list(const struct kernels *kernels, struct sparse_word *to, size_t rows,
+                                const struct window_words *words, size_t count, size_t number)
 {
     const void *from[SPARSE_ROWS];
-    for (size_t i = 0; i < rows; i++)
-        from[i] = first + i * beside;
-    return to + ws->model->kernels->list_words(to, rows, from, words, (uint32_t)number);
+    const uint64_t *set[SPARSE_ROWS];
+    for (size_t i = 0; i < rows; i++) {
+        from[i] = words->first + i * words->beside;
+        set[i] = words->set + i * words->set_beside;
+    }
+    return to + kernels->list_words(to, rows, from, set, count, (uint32_t)number);
 }
 
 /* Item: what is not zero of the windows of a strip. */
@@ -151,23 +175,32 @@ static void list_strip(void *context, size_t item, size_t thread)
     (void)thread;
     const struct pass *pass = context;
     const struct capsnet_workspace *ws = pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
     const struct word_order order = word_order_of(ws->model);
     const struct activations a = activations_of(ws, item / at->strips);
     const struct strip strip = strip_of(at, item % at->strips);
-    /* Words of groups that follow each other in memory are looked at together. */
-    const size_t together = a.group == order.channels * 4 ? order.groups : 1;
     struct sparse_word *to = ws->lists + item * ws->list_words;
     for (size_t ky = 0; ky < ws->model->shape.primary_kernel; ky++) {
-        const size_t y = 2 * strip.y + ky, x = 2 * strip.x + order.groups * order.values;
-        const char *words = a.words + y * a.word_row + strip.x * a.beside;
-        for (size_t g = 0; g < order.groups; g += together)
-            to = list(ws, to, strip.rows, words + g * a.group, a.beside, together * order.channels,
+        const size_t y = 2 * strip.y + ky;
+        for (size_t g = 0; g < order.groups; g++) {
+            const size_t x = 2 * strip.x + g * order.values;
+            const struct window_words words = {
+                a.words + y * a.word_row + x / a.step * a.word,
+                a.word_set + (y * at->conv1_w + x) * a.word_bits, 2 / a.step * a.word,
+                2 * a.word_bits};
+            to = list(kernels, to, strip.rows, &words, order.channels,
                       ky * order.row + g * order.channels);
-        if (order.left > 0)
-            to = list(ws, to, strip.rows, a.values + y * a.row + x * a.pixel, 2 * a.pixel,
-                      order.left * order.channels / order.values,
-                      ky * order.row + order.groups * order.channels);
+        }
+        for (size_t kx = 0; kx < order.left; kx++) {
+            const size_t x = 2 * strip.x + order.groups * order.values + kx;
+            const struct window_words words = {
+                a.values + y * a.row + x * a.pixel,
+                a.value_set + (y * at->conv1_w + x) * a.value_bits, 2 * a.pixel, 2 * a.value_bits};
+            const size_t count = order.channels / order.values;
+            to = list(kernels, to, strip.rows, &words, count,
+                      ky * order.row + order.groups * order.channels + kx * count);
+        }
     }
     ws->list_counts[item] = (size_t)(to - (ws->lists + item * ws->list_words));
     memset(to, 0, SPARSE_SLACK * sizeof *to);

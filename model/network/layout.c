@@ -81,6 +81,7 @@ enum capsnet_status layout_of(struct layout *at, const struct capsnet_shape *sha
     /* Rows a power of two apart would compete for one set of lines of the cache. */
     at->conv1_weight_row = at->conv1_row + KERNEL_PAD;
     at->conv1_size = at->conv1_h * at->conv1_w * at->conv1_row;
+    at->conv1_bits = (at->conv1_row + 63) / 64;
     at->conv1_patch_row = round_up(at->conv1_taps, KERNEL_PAD);
     at->conv1_bands = (at->conv1_h + CONV1_BAND - 1) / CONV1_BAND;
     at->primary_h = capsnet_places(shape, shape->height);

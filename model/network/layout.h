@@ -24,6 +24,7 @@ struct layout {
     size_t conv1_row;           /* output channels, padded */
     size_t conv1_weight_row;    /* the same of a row of weights, and more */
     size_t conv1_size;          /* conv1_h * conv1_w * conv1_row */
+    size_t conv1_bits;          /* uint64_t for a bit of each of conv1_row channels */
     size_t conv1_patch_row;     /* conv1_taps, padded: a row of patches */
     size_t conv1_bands;         /* of CONV1_BAND rows of positions, the last one less */
     size_t primary_h, primary_w, positions;

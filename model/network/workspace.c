@@ -70,6 +70,8 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
     const struct layout *at = &ws->model->at;
     const int is_int8 = ws->model->precision == PRECISION_INT8;
     ws->wave = carve(arena, DIRECT_WAVE * at->conv1_size);
+    ws->set = (uint64_t *)(void *)carve(arena, DIRECT_WAVE * 4 * at->conv1_h * at->conv1_w *
+                                                   at->conv1_bits);
     if (is_int8) {
         ws->wave_u8 = (uint8_t *)carve(arena, 3 * DIRECT_WAVE * at->conv1_size / 4);
         ws->largest = carve(arena, DIRECT_WAVE * at->conv1_bands);

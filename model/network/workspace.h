@@ -101,6 +101,7 @@ struct capsnet_workspace {
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
     float *wave;      /* direct: [DIRECT_WAVE][conv1_size] after ReLU, fp32, or bf16 and its words */
     uint8_t *wave_u8; /* int8: [DIRECT_WAVE][3][conv1_size] the same, quantised, and its words */
+    uint64_t *set;    /* [DIRECT_WAVE][2][conv1_h][conv1_w][conv1_bits] which words are not zero */
     float *largest;   /* int8: [DIRECT_WAVE][bands] largest value of a band */
     /* direct: what is not zero, [DIRECT_WAVE][strips] lists of room for list_words; how
      * long each is */

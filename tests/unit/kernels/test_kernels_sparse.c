@@ -50,20 +50,35 @@ static uint32_t random_word(struct random *random, enum kind kind, enum magnitud
     return kind == F32 ? bits[0] : kind == BF16 ? bits[0] >> 16 | (bits[1] & 0xffff0000) : bytes;
 }
 
+/* Lists `count` words of the rows from the first on; what lies behind them and behind their bits
+ * is not read. */
+static size_t list_part(const struct kernels *kernels, const struct task *t,
+                        struct sparse_word *list, size_t first, size_t count, enum side side)
+{
+    const void *from[SPARSE_ROWS];
+    const uint64_t *set[SPARSE_ROWS];
+    const size_t bits = (count + 63) / 64;
+    for (size_t i = 0; i < t->rows; i++) {
+        const uint32_t *row = t->a + i * t->words + first;
+        uint64_t *to = (uint64_t *)(void *)guard_output(2 * bits, side);
+        from[i] = guard_input((const float *)(const void *)row, count, side);
+        kernels->find_words(to, from[i], count);
+        for (size_t w = 0; w < bits * 64; w++)
+            assert_int_equal(to[w / 64] >> w % 64 & 1, w < count && row[w]);
+        set[i] = to;
+    }
+    return kernels->list_words(list, t->rows, from, set, count, (uint32_t)first);
+}
+
 /* All that a list may have room for, and zeros behind it: where the product looks ahead. */
 static void make_list(const struct kernels *kernels, struct task *t, enum side side)
 {
     const size_t words = t->words + SPARSE_SLACK, floats = words * sizeof *t->list / sizeof(float);
     struct sparse_word *list = (struct sparse_word *)(void *)check_floats(floats);
-    const void *from[SPARSE_ROWS];
-    for (size_t i = 0; i < t->rows; i++)
-        from[i] = guard_input((const float *)(const void *)(t->a + i * t->words), t->words, side);
     /* In two parts, as rows of a window are. */
     const size_t first = t->words / 3;
-    t->count = kernels->list_words(list, t->rows, from, first, 0);
-    for (size_t i = 0; i < t->rows; i++)
-        from[i] = (const uint32_t *)from[i] + first;
-    t->count += kernels->list_words(list + t->count, t->rows, from, t->words - first, (uint32_t)first);
+    t->count = list_part(kernels, t, list, 0, first, side);
+    t->count += list_part(kernels, t, list + t->count, first, t->words - first, side);
     memset(list + t->count, 0, SPARSE_SLACK * sizeof *list);
     t->list = (const struct sparse_word *)(const void *)guard_input(
         (const float *)(const void *)list,
