@@ -344,16 +344,13 @@ static void test_rows(const struct kernels *kernels, struct random *random, stru
         float all[M * N], scales[N], row_scales[M], one[M * N];
         random_fill(random, scales, N, MAGNITUDE_ONE);
         random_fill(random, row_scales, M, MAGNITUDE_ONE);
-        struct narrow g = {.m = M, .n = N, .words = WORDS, .runs = 1, .a = t.window, .b = t.b,
+        struct narrow g = {.m = M, .n = N, .words = WORDS, .runs = 1, .b = t.b,
                            .b_panel = WORDS * KERNEL_PANEL, .row_scales = row_scales, .row_step = 1,
                            .scales = scales, .start = random_start(random, N), .c = all, .c_stride = N};
-        g.a.data = t.a;
-        g.a.width = M;
-        g.a.row = 4 * WORDS;
         t.a = check_floats(M * WORDS);
         for (size_t i = 0; i < 2 * M * WORDS; i++)
             ((uint16_t *)t.a)[i] = random_bf16(random, MAGNITUDE_ONE);
-        g.a.data = t.a;
+        g.a = (struct window){.data = t.a, .width = M, .row = 4 * WORDS};
         void (*multiply)(const struct narrow *) =
             kind == INT8 ? kernels->gemm_int8 : kernels->gemm_bf16;
         multiply(&g);

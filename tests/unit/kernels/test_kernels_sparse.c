@@ -31,11 +31,11 @@ struct task {
 
 static double value_of(enum kind kind, const uint32_t *word, size_t q, int is_left)
 {
+    if (kind == INT8)
+        return is_left ? ((const uint8_t *)word)[q] : ((const int8_t *)word)[q];
     const uint32_t half = *word >> 16 * q << 16, bits = kind == F32 ? *word : half;
     float x;
     memcpy(&x, &bits, sizeof x);
-    if (kind == INT8)
-        return is_left ? ((const uint8_t *)word)[q] : ((const int8_t *)word)[q];
     return kind == BF16 && fabsf(x) < FLT_MIN ? 0 : (double)x;
 }
 
