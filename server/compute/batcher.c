@@ -33,9 +33,10 @@ enum { GATHER_US = 500 };
 /* Who was answered just now asks again soon, if his is a program that asks all
  * the time: after a batch, the next one waits until as many jobs are there as
  * were in the last one or waited behind it, but for no longer than this share of
- * the time that the last one took.  It is never waited for after a pause, or for
- * a client who is alone. */
-enum { COMPANY_SHARE = 3 };
+ * the time that the last one took or, where that is more, than an answer and the
+ * request that follows it are on their way.  It is never waited for after a pause,
+ * or for a client who is alone. */
+enum { COMPANY_SHARE = 3, RETURN_US = 200 };
 
 /* A run of one job's images within a batch. */
 struct slice {
@@ -209,7 +210,8 @@ static int set_goal(struct batcher *b, int64_t start, int64_t end)
         n += (size_t)is_finished(&b->slices[i]);
     pthread_mutex_lock(&b->lock);
     b->goal = n + b->jobs + b->admitted;
-    b->goal_us = end + (end - start) / COMPANY_SHARE;
+    const int64_t share = (end - start) / COMPANY_SHARE;
+    b->goal_us = end + (share < RETURN_US ? RETURN_US : share);
     const int is_alone = b->n_slices == 1 && b->slices[0].count <= 1 &&
                          b->slices[0].job->n_pictures <= 1 && !b->head;
     pthread_mutex_unlock(&b->lock);
