@@ -100,7 +100,7 @@ struct capsnet_workspace {
     size_t *used;     /* [n] conv1's channels as far as the last that is not zero everywhere */
     float *x_scales;  /* u8: [operand_planes][n*tiles] value of a unit */
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
-    size_t wave_images; /* direct: that many */
+    size_t wave_images; /* direct: DIRECT_OWN of each thread, at most DIRECT_WAVE */
     float *wave;      /* direct: [wave_images][conv1_size] after ReLU, fp32, or bf16 and its words */
     uint8_t *wave_u8; /* int8: [wave_images][3][conv1_size] the same, quantised, and its words */
     uint64_t *set;    /* [wave_images][2][conv1_h][conv1_w][conv1_bits] which words are not zero */
