@@ -82,23 +82,27 @@ static double run(const struct search *s, enum plan plan, size_t n, size_t first
 }
 
 /* Of a turn, of which the fastest counts: what disturbs a pass makes it longer, and so do the
- * other plan's weights in the caches, for up to three. */
+ * other plan's weights in the caches, for up to three.  A pass of the largest size is long beside
+ * that: there the plans take turns pass by pass, so that what lasts for two disturbs both. */
 static size_t passes_of_turn(size_t n)
 {
-    return n < 32 ? 4 : n < LARGEST ? 3 : 2;
+    return n < 32 ? 4 : n < LARGEST ? 3 : 1;
 }
 
-/* Nanoseconds of n drawings' fastest pass; adds to *spent_ns what those after the first, which
- * may touch memory for the first time, took on the wall. */
+/* Nanoseconds of n drawings' fastest pass; adds to *spent_ns what one takes on the wall, if there
+ * are several without the first, which may touch memory for the first time. */
 static double fastest(const struct search *s, enum plan plan, size_t n, size_t first,
                       double *spent_ns)
 {
-    const size_t passes = passes_of_turn(n);
-    double least = run(s, plan, n, first);
-    const uint64_t begin = phase_clock();
-    for (size_t i = 1; i < passes; i++)
+    const size_t passes = passes_of_turn(n), counted = passes > 1 ? passes - 1 : 1;
+    double least = INFINITY;
+    uint64_t begin = phase_clock();
+    for (size_t i = 0; i < passes; i++) {
+        if (i + counted == passes)
+            begin = phase_clock();
         least = fmin(least, run(s, plan, n, first));
-    *spent_ns += (double)(phase_clock() - begin) / (double)(passes - 1);
+    }
+    *spent_ns += (double)(phase_clock() - begin) / (double)counted;
     return least;
 }
 
@@ -118,12 +122,14 @@ static double ratio_of(const struct passes *p)
     return p->turns ? sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT] : NAN;
 }
 
-/* Is a turn of that many nanoseconds worth them, after `spent`?  If the largest size seems to be
- * a little faster spectrally, yes: it decides about all, and may have been disturbed. */
+/* Is a turn of that many nanoseconds worth them, after `spent`?  Of the largest size two are, and
+ * more if it seems to be a little faster spectrally: it decides about all, and may have been
+ * disturbed. */
 static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t turn)
 {
     const double ratio = ratio_of(p);
-    if (p->turns == 0 || (n == LARGEST && p->turns < 3 && ratio > 0.8 && ratio < 1))
+    const int is_close = ratio > 0.8 && ratio < 1;
+    if (p->turns == 0 || (n == LARGEST && p->turns < 4 && (p->turns < 2 || is_close)))
         return 1;
     return p->turns < MOST && spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
 }
