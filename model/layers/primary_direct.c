@@ -1,6 +1,6 @@
 /*
- * primary_direct.c - PrimaryCaps as a plain convolution, for a few images, and
- * where there is no memory for weights in the transform domain:
+ * primary_direct.c - PrimaryCaps as a plain convolution, for as many images as that is
+ * faster, and where there is no memory for weights in the transform domain:
  *
  *   z[y,x,o] = b[o] + sum_{ky,kx,c} a[2y+ky, 2x+kx, c] w[ky,kx,c,o],
  *
@@ -77,7 +77,8 @@ static void find_rows(const struct capsnet_workspace *ws, size_t slot, size_t y,
             kernels->find_words(a.word_set + (y * at->conv1_w + x) * a.word_bits, to,
                                 at->conv1_row);
         }
-        for (size_t x = 0; order.left > 0 && x < at->conv1_w; x++)
+        /* Of values only columns left over are read as words. */
+        for (size_t x = order.groups * order.values; order.left > 0 && x < at->conv1_w; x++)
             kernels->find_words(a.value_set + (y * at->conv1_w + x) * a.value_bits,
                                 values + x * a.pixel, at->conv1_row / order.values);
     }
