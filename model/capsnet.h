@@ -267,8 +267,11 @@ struct capsnet_turns *capsnet_turns_create(void);
 void capsnet_turns_free(struct capsnet_turns *turns);
 
 /* Has the workspace share these turns: from then on it may compute only between
- * capsnet_turn_take(), which waits, and capsnet_turn_give(), both by its one caller. */
-void capsnet_workspace_share(struct capsnet_workspace *workspace, struct capsnet_turns *turns);
+ * capsnet_turn_take(), which waits, and capsnet_turn_give(), both by its one caller.
+ * is_beside: it has a part of the CPUs' threads, and may compute while others of which that is
+ * said compute; their turn is one. */
+void capsnet_workspace_share(struct capsnet_workspace *workspace, struct capsnet_turns *turns,
+                             int is_beside);
 void capsnet_turn_take(struct capsnet_workspace *workspace);
 void capsnet_turn_give(struct capsnet_workspace *workspace);
 

@@ -7,7 +7,7 @@
 #include "model/layers/layers.h"
 
 /* From so many images on a pass makes way for others' threads (machine/turns.h). */
-enum { LARGE_BATCH = 8 };
+enum { LARGE_BATCH = 2 };
 
 enum plan plan_for(const struct capsnet_model *model, size_t n)
 {

@@ -46,7 +46,8 @@ struct pool {
     void *context;
     struct share *shares; /* [threads] */
     size_t threads;       /* with the caller */
-    struct turns_party party;
+    struct turns_party own;    /* while it has no party with others */
+    struct turns_party *party; /* that one, or theirs */
     struct helper {
         struct pool *pool;
         size_t index;
@@ -78,7 +79,7 @@ static void spin(atomic_size_t *value, size_t wanted, int is_wanted)
 static void take_share(struct pool *pool, struct share *share, size_t thread)
 {
     while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->count) {
-        turns_pause(&pool->party);
+        turns_pause(pool->party);
         const size_t k = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
         if (k >= share->count)
             return;
@@ -131,9 +132,9 @@ static void *helper_main(void *argument)
         pthread_mutex_unlock(&pool->lock);
         if (!enters)
             continue;
-        turns_join(&pool->party);
+        turns_join(pool->party);
         take_items(pool, helper->index);
-        turns_part(&pool->party);
+        turns_part(pool->party);
         pthread_mutex_lock(&pool->lock);
         if (--pool->active == 0)
             pthread_cond_signal(&pool->done);
@@ -158,7 +159,8 @@ struct pool *pool_create(size_t threads)
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
-    turns_party_init(&pool->party, NULL);
+    turns_party_init(&pool->own, NULL);
+    pool->party = &pool->own;
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
         struct helper *helper = &pool->helpers[pool->threads - 1];
         helper->pool = pool;
@@ -184,7 +186,7 @@ void pool_free(struct pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->start);
     pthread_mutex_destroy(&pool->lock);
-    turns_party_destroy(&pool->party);
+    turns_party_destroy(&pool->own);
     free(pool->shares);
     free(pool);
 }
@@ -194,14 +196,15 @@ size_t pool_threads(const struct pool *pool)
     return pool->threads;
 }
 
-void pool_share(struct pool *pool, struct capsnet_turns *turns)
+void pool_share(struct pool *pool, struct capsnet_turns *turns, int is_beside)
 {
-    pool->party.turns = turns;
+    pool->own.turns = turns;
+    pool->party = is_beside && turns ? turns_beside(turns) : &pool->own;
 }
 
 struct turns_party *pool_party(struct pool *pool)
 {
-    return &pool->party;
+    return pool->party;
 }
 
 /* Lets nobody enter the loop any more.  Returns 1 when helpers are inside it. */
@@ -223,12 +226,12 @@ static void wait_for_helpers(struct pool *pool)
     spin(&pool->active, 0, 1);
     if (!close_loop(pool))
         return;
-    turns_part(&pool->party);
+    turns_part(pool->party);
     pthread_mutex_lock(&pool->lock);
     while (pool->active > 0)
         pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
-    turns_join(&pool->party);
+    turns_join(pool->party);
 }
 
 /* Shares of items beside each other, or dealt out one by one.  As many in both: the first
@@ -251,7 +254,7 @@ static void run(struct pool *pool, size_t items, int is_dealt, pool_function fun
 {
     if (pool->threads == 1 || items <= 1) {
         for (size_t i = 0; i < items; i++) {
-            turns_pause(&pool->party);
+            turns_pause(pool->party);
             function(context, i, 0);
         }
         return;

@@ -23,8 +23,9 @@ void pool_free(struct pool *pool);
 size_t pool_threads(const struct pool *pool);
 
 /* From now on computes only between turns_take() and turns_give() of its party, in turn
- * with the other pools of these turns.  No loop may be on. */
-void pool_share(struct pool *pool, struct capsnet_turns *turns);
+ * with the other pools of these turns; is_beside: but beside those for which this is so, too,
+ * their party being one (turns_beside).  No loop may be on. */
+void pool_share(struct pool *pool, struct capsnet_turns *turns, int is_beside);
 struct turns_party *pool_party(struct pool *pool);
 
 /* Calls function(context, i, thread) for every i below items, in any order and

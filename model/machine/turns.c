@@ -22,6 +22,7 @@ enum { YIELD_US = 100 };
 
 struct capsnet_turns {
     pthread_mutex_t lock;
+    struct turns_party beside;        /* turns_beside()'s */
     struct turns_party *owner;        /* NULL: nobody computes */
     struct turns_party *head, **tail; /* who waits */
     size_t running;
@@ -37,6 +38,7 @@ struct capsnet_turns *capsnet_turns_create(void)
         return NULL;
     pthread_mutex_init(&turns->lock, NULL);
     turns->tail = &turns->head;
+    turns_party_init(&turns->beside, turns);
     atomic_init(&turns->until_us, INT64_MAX);
     return turns;
 }
@@ -45,8 +47,14 @@ void capsnet_turns_free(struct capsnet_turns *turns)
 {
     if (!turns)
         return;
+    turns_party_destroy(&turns->beside);
     pthread_mutex_destroy(&turns->lock);
     free(turns);
+}
+
+struct turns_party *turns_beside(struct capsnet_turns *turns)
+{
+    return &turns->beside;
 }
 
 void turns_party_init(struct turns_party *party, struct capsnet_turns *turns)
@@ -108,7 +116,8 @@ static void start(struct capsnet_turns *turns, struct turns_party *party)
     turns->running++;
 }
 
-/* The owner still has work to do: where its turn is to end, it waits for another. */
+/* A thread of the owner's stops to run.  The owner still has work to do: where its turn is to
+ * end, it waits for another. */
 static void stop(struct capsnet_turns *turns)
 {
     if (--turns->running == 0 && turns->is_ending) {
@@ -125,7 +134,9 @@ void turns_take(struct turns_party *party)
     if (!turns)
         return;
     pthread_mutex_lock(&turns->lock);
-    if (turns->owner) {
+    if (party->on++ > 0) {
+        /* It has a turn already, or waits for one. */
+    } else if (turns->owner) {
         enqueue(turns, party);
     } else {
         turns->owner = party;
@@ -142,10 +153,14 @@ void turns_give(struct turns_party *party)
     if (!turns)
         return;
     pthread_mutex_lock(&turns->lock);
-    turns->running--;
-    hand_on(turns);
-    party->last_us = party->used_us;
-    party->used_us = 0;
+    if (--party->on > 0) {
+        stop(turns);
+    } else {
+        turns->running--;
+        hand_on(turns);
+        party->last_us = party->used_us;
+        party->used_us = 0;
+    }
     pthread_mutex_unlock(&turns->lock);
 }
 

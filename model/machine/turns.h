@@ -16,11 +16,13 @@
 
 #include "model/capsnet.h"
 
-/* Who takes turns: embedded in a pool.  Under the turns' lock, all of it. */
+/* Who takes turns: a pool, or all the pools that compute beside each other.  Under the
+ * turns' lock, all of it. */
 struct turns_party {
     struct capsnet_turns *turns; /* NULL: alone, and all functions here do nothing */
     struct turns_party *next;    /* of those who wait */
     pthread_cond_t granted;
+    size_t on;                /* works that have begun and not ended: of several pools */
     int64_t used_us, last_us; /* of the work that is on, and that the last one took */
     atomic_int yields;        /* turns_yield(); read without the lock */
 };
@@ -28,7 +30,11 @@ struct turns_party {
 void turns_party_init(struct turns_party *party, struct capsnet_turns *turns);
 void turns_party_destroy(struct turns_party *party);
 
-/* The work begins and ends, by one thread of the party, which then runs. */
+/* The one party of the pools that compute beside each other, on a part of the CPUs each. */
+struct turns_party *turns_beside(struct capsnet_turns *turns);
+
+/* A work begins and ends, by one thread of the party, which then runs.  The party's turn begins
+ * with the first work and ends with the last. */
 void turns_take(struct turns_party *party);
 void turns_give(struct turns_party *party);
 

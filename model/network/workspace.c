@@ -281,9 +281,10 @@ void capsnet_workspace_free(struct capsnet_workspace *ws)
     free(ws);
 }
 
-void capsnet_workspace_share(struct capsnet_workspace *ws, struct capsnet_turns *turns)
+void capsnet_workspace_share(struct capsnet_workspace *ws, struct capsnet_turns *turns,
+                             int is_beside)
 {
-    pool_share(ws->pool, turns);
+    pool_share(ws->pool, turns, is_beside);
 }
 
 void capsnet_turn_take(struct capsnet_workspace *ws)

@@ -24,6 +24,7 @@
 
 enum {
     SIGNATURE_BYTES = 8,
+    IHDR_TYPE = 12, IHDR_WIDTH = 16, IHDR_HEIGHT = 20, /* where they are */
     IHDR_END = 33,        /* signature, length, type, 13 bytes, CRC */
     DEFLATE_RATIO = 1032, /* deflate cannot shrink by more: 258 bytes in 2 bits */
     /* Drawing programs put whole documents into text chunks and cameras big
@@ -52,6 +53,18 @@ int png_has_signature(const uint8_t *bytes, size_t nbytes)
 {
     static const uint8_t signature[SIGNATURE_BYTES] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     return nbytes >= SIGNATURE_BYTES && memcmp(bytes, signature, SIGNATURE_BYTES) == 0;
+}
+
+static uint32_t big_endian(const uint8_t at[4])
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+int png_is_small(const uint8_t *bytes, size_t nbytes, size_t max_pixels)
+{
+    return nbytes >= IHDR_END && png_has_signature(bytes, nbytes) &&
+           memcmp(bytes + IHDR_TYPE, "IHDR", 4) == 0 &&
+           (uint64_t)big_endian(bytes + IHDR_WIDTH) * big_endian(bytes + IHDR_HEIGHT) <= max_pixels;
 }
 
 /* ---- What libpng calls ------------------------------------------------------ */

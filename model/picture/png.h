@@ -11,6 +11,9 @@
 /* Is this the 8-byte PNG signature? */
 int png_has_signature(const uint8_t *bytes, size_t nbytes);
 
+/* Do they start as a PNG of at most that many pixels? */
+int png_is_small(const uint8_t *bytes, size_t nbytes, size_t max_pixels);
+
 /* Decodes a PNG of any colour type, bit depth, palette, transparency (tRNS or
  * alpha) or interlacing through libpng's low-level API.  Its size is checked
  * in IHDR, before anything is allocated.  Transparency is composited: on white

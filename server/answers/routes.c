@@ -6,6 +6,7 @@
 #include "server/answers/answers.h"
 #include "server/answers/web_page.h"
 #include "server/basics/metrics.h"
+#include "server/input/body_images.h"
 #include "server/request/query_params.h"
 
 enum { READY, READINESS, ALWAYS };
@@ -15,21 +16,21 @@ enum { STRICT = 0, LENIENT = 1 };
 /* Path, method and parameters; when it answers, to whom, and whether it minds
  * parameters that it does not know; with what. */
 #define GET_ANY(path, when, whom, query, answer) \
-    {path, "GET", 0, when == ALWAYS, when == READINESS, whom, query, answer, NULL, NULL}
+    {path, "GET", 0, when == ALWAYS, when == READINESS, whom, query, answer, NULL, NULL, NULL}
 #define GET(path, when, whom, answer) GET_ANY(path, when, whom, STRICT, answer)
-#define ASK(path, answer) {path, "POST", 0, 0, 0, KEYED, STRICT, answer, NULL, NULL}
-#define WEB(path, query, file) {path, "GET", 0, 1, 0, OPEN, query, web_answer, NULL, file}
-#define POST(path, params, steps) \
-    {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, NULL}
+#define ASK(path, answer) {path, "POST", 0, 0, 0, KEYED, STRICT, answer, NULL, NULL, NULL}
+#define WEB(path, query, file) {path, "GET", 0, 1, 0, OPEN, query, web_answer, NULL, NULL, file}
+#define POST(path, params, steps, is_small) \
+    {path, "POST", params, 0, 0, KEYED, STRICT, steps##_begin, steps##_finish, is_small, NULL}
 
 static const struct route ROUTES[] = {
     POST("/classify", PARAM_MODEL | PARAM_NORMALIZE | PARAM_POSES | PARAM_ROUTING | PARAM_SPLIT,
-         classify),
-    POST("/pose", PARAM_MODEL | PARAM_NORMALIZE, pose),
+         classify, body_is_small),
+    POST("/pose", PARAM_MODEL | PARAM_NORMALIZE, pose, body_is_small),
     POST("/reconstruct",
          PARAM_MODEL | PARAM_NORMALIZE | PARAM_CLASS | PARAM_SCALE | PARAM_SWEEP | PARAM_DEBUG,
-         reconstruct),
-    {"/model", "GET", PARAM_MODEL, 0, 0, KEYED, STRICT, model_answer, NULL, NULL},
+         reconstruct, body_is_small),
+    {"/model", "GET", PARAM_MODEL, 0, 0, KEYED, STRICT, model_answer, NULL, NULL, NULL},
     GET("/models", READY, KEYED, models_answer),
     GET_ANY("/healthz", ALWAYS, OPEN, LENIENT, healthz_answer),
     GET_ANY("/readyz", READINESS, OPEN, LENIENT, readyz_answer),
@@ -66,8 +67,8 @@ static const struct route ROUTES[] = {
     GET("/v2/models/{name}/stats", READY, KEYED, oip_statistics_answer),
     GET("/v2/models/{name}/versions/{version}/stats", READY, KEYED, oip_statistics_answer),
     ASK("/v2/repository/index", oip_index_answer),
-    POST("/v2/models/{name}/infer", 0, oip_infer),
-    POST("/v2/models/{name}/versions/{version}/infer", 0, oip_infer),
+    POST("/v2/models/{name}/infer", 0, oip_infer, NULL),
+    POST("/v2/models/{name}/versions/{version}/infer", 0, oip_infer, NULL),
 };
 enum { N_ROUTES = sizeof ROUTES / sizeof *ROUTES };
 _Static_assert((int)N_ROUTES < METRICS_ROUTES, "every route, and none, is counted");

@@ -1,7 +1,11 @@
 /*
- * batcher.c - the queue and the one thread that computes.
+ * batcher.c - the queue, the one thread that computes what lies there, and the lanes.
  *
- * Concurrency.  Any thread submits jobs; one thread at a time owns the workspace
+ * Small pictures are not queued: the network thread that reads them computes them, beside
+ * the others' (batcher_run_here), on a lane, which is a batch and a part of the threads; or
+ * with all threads, on the team, where one client alone asks.  The rest of this is about
+ * the others.
+ * Concurrency.  Any thread submits jobs; one thread at a time owns the team
  * and computes, which is what `is_computing` says: ours, or, where a single image is all
  * there is, the one that brings it, since to wake ours would take longer than all else
  * that is done for a request.  `lock` guards the list and the counts, and is never held
@@ -38,40 +42,36 @@ enum { GATHER_US = 500 };
  * or for a client who is alone. */
 enum { COMPANY_SHARE = 3, RETURN_US = 200 };
 
-/* A run of one job's images within a batch. */
-struct slice {
-    struct job *job;
-    size_t first, count;
-};
+/* One a thread, while these are few. */
+enum { MAX_LANES = 4 };
+
+/* For so long after two requests met, those of a network thread have its own lane only:
+ * the next two of these clients will meet, too. */
+enum { CROWD_US = 3000 };
 
 struct batcher {
-    struct capsnet_workspace *workspace;
-    struct capsnet_shape shape;
-    size_t pixels, max_batch, queue, delay_us;
-    struct model_metrics *metrics;
+    size_t max_batch, queue, delay_us;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct job *head, **tail;
     size_t admitted; /* requests that have not submitted or withdrawn yet */
+    size_t gathered; /* those that a network thread is to compute itself, likewise */
     size_t listed;   /* images (or jobs without any) in the list */
     size_t jobs;     /* in the list */
     size_t goal;     /* jobs that the next batch waits for, */
     int64_t goal_us; /* until then */
-    int is_computing; /* somebody has taken a batch, or is about to, and owns the workspace */
+    int is_computing; /* somebody has taken a batch, or is about to, and owns `team` */
+    int is_lent;      /* that is a network thread, alone */
+    size_t lanes_busy;
+    int64_t crowded_us; /* until then it takes several clients for granted */
     int stopping;
     pthread_t thread;
     int started;
 
-    /* Whose is_computing is: a batch side by side. */
-    struct slice *slices; /* [max_batch] */
-    size_t n_slices;
-    float *images;   /* [max_batch][pixels], what goes in; then, decoded, what comes out */
-    float *lengths;  /* [max_batch][classes] */
-    float *poses;    /* [max_batch][classes][pose_dims]; then [max_batch][pose_dims] to decode */
-    const struct capsnet_routing **routing; /* [max_batch]; NULL: the image's is not asked for */
-    size_t *classes; /* [max_batch], of the pictures */
-    float **picture_targets; /* [max_batch], where each picture goes */
+    struct batch team; /* whose is_computing is: of all threads */
+    size_t n_lanes;
+    struct batch lanes[]; /* [n_lanes], each its network thread's: of a part of the threads */
 };
 
 /* A job without images still takes a place. */
@@ -91,9 +91,10 @@ static void drop_head(struct batcher *b)
 /* Moves jobs from the list into slices.  Called with the lock. */
 static void take_batch(struct batcher *b)
 {
+    struct batch *batch = &b->team;
     size_t room = b->max_batch;
     int64_t now = clock_us();
-    b->n_slices = 0;
+    batch->n_slices = 0;
     while (b->head && room) {
         struct job *job = b->head;
         size_t left = places(job) - job->taken;
@@ -103,14 +104,14 @@ static void take_batch(struct batcher *b)
         }
         if (job->is_expired) {
             /* Nothing of it is computed; it takes one slice, to be done. */
-            b->slices[b->n_slices++] = (struct slice){job, job->n_images, 0};
+            batch->slices[batch->n_slices++] = (struct slice){job, job->n_images, 0};
             room--;
             b->listed -= left;
             drop_head(b);
             continue;
         }
         size_t count = left < room ? left : room;
-        b->slices[b->n_slices++] =
+        batch->slices[batch->n_slices++] =
             (struct slice){job, job->taken, job->n_images ? count : 0};
         job->taken += count;
         room -= count;
@@ -120,109 +121,29 @@ static void take_batch(struct batcher *b)
     }
 }
 
-static void run_forward(struct batcher *b)
-{
-    const size_t classes = b->shape.classes, pose = classes * b->shape.pose_dims;
-    const int64_t start_ns = clock_ns();
-    size_t n = 0;
-    int is_asked = 0; /* how some image was routed */
-    for (size_t i = 0; i < b->n_slices; i++) {
-        const struct slice *s = &b->slices[i];
-        const struct capsnet_routing *routing = s->job->routing;
-        for (size_t k = 0; k < s->count; k++)
-            b->routing[n + k] = routing ? routing + s->first + k : NULL;
-        is_asked |= s->count && routing;
-        if (s->count)
-            memcpy(b->images + n * b->pixels, s->job->digits + s->first * b->pixels,
-                   s->count * b->pixels * sizeof(float));
-        n += s->count;
-    }
-    if (n == 0)
-        return;
-    const int64_t gathered_ns = clock_ns();
-    capsnet_forward_routing(b->workspace, n, b->images, b->lengths, b->poses,
-                            is_asked ? b->routing : NULL);
-    const int64_t passed_ns = clock_ns();
-    n = 0;
-    for (size_t i = 0; i < b->n_slices; i++) {
-        const struct slice *s = &b->slices[i];
-        if (s->count) {
-            memcpy(s->job->lengths + s->first * classes, b->lengths + n * classes,
-                   s->count * classes * sizeof(float));
-            memcpy(s->job->poses + s->first * pose, b->poses + n * pose,
-                   s->count * pose * sizeof(float));
-        }
-        n += s->count;
-    }
-    metrics_count_batch(b->metrics, n,
-                        &(struct batch_times){.input_ns = gathered_ns - start_ns,
-                                              .infer_ns = passed_ns - gathered_ns,
-                                              .output_ns = clock_ns() - passed_ns});
-}
-
-/* Is the job done with this slice? */
-static int is_finished(const struct slice *s)
-{
-    return s->first + s->count >= s->job->n_images;
-}
-
-/* Decodes n gathered poses and deals the pictures out to their places. */
-static void flush_pictures(struct batcher *b, size_t n)
-{
-    if (n == 0)
-        return;
-    capsnet_decode(b->workspace, n, b->poses, b->classes, b->images);
-    for (size_t i = 0; i < n; i++)
-        memcpy(b->picture_targets[i], b->images + i * b->pixels, b->pixels * sizeof(float));
-}
-
-/* Decodes the pictures of every job whose last image was in this batch, full
- * batches across jobs. */
-static void run_decode(struct batcher *b)
-{
-    const size_t dims = b->shape.pose_dims;
-    size_t n = 0;
-    for (size_t i = 0; i < b->n_slices; i++) {
-        struct job *job = b->slices[i].job;
-        if (!is_finished(&b->slices[i]) || job->is_expired)
-            continue;
-        if (job->choose)
-            job->choose(job);
-        for (size_t k = 0; k < job->n_pictures; k++) {
-            memcpy(b->poses + n * dims, job->picture_poses + k * dims, dims * sizeof(float));
-            b->classes[n] = job->picture_classes[k];
-            b->picture_targets[n++] = job->pictures + k * b->pixels;
-            if (n == b->max_batch) {
-                flush_pictures(b, n);
-                n = 0;
-            }
-        }
-    }
-    flush_pictures(b, n);
-}
-
 /* Sets what the next batch waits for: before a job is done, whose client may then come again
  * and would be counted twice.  Returns whether the batch's one job is alone. */
 static int set_goal(struct batcher *b, int64_t start, int64_t end)
 {
+    const struct batch *batch = &b->team;
     size_t n = 0;
-    for (size_t i = 0; i < b->n_slices; i++)
-        n += (size_t)is_finished(&b->slices[i]);
+    for (size_t i = 0; i < batch->n_slices; i++)
+        n += (size_t)slice_is_last(&batch->slices[i]);
     pthread_mutex_lock(&b->lock);
     b->goal = n + b->jobs + b->admitted;
     const int64_t share = (end - start) / COMPANY_SHARE;
     b->goal_us = end + (share < RETURN_US ? RETURN_US : share);
-    const int is_alone = b->n_slices == 1 && b->slices[0].count <= 1 &&
-                         b->slices[0].job->n_pictures <= 1 && !b->head;
+    const int is_alone = batch->n_slices == 1 && batch->slices[0].count <= 1 &&
+                         batch->slices[0].job->n_pictures <= 1 && !b->head;
     pthread_mutex_unlock(&b->lock);
     return is_alone;
 }
 
-static void finish_jobs(struct batcher *b, int64_t now, int is_alone)
+static void finish_jobs(const struct batch *batch, int64_t now, int is_alone)
 {
-    for (size_t i = 0; i < b->n_slices; i++) {
-        struct job *job = b->slices[i].job;
-        if (!is_finished(&b->slices[i]))
+    for (size_t i = 0; i < batch->n_slices; i++) {
+        struct job *job = batch->slices[i].job;
+        if (!slice_is_last(&batch->slices[i]))
             continue;
         job->done_us = now;
         job->is_alone = is_alone;
@@ -275,18 +196,17 @@ static void run_batch(struct batcher *b)
 {
     b->is_computing = 1;
     pthread_mutex_unlock(&b->lock);
-    capsnet_turn_take(b->workspace); /* whoever comes meanwhile is in the batch, too */
+    capsnet_turn_take(b->team.workspace); /* whoever comes meanwhile is in the batch, too */
     pthread_mutex_lock(&b->lock);
     take_batch(b);
     pthread_mutex_unlock(&b->lock);
     const int64_t start = clock_us();
-    run_forward(b);
-    run_decode(b);
+    batch_run(&b->team);
     const int64_t end = clock_us();
     const int is_alone = set_goal(b, start, end);
     /* Before the turn is given: whose turn it is then may get this thread's CPU, too. */
-    finish_jobs(b, end, is_alone);
-    capsnet_turn_give(b->workspace);
+    finish_jobs(&b->team, end, is_alone);
+    capsnet_turn_give(b->team.workspace);
     pthread_mutex_lock(&b->lock);
     b->is_computing = 0;
 }
@@ -302,16 +222,27 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* The first pass touches all memory and wakes all threads. */
-static void warm_up(struct batcher *b)
+size_t batcher_lanes(size_t threads)
 {
-    memset(b->images, 0, b->max_batch * b->pixels * sizeof(float));
-    memset(b->classes, 0, b->max_batch * sizeof *b->classes);
-    capsnet_turn_take(b->workspace);
-    capsnet_forward(b->workspace, 1, b->images, b->lengths, b->poses);
-    capsnet_forward(b->workspace, b->max_batch, b->images, b->lengths, b->poses);
-    capsnet_decode(b->workspace, b->max_batch, b->poses, b->classes, b->images);
-    capsnet_turn_give(b->workspace);
+    return threads < MAX_LANES ? threads : MAX_LANES;
+}
+
+size_t batcher_lane_threads(size_t threads)
+{
+    const size_t lanes = batcher_lanes(threads);
+    return (threads + lanes - 1) / lanes;
+}
+
+static enum capsnet_status make_batches(struct batcher *b, const struct capsnet_model *model,
+                                        size_t threads, struct capsnet_turns *turns,
+                                        struct model_metrics *metrics, struct capsnet_error *error)
+{
+    enum capsnet_status status =
+        batch_init(&b->team, model, b->max_batch, threads, turns, 0, metrics, error);
+    for (size_t i = 0; i < b->n_lanes && status == CAPSNET_OK; i++)
+        status = batch_init(&b->lanes[i], model, BATCHER_HERE, batcher_lane_threads(threads), turns, 1,
+                            metrics, error);
+    return status;
 }
 
 enum capsnet_status batcher_create(struct batcher **batcher, const struct capsnet_model *model,
@@ -319,16 +250,15 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
                                    size_t delay_us, struct capsnet_turns *turns,
                                    struct model_metrics *metrics, struct capsnet_error *error)
 {
-    enum capsnet_status status = CAPSNET_ERR_MEMORY;
-    struct batcher *b = calloc(1, sizeof *b);
+    const size_t n_lanes = batcher_lanes(threads);
+    struct batcher *b = calloc(1, sizeof *b + n_lanes * sizeof b->lanes[0]);
+    strcpy(error->text, "out of memory while preparing the batches");
     if (!b)
-        goto out;
-    b->shape = *capsnet_model_shape(model);
-    b->pixels = capsnet_pixels(&b->shape);
+        return CAPSNET_ERR_MEMORY;
+    b->n_lanes = n_lanes;
     b->max_batch = max_batch;
     b->queue = queue;
     b->delay_us = delay_us;
-    b->metrics = metrics;
     b->tail = &b->head;
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_t monotonic;
@@ -337,52 +267,38 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     pthread_cond_init(&b->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    b->slices = calloc(max_batch, sizeof *b->slices);
-    b->images = calloc(max_batch * b->pixels, sizeof(float));
-    b->lengths = calloc(max_batch * b->shape.classes, sizeof(float));
-    b->poses = calloc(max_batch * b->shape.classes * b->shape.pose_dims, sizeof(float));
-    b->routing = calloc(max_batch, sizeof *b->routing);
-    b->classes = calloc(max_batch, sizeof *b->classes);
-    b->picture_targets = calloc(max_batch, sizeof *b->picture_targets);
-    if (!b->slices || !b->images || !b->lengths || !b->poses || !b->routing || !b->classes ||
-        !b->picture_targets)
-        goto out;
-    status = capsnet_workspace_create(&b->workspace, model, max_batch, threads, error);
-    if (status != CAPSNET_OK) {
-        batcher_free(b);
-        return status;
+    enum capsnet_status status = make_batches(b, model, threads, turns, metrics, error);
+    if (status == CAPSNET_OK) {
+        b->started = pthread_create(&b->thread, NULL, work, b) == 0;
+        status = b->started ? CAPSNET_OK : CAPSNET_ERR_MEMORY;
     }
-    capsnet_workspace_share(b->workspace, turns);
-    warm_up(b);
-    status = CAPSNET_ERR_MEMORY;
-    if (pthread_create(&b->thread, NULL, work, b) == 0) {
-        b->started = 1;
+    if (status == CAPSNET_OK)
         *batcher = b;
-        return CAPSNET_OK;
-    }
-out:
-    batcher_free(b);
-    strcpy(error->text, "out of memory while preparing the batches");
+    else
+        batcher_free(b);
     return status;
 }
 
 int batcher_is_full(struct batcher *b)
 {
     pthread_mutex_lock(&b->lock);
-    int full = b->admitted + b->listed >= b->queue;
+    int full = b->admitted + b->gathered + b->listed >= b->queue;
     pthread_mutex_unlock(&b->lock);
     return full;
 }
 
 size_t batcher_bytes(const struct batcher *batcher)
 {
-    return capsnet_workspace_bytes(batcher->workspace);
+    size_t bytes = capsnet_workspace_bytes(batcher->team.workspace);
+    for (size_t i = 0; i < batcher->n_lanes; i++)
+        bytes += capsnet_workspace_bytes(batcher->lanes[i].workspace);
+    return bytes;
 }
 
 size_t batcher_waiting(struct batcher *b)
 {
     pthread_mutex_lock(&b->lock);
-    size_t waiting = b->listed;
+    size_t waiting = b->listed + b->gathered;
     pthread_mutex_unlock(&b->lock);
     return waiting;
 }
@@ -390,8 +306,25 @@ size_t batcher_waiting(struct batcher *b)
 int batcher_admit(struct batcher *b)
 {
     pthread_mutex_lock(&b->lock);
-    int admitted = b->admitted + b->listed < b->queue;
+    int admitted = b->admitted + b->gathered + b->listed < b->queue;
     b->admitted += (size_t)admitted;
+    pthread_mutex_unlock(&b->lock);
+    return admitted;
+}
+
+/* Is the queue in use, or about to be: by the clients of its last batch, of whom there are too
+ * many for the lanes, or as batches are to wait for others?  Called with the lock. */
+static int is_queue_used(struct batcher *b)
+{
+    return b->delay_us || b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
+           (b->goal > b->n_lanes * BATCHER_HERE && clock_us() < b->goal_us);
+}
+
+int batcher_admit_here(struct batcher *b)
+{
+    pthread_mutex_lock(&b->lock);
+    int admitted = !is_queue_used(b) && b->gathered < b->queue;
+    b->gathered += (size_t)admitted;
     pthread_mutex_unlock(&b->lock);
     return admitted;
 }
@@ -401,6 +334,13 @@ void batcher_withdraw(struct batcher *b)
     pthread_mutex_lock(&b->lock);
     b->admitted--;
     tell(b, 0);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void batcher_withdraw_here(struct batcher *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->gathered--;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -447,6 +387,52 @@ int batcher_submit_or_run(struct batcher *b, struct job *job)
     return submit(b, job, 1);
 }
 
+/* Begins to compute n gathered jobs: with all threads where one client alone asks, as was
+ * so for a while, and nobody else computes. */
+static struct batch *enter(struct batcher *b, size_t lane, size_t n)
+{
+    pthread_mutex_lock(&b->lock);
+    const int64_t now = clock_us();
+    if (n > 1 || b->lanes_busy || b->is_computing)
+        b->crowded_us = now + CROWD_US;
+    const int is_team = now >= b->crowded_us && !b->head;
+    b->is_computing |= is_team;
+    b->is_lent |= is_team;
+    b->lanes_busy++;
+    b->gathered -= n;
+    pthread_mutex_unlock(&b->lock);
+    return is_team ? &b->team : &b->lanes[lane];
+}
+
+static void leave(struct batcher *b, const struct batch *batch)
+{
+    pthread_mutex_lock(&b->lock);
+    b->lanes_busy--;
+    if (batch == &b->team) {
+        b->is_computing = b->is_lent = 0;
+        tell(b, b->head || b->stopping);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+void batcher_run_here(struct batcher *b, size_t lane, struct job *const *jobs, size_t n)
+{
+    struct batch *batch = enter(b, lane, n);
+    capsnet_turn_take(batch->workspace);
+    const int64_t started_us = clock_us();
+    for (size_t i = 0; i < n; i++) {
+        jobs[i]->started_us = started_us;
+        batch->slices[i] = (struct slice){jobs[i], 0, jobs[i]->n_images};
+    }
+    batch->n_slices = n;
+    batch_run(batch);
+    const int64_t done_us = clock_us();
+    for (size_t i = 0; i < n; i++)
+        jobs[i]->done_us = done_us;
+    capsnet_turn_give(batch->workspace);
+    leave(b, batch);
+}
+
 void batcher_free(struct batcher *b)
 {
     if (!b)
@@ -458,15 +444,10 @@ void batcher_free(struct batcher *b)
         pthread_mutex_unlock(&b->lock);
         pthread_join(b->thread, NULL);
     }
-    capsnet_workspace_free(b->workspace);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->lock);
-    free(b->slices);
-    free(b->images);
-    free(b->lengths);
-    free(b->poses);
-    free(b->routing);
-    free(b->classes);
-    free(b->picture_targets);
+    for (size_t i = 0; i < b->n_lanes; i++)
+        batch_free(&b->lanes[i]);
+    batch_free(&b->team);
     free(b);
 }

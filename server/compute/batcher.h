@@ -7,56 +7,18 @@
 #ifndef CAPSNETD_BATCHER_H
 #define CAPSNETD_BATCHER_H
 
-#include <stdint.h>
-
-#include "model/capsnet.h"
-#include "server/basics/metrics.h"
-
-/* What one request wants computed: n_images forward, then n_pictures decoded.
- * Either may be 0, not both.  All memory is the owner's and must last until
- * done() is called. */
-struct job {
-    size_t n_images;
-    const float *digits; /* [n_images][height][width][channels] */
-    float *lengths;      /* [n_images][classes], filled */
-    float *poses;        /* [n_images][classes][pose_dims], filled */
-    const struct capsnet_routing *routing; /* [n_images], what they point to filled; NULL:
-                                              nobody asks */
-
-    /* Called after the forward pass to fill picture_poses and picture_classes
-     * from lengths and poses; NULL when they are filled already.  It may lower
-     * n_pictures, to 0 too.  Must be quick: it runs on the batcher's thread. */
-    void (*choose)(struct job *job);
-    size_t n_pictures;
-    float *picture_poses;    /* [n_pictures][pose_dims] */
-    size_t *picture_classes; /* [n_pictures] */
-    float *pictures;         /* [n_pictures][height][width][channels], filled */
-
-    /* The moment until which it must have been begun (clock_us()); 0: any.  Later
-     * it is not computed, only done, with is_expired set. */
-    int64_t expires_us;
-    int is_expired;
-
-    /* Called once, on the thread that computed, when all is filled; from then on
-     * the batcher no longer touches the job.  Must be quick, but need not be when
-     * is_alone says that the job, of one image and picture at most, had the
-     * batch to itself, and that nobody waits for the next. */
-    void (*done)(struct job *job);
-    int is_alone;
-    int is_here; /* that thread is its submitter's, in batcher_submit_or_run() */
-
-    /* Filled: when it was submitted, first computed on, and done; clock_us(). */
-    int64_t queued_us, started_us, done_us;
-
-    /* The batcher's own. */
-    struct job *next;
-    size_t taken; /* images already in a batch */
-};
+#include "server/compute/batch.h"
 
 struct batcher;
 
-/* Makes the workspace, runs a first pass so that the first request is not the
- * slow one, and starts the thread.
+/* Lanes of a batcher whose batches that many threads compute: as many threads may be in
+ * batcher_run_here() at a time. */
+size_t batcher_lanes(size_t threads);
+
+/* The threads of each. */
+size_t batcher_lane_threads(size_t threads);
+
+/* Makes the batches and starts the thread.
  *
  * model      must outlive the batcher
  * max_batch  most images in one pass; threads: that compute
@@ -94,6 +56,15 @@ CAPSNET_MUST_CHECK int batcher_submit(struct batcher *batcher, struct job *job);
  * and nothing is waited for is computed on this thread, which is sooner than the batcher's
  * is woken; it is done, and perhaps gone, when this returns. */
 CAPSNET_MUST_CHECK int batcher_submit_or_run(struct batcher *batcher, struct job *job);
+
+/* The same for a request whose job its network thread computes itself, while nobody uses the
+ * queue; of n of these, each of one image at most, batcher_run_here() is the end.
+ * lane: the thread's own, below batcher_lanes().  It fills what a batch fills; expires_us, done()
+ * and what goes with them are for the others. */
+enum { BATCHER_HERE = 8 }; /* n at most */
+CAPSNET_MUST_CHECK int batcher_admit_here(struct batcher *batcher);
+void batcher_withdraw_here(struct batcher *batcher);
+void batcher_run_here(struct batcher *batcher, size_t lane, struct job *const *jobs, size_t n);
 
 /* Finishes what was submitted, stops the thread, frees; NULL is ignored. */
 void batcher_free(struct batcher *batcher);

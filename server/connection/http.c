@@ -1,11 +1,12 @@
 /*
  * http.c - libmicrohttpd's side: connections, and requests as they arrive.
  *
- * The network threads (libmicrohttpd's), each with its own connections, read,
- * write and answer what needs no computing; they never decode a picture, so that
- * health checks never wait.  A request that is complete is suspended and handed
- * over (request/steps.h); when it has its answer its connection is resumed, and its
- * network thread sends it.  Only network threads call the functions marked (net).
+ * The network threads, each with its own connections (network_thread.h), read,
+ * write, answer what needs no computing and compute small pictures (request/gathering.h); they
+ * never decode a large one, so that health checks do not wait for long.  Any other request that
+ * is complete is suspended and handed over (request/steps.h); when it has its answer its
+ * connection is resumed, and its network thread sends it.  Only network threads call the
+ * functions marked (net).
  *
  * What its headers are enough to refuse is refused before its body is kept.  A
  * small body is dropped as it comes, so that the connection can go on: under
@@ -30,20 +31,17 @@
 #include "server/answers/routes.h"
 #include "server/basics/clock.h"
 #include "server/basics/log.h"
+#include "server/connection/acceptor.h"
 #include "server/connection/access_log.h"
 #include "server/connection/deadlines.h"
 #include "server/connection/library_refusals.h"
 #include "server/connection/lingering_close.h"
 #include "server/connection/message_head.h"
+#include "server/connection/network_thread.h"
 #include "server/connection/send_answer.h"
 #include "server/connection/tls_certificates.h"
 #include "server/request/judge.h"
 #include "server/request/steps.h"
-
-/* While some are busy with a burst of requests, a probe meets another: with one
- * thread the longest wait for /healthz under overload was about twice as long
- * (make bench-http).  More throughput they do not give. */
-enum { NETWORK_THREADS = 4 };
 
 /* A refused body up to this size is read and dropped to keep the connection. */
 enum { SWALLOW_BYTES = 65536 };
@@ -66,10 +64,13 @@ static char TLS_PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 struct http {
     struct service *service;
-    struct MHD_Daemon *daemon;
+    struct acceptor acceptor;
+    struct network_thread *threads; /* [n_threads] */
+    size_t n_threads;
     struct deadlines deadlines;
     struct lingering lingering;
     struct library_refusals refusals;
+    struct library_wait_watch waits;
     atomic_size_t active;
 };
 
@@ -222,22 +223,31 @@ static void on_body(struct http *http, struct request *r, const char *bytes, siz
     }
 }
 
-/* The request has arrived whole: it is answered, or handed to the workers.
+/* It is the network thread's own from here on, or a worker's; its client is not to blame for
+ * what it takes.  Returns -1 when he was too slow already. */
+static int enter_work(struct http *http, struct request *r)
+{
+    return deadlines_enter(&http->deadlines, client_of(r->resumable.connection), CLIENT_WORKING,
+                           INT64_MAX, NULL);
+}
+
+/* The request has arrived whole: it is answered, gathered, or handed to the workers.
  *
  * The latter in the next turn of the network thread's loop: a connection that is
  * suspended in the turn in which it was read from is read from first when it is resumed,
  * and where a client has closed its sending side behind the request libmicrohttpd
  * (0.9.75) then takes it for gone and drops the answer. */
-static enum MHD_Result on_complete(struct http *http, struct request *r)
+static enum MHD_Result on_complete(struct network_thread *thread, struct request *r)
 {
+    struct http *http = thread->http;
     struct MHD_Connection *connection = r->resumable.connection;
     if (r->stage == REQUEST_ARRIVING && r->route->finish) {
-        r->stage = REQUEST_WHOLE;
-        return MHD_YES;
-    }
-    if (r->stage == REQUEST_WHOLE) {
-        if (deadlines_enter(&http->deadlines, client_of(connection), CLIENT_WORKING, INT64_MAX,
-                            NULL) != 0)
+        const int is_small = thread->is_seen && r->route->is_small && r->route->is_small(r);
+        if (!is_small || !gathering_add(&thread->gathering, r))
+            r->stage = REQUEST_WHOLE;
+        return r->stage == REQUEST_GATHERED && enter_work(http, r) != 0 ? MHD_NO : MHD_YES;
+    } else if (r->stage == REQUEST_WHOLE) {
+        if (enter_work(http, r) != 0)
             return MHD_NO;
         if (steps_take_place(r) == 0) {
             MHD_suspend_connection(connection);
@@ -259,17 +269,21 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *path, const char *method, const char *version,
                                   const char *bytes, size_t *n, void **slot)
 {
-    struct http *http = context;
+    struct network_thread *thread = context;
+    struct http *http = thread->http;
     struct request *r = *slot;
     (void)connection;
     if (!r)
         return MHD_NO; /* no memory for it */
+    if (r->stage == REQUEST_GATHERED)
+        return MHD_YES; /* its answer comes between two turns of the loop */
+    thread->has_moved = 1;
     if (r->stage == REQUEST_BEGUN)
         return on_headers(http, r, target_without_host(path), method, version);
     if (r->stage == REQUEST_ANSWERED)
         return answer(http, r);
     if (*n == 0)
-        return on_complete(http, r);
+        return on_complete(thread, r);
     on_body(http, r, bytes, *n);
     *n = 0;
     return MHD_YES;
@@ -297,7 +311,8 @@ static int cut_query(const char *target, size_t max_nbytes)
 /* The request line has arrived. */
 static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
 {
-    struct http *http = context;
+    struct network_thread *thread = context;
+    struct http *http = thread->http;
     struct request *r = calloc(1, sizeof *r);
     struct client *client = client_of(connection);
     if (!r || !client) {
@@ -323,9 +338,12 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
 }
 
 /* The client's request is over: its answer taken to the end, or not. */
-static void end_request(struct http *http, struct client *client, int is_complete)
+static void end_request(struct network_thread *thread, struct client *client, int is_complete)
 {
+    struct http *http = thread->http;
     struct request *r = client->request;
+    if (r->stage == REQUEST_GATHERED)
+        gathering_remove(&thread->gathering, r);
     const struct options *o = http->service->options;
     const int expired =
         deadlines_enter(&http->deadlines, client, CLIENT_IDLE,
@@ -374,7 +392,8 @@ static void log_connection(struct MHD_Connection *connection, int fd, const char
 static void on_connection(void *context, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode what)
 {
-    struct http *http = context;
+    struct network_thread *thread = context;
+    struct http *http = thread->http;
     const struct options *o = http->service->options;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -389,9 +408,13 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
          * that it refuses for its query and then for its headers, which cut_query() keeps
          * from it, nothing. */
         if (gone && gone->request)
-            end_request(http, gone, 0);
+            end_request(thread, gone, 0);
         deadlines_close(&http->deadlines, gone);
         *slot = NULL;
+        atomic_fetch_sub(&thread->connections, 1);
+        acceptor_forget(&http->acceptor,
+                        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+                            ->client_addr);
         return;
     }
     log_connection(connection, fd, "connected");
@@ -414,9 +437,9 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 /* ---- Start and stop --------------------------------------------------------- */
 
-static struct MHD_Daemon *start_daemon(struct http *http, int listen_fd)
+static struct MHD_Daemon *start_daemon(struct network_thread *thread)
 {
-    const struct options *o = http->service->options;
+    const struct options *o = thread->service->options;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
@@ -427,19 +450,65 @@ static struct MHD_Daemon *start_daemon(struct http *http, int listen_fd)
      * Turbo: a connection without TLS that is closed can be sent to until we are told so,
      * as library_refusals_close() wants it. */
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
             (o->tls_cert ? MHD_USE_TLS : MHD_USE_TURBO),
-        0, NULL, NULL, on_request, http,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)NETWORK_THREADS,
+        0, NULL, NULL, on_request, thread,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)o->max_connections_per_ip,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * o->max_header_bytes + CONNECTION_BYTES,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->timeout_s + TIMEOUT_SLACK_S,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-        MHD_OPTION_NOTIFY_COMPLETED, on_request_over, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, thread,
+        MHD_OPTION_NOTIFY_COMPLETED, on_request_over, thread,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, thread,
         MHD_OPTION_ARRAY, o->tls_cert ? tls : tls + 2, MHD_OPTION_END);
+}
+
+/* A new connection goes to the thread that has fewest. */
+static void hand_over(void *context, int fd, const struct sockaddr *address,
+                      socklen_t address_nbytes)
+{
+    struct http *http = context;
+    struct network_thread *thread = &http->threads[0];
+    for (size_t i = 1; i < http->n_threads; i++)
+        if (atomic_load(&http->threads[i].connections) < atomic_load(&thread->connections))
+            thread = &http->threads[i];
+    atomic_fetch_add(&thread->connections, 1);
+    if (MHD_add_connection(thread->daemon, fd, address, address_nbytes) == MHD_YES)
+        return; /* its thread's, which calls on_connection() */
+    atomic_fetch_sub(&thread->connections, 1);
+    acceptor_forget(&http->acceptor, address);
+}
+
+static int on_wait(void *context, int epoll_fd, int timeout_ms)
+{
+    struct http *http = context;
+    for (size_t i = 0; i < http->n_threads; i++) {
+        struct network_thread *thread = &http->threads[i];
+        if (atomic_load(&thread->is_up) && thread->epoll_fd == epoll_fd)
+            return network_thread_on_wait(thread, epoll_fd, timeout_ms);
+    }
+    return timeout_ms;
+}
+
+/* Returns 0, or -1. */
+static int start_threads(struct http *http)
+{
+    http->threads = calloc(http->n_threads, sizeof *http->threads);
+    http->waits = (struct library_wait_watch){http, on_wait};
+    if (!http->threads || library_calls_watch_waits(&http->waits) != 0)
+        return -1;
+    for (size_t i = 0; i < http->n_threads; i++) {
+        struct network_thread *thread = &http->threads[i];
+        thread->http = http;
+        thread->service = http->service;
+        gathering_init(&thread->gathering, i);
+        thread->daemon = start_daemon(thread);
+        if (!thread->daemon)
+            return -1;
+        thread->epoll_fd =
+            MHD_get_daemon_info(thread->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+        atomic_store(&thread->is_up, 1);
+    }
+    return 0;
 }
 
 struct http *http_start(struct service *service, int listen_fd)
@@ -456,17 +525,15 @@ struct http *http_start(struct service *service, int listen_fd)
     deadlines_init(&http->deadlines, (int64_t)o->timeout_s * 1000000,
                    (int64_t)o->request_deadline_s * 1000000);
     lingering_init(&http->lingering);
+    acceptor_init(&http->acceptor, o->max_connections, o->max_connections_per_ip, hand_over, http);
     http->refusals = (struct library_refusals){
         .service = service, .deadlines = &http->deadlines, .lingering = &http->lingering};
-    if (library_refusals_init(&http->refusals) == 0)
-        http->daemon = start_daemon(http, listen_fd);
-    if (!http->daemon) {
-        lingering_destroy(&http->lingering);
-        deadlines_destroy(&http->deadlines);
-        free(http);
-        return NULL;
-    }
-    return http;
+    http->n_threads = batcher_lanes(service->threads);
+    if (library_refusals_init(&http->refusals) == 0 && start_threads(http) == 0 &&
+        acceptor_start(&http->acceptor, listen_fd) == 0)
+        return http;
+    http_free(http);
+    return NULL;
 }
 
 int http_sweep(struct http *http)
@@ -478,9 +545,7 @@ int http_sweep(struct http *http)
 
 void http_stop_listening(struct http *http)
 {
-    int fd = MHD_quiesce_daemon(http->daemon);
-    if (fd >= 0)
-        close(fd);
+    acceptor_stop(&http->acceptor);
 }
 
 size_t http_active(struct http *http)
@@ -492,7 +557,12 @@ void http_free(struct http *http)
 {
     if (!http)
         return;
-    MHD_stop_daemon(http->daemon);
+    acceptor_stop(&http->acceptor);
+    for (size_t i = 0; i < http->n_threads && http->threads; i++)
+        if (http->threads[i].daemon)
+            MHD_stop_daemon(http->threads[i].daemon);
+    free(http->threads);
+    acceptor_destroy(&http->acceptor);
     lingering_destroy(&http->lingering);
     deadlines_destroy(&http->deadlines);
     free(http);

@@ -24,6 +24,9 @@ enum { MAX_OTHER_PARTS = 64 };
  * work of two CPUs. */
 enum { MAX_CANDIDATES = 1024 };
 
+/* What takes a network thread no longer than a hand-over: MNIST's size, and drawn at twice that. */
+enum { SMALL_BYTES = 4096, SMALL_PIXELS = 64 * 64 };
+
 enum body_form { FORM_UNKNOWN, FORM_PNG, FORM_MULTIPART, FORM_JSON, FORM_DATA_URL };
 
 static int is_media_type(const char *content_type, const char *type)
@@ -52,6 +55,14 @@ static enum body_form body_form(const struct request *r)
         return FORM_DATA_URL;
     /* What calls itself a PNG is told why it is none. */
     return is_media_type(r->content_type, "image/png") ? FORM_PNG : FORM_UNKNOWN;
+}
+
+int body_is_small(const struct request *r)
+{
+    const struct params *p = &r->params;
+    const int is_plain = !p->split && !p->routing && !p->sweep && !p->debug && p->scale == 1;
+    return is_plain && r->coding == CODING_IDENTITY && r->body.n <= SMALL_BYTES &&
+           png_is_small((const uint8_t *)r->body.bytes, r->body.n, SMALL_PIXELS);
 }
 
 /* What the route takes.  /reconstruct takes one image, whatever --max-images. */

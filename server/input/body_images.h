@@ -4,6 +4,9 @@
 
 #include "server/request/request.h"
 
+/* Is it one small PNG, to be read as one digit, and its answer short? */
+int body_is_small(const struct request *request);
+
 /* Decodes the body's images (a PNG, multipart/form-data, JSON or the text of a data URL,
  * as server/web/openapi.json has them) into request->digits,
  * [job.n_images][height][width][channels].  With params.split each picture is cut

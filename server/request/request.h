@@ -3,8 +3,9 @@
  * capsules -> JSON or PNG.
  *
  * Threads: a request belongs to one thread at a time.  A network thread
- * reads it and hands it to a worker, the worker to the batcher, the batcher to
- * a worker again, and that one back to its network thread (steps.c).
+ * reads it; a small picture it computes itself (gathering.h), all else it hands to a
+ * worker, the worker to the batcher, the batcher to a worker again, and that one back to its
+ * network thread (steps.c).
  */
 #ifndef CAPSNETD_REQUEST_H
 #define CAPSNETD_REQUEST_H
@@ -34,6 +35,7 @@ enum request_stage {
     REQUEST_ARRIVING,  /* its headers have come and are good; its body may follow */
     REQUEST_WHOLE,     /* all of it has come; its next turn takes it up */
     REQUEST_REFUSED,   /* it has its answer before it is whole: what follows is dropped */
+    REQUEST_GATHERED,  /* whole, and a small picture: its network thread is to compute it */
     REQUEST_WORKING,   /* whole, and suspended: a worker's, the batcher's, a worker's */
     REQUEST_ANSWERED,  /* it has its answer, which the network thread sends */
 };
@@ -97,6 +99,7 @@ struct request {
     struct capsnet_routing *routing; /* [job.n_images], and what they point to; or NULL */
     struct oip_infer *oip; /* what an inference request asks for; malloc'd */
 
+    struct request *next_gathered;
     struct task task;
     struct answer answer;
     int64_t received_us;          /* when its first line had arrived; clock_us() */

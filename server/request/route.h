@@ -15,6 +15,10 @@ struct web_file;
  * route's finish step comes when it is done (steps.h). */
 typedef unsigned (*route_step)(struct request *request);
 
+/* Of a request that has come whole: will its two steps take no longer than to hand it to another
+ * thread and back? */
+typedef int (*route_test)(const struct request *request);
+
 struct route {
     const char *path, *method; /* {name} in a path fits any one segment; GET answers HEAD too */
     unsigned params;           /* PARAM_ flags that the query may hold */
@@ -25,6 +29,7 @@ struct route {
     route_step begin;  /* of a route with a finish step: on a worker, body complete;
                           else on a network thread, and quick */
     route_step finish; /* on a worker; NULL when begin answers */
+    route_test is_small; /* then both are its network thread's; NULL: never */
     const struct web_file *file; /* what web_answer() sends; NULL of other routes */
 };
 

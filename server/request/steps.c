@@ -23,9 +23,9 @@ static void hand_back(struct request *r)
     resume_queue_add(&r->service->resume_queue, &r->resumable);
 }
 
-static void run_finish(struct task *task)
+/* Its job is done. */
+static void finish(struct request *r)
 {
-    struct request *r = container_of(task, struct request, task);
     int64_t start = clock_us();
     if (r->job.is_expired)
         refuse_expired(r);
@@ -34,6 +34,12 @@ static void run_finish(struct task *task)
     r->decode_us = r->job.queued_us - r->begun_us;
     r->queue_us += r->job.started_us - r->job.queued_us;
     r->encode_us = clock_us() - start;
+}
+
+static void run_finish(struct task *task)
+{
+    struct request *r = container_of(task, struct request, task);
+    finish(r);
     hand_back(r);
 }
 
@@ -83,12 +89,17 @@ unsigned steps_take_place(struct request *r)
     return batcher_admit(r->engine->batcher) ? 0 : refuse_full(r);
 }
 
-void steps_start(struct request *r)
+static void note_arrival(struct request *r)
 {
-    r->stage = REQUEST_WORKING;
     r->complete_us = clock_us();
     r->job.expires_us =
         r->complete_us + (int64_t)r->service->options->queue_deadline_ms * 1000;
+}
+
+void steps_start(struct request *r)
+{
+    r->stage = REQUEST_WORKING;
+    note_arrival(r);
     r->task.run = run_begin;
     r->job.done = on_job_done;
     workers_submit(r->service->workers, &r->task);
@@ -97,5 +108,58 @@ void steps_start(struct request *r)
 unsigned steps_submit(struct request *r)
 {
     request_drop_body(r);
+    r->job.queued_us = clock_us();
+    if (r->stage == REQUEST_GATHERED)
+        return 0; /* steps_run_here() goes on with it */
     return batcher_submit_or_run(r->engine->batcher, &r->job) ? 0 : refuse_full(r);
+}
+
+/* ---- On its network thread ---------------------------------------------------- */
+
+int steps_take_place_here(struct request *r)
+{
+    if (!batcher_admit_here(r->engine->batcher))
+        return 0;
+    note_arrival(r);
+    return 1;
+}
+
+void steps_give_place_here(struct request *r)
+{
+    batcher_withdraw_here(r->engine->batcher);
+}
+
+/* Returns 1 where there is something to compute: else it is answered. */
+static int begin_here(struct request *r)
+{
+    r->begun_us = clock_us();
+    r->queue_us = r->begun_us - r->complete_us;
+    if (r->begun_us >= r->job.expires_us)
+        refuse_expired(r);
+    else if (r->route->begin(r) == 0)
+        return 1;
+    r->decode_us = clock_us() - r->begun_us;
+    r->stage = REQUEST_ANSWERED;
+    steps_give_place_here(r);
+    return 0;
+}
+
+void steps_run_here(struct request *const *requests, size_t n, size_t lane)
+{
+    struct request *begun[BATCHER_HERE];
+    struct job *jobs[BATCHER_HERE];
+    size_t n_begun = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!begin_here(requests[i]))
+            continue;
+        begun[n_begun] = requests[i];
+        jobs[n_begun++] = &requests[i]->job;
+    }
+    if (n_begun == 0)
+        return;
+    batcher_run_here(begun[0]->engine->batcher, lane, jobs, n_begun);
+    for (size_t i = 0; i < n_begun; i++) {
+        finish(begun[i]);
+        begun[i]->stage = REQUEST_ANSWERED;
+    }
 }

@@ -1,7 +1,8 @@
 /*
  * steps.h - a request's life between its last byte and its answer: it is begun by a
  * worker, computed by the batcher (alone: by that worker), finished by a worker, and handed
- * back.
+ * back.  Where its route says that it is small, its network thread begins, computes and
+ * finishes it itself (gathering.h).
  *
  * Its place in the queue is this file's alone:
  *   steps_look_for_place   is there one?  Asked when the headers have come, before the
@@ -28,6 +29,13 @@ unsigned steps_take_place(struct request *request);
  * suspended, to the workers.  It comes back through the resume queue, with its
  * answer, and belongs to other threads until then. */
 void steps_start(struct request *request);
+
+/* The same for a request that its network thread computes itself: takes a place, returns 1, or 0
+ * where it is to go to the workers; gives it back; or, in its place, begins, computes and
+ * answers n requests of one engine, BATCHER_HERE at most.  lane: the thread's own. */
+int steps_take_place_here(struct request *request);
+void steps_give_place_here(struct request *request);
+void steps_run_here(struct request *const *requests, size_t n, size_t lane);
 
 /* Drops the body and submits the job: the last thing that a begin step does.
  * Returns 0, or 503 when the queue has filled up. */

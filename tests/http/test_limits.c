@@ -512,6 +512,68 @@ static void an_address_has_only_so_many_connections(void **state)
     server_stop(server);
 }
 
+/* Who comes when all are taken waits, and is served when one has gone. */
+static void so_many_connections_at_a_time(void **state)
+{
+    (void)state;
+    static const char healthz[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct server *server = server_start(ARGS("--max-connections", "3"), NO_ARGS);
+    expect_well(server); /* on a connection that stays: the first */
+    int taken[2] = {raw_connect(server, 5000), raw_connect(server, 5000)};
+    char answer[1000];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(raw_send(taken[i], healthz, sizeof healthz - 1), 0);
+        assert_true(recv(taken[i], answer, sizeof answer, 0) > 0);
+    }
+    int waiting = raw_connect(server, 5000);
+    assert_int_equal(raw_send(waiting, healthz, sizeof healthz - 1), 0);
+    usleep(200000);
+    assert_true(recv(waiting, answer, sizeof answer, MSG_DONTWAIT) < 0);
+    close(taken[0]);
+    assert_true(recv(waiting, answer, sizeof answer, 0) > 0);
+    assert_non_null(strstr(answer, " 200 "));
+    close(waiting);
+    close(taken[1]);
+    expect_well(server);
+    server_stop(server);
+}
+
+/* A hundred clients who send a picture and hang up, before their answer or in the middle of
+ * others' batches: the others have theirs, and nobody's place in the queue is lost. */
+static void clients_who_hang_up_leave_no_trace(void **state)
+{
+    (void)state;
+    struct server *server =
+        server_start(ARGS("--queue", "8"), NO_ARGS);
+    char request[2000];
+    struct bytes png = draw_png(1);
+    const int head = snprintf(request, sizeof request,
+                              "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+                              png.nbytes);
+    assert_true((size_t)head + png.nbytes < sizeof request);
+    memcpy(request + head, png.data, png.nbytes);
+    for (int i = 0; i < 100; i++) {
+        int gone = raw_connect(server, 5000);
+        assert_int_equal(raw_send(gone, request, (size_t)head + png.nbytes), 0);
+        if (i % 3 == 0)
+            usleep(2000);
+        close(gone);
+    }
+    struct reply *reply;
+    do { /* those who are gone may fill the queue until it is seen */
+        reply = http_send(server, &(struct request){.path = "/classify",
+                                                    .body = png.data,
+                                                    .nbytes = png.nbytes});
+    } while (reply->status == 503 && (reply_free(reply), 1));
+    assert_int_equal(reply->status, 200);
+    reply_free(reply);
+    reply = http_send(server, &(struct request){.path = "/metrics"});
+    assert_non_null(strstr((char *)reply->body, "capsnetd_queue_images{model=\"capsnet-test\"} 0\n"));
+    reply_free(reply);
+    free(png.data);
+    server_stop(server);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
@@ -528,6 +590,8 @@ int main(void)
         TEST(a_full_queue_refuses),
         TEST(a_long_wait_is_refused),
         TEST(large_headers_are_refused),
+        TEST(so_many_connections_at_a_time),
+        TEST(clients_who_hang_up_leave_no_trace),
         TEST(an_address_has_only_so_many_connections),
         TEST(a_loading_server_says_so),
         TEST(requests_in_flight_are_answered),

@@ -1,4 +1,5 @@
-/* test_turns.c - pools that share their CPUs: one computes at a time, none starves. */
+/* test_turns.c - pools that share their CPUs: one computes at a time, or some beside each other,
+ * and none starves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,9 @@ enum { POOLS = 3, MOST_ITEMS = 4000 };
 /* Who computes: the threads within an item, of each pool. */
 static atomic_int inside[POOLS];
 
+/* Pools that may compute beside each other. */
+static int is_beside[POOLS];
+
 /* One pool's work: loops, one after the other, of items that take a while each. */
 struct work {
     struct pool *pool;
@@ -33,7 +37,8 @@ struct work {
     int64_t item_us;
     atomic_int done[MOST_ITEMS]; /* how often each item of this loop was */
     atomic_size_t total, most_threads;
-    atomic_int mixed;     /* another pool was computing */
+    atomic_int mixed;     /* another pool was computing that may not beside this one, */
+    atomic_int met;       /* or that may */
     int64_t longest_us;   /* of a work, from asking for the turn to giving it back */
     pthread_t thread;
 };
@@ -47,7 +52,7 @@ static void run_item(void *context, size_t item, size_t thread)
         atomic_store(&w->most_threads, (size_t)now);
     for (size_t i = 0; i < POOLS; i++)
         if (i != w->number && atomic_load(&inside[i]))
-            atomic_store(&w->mixed, 1);
+            atomic_store(is_beside[i] && is_beside[w->number] ? &w->met : &w->mixed, 1);
     atomic_fetch_add(&w->done[item], 1);
     atomic_fetch_add(&w->total, 1);
     for (const int64_t until = now_us() + w->item_us; now_us() < until;) {
@@ -77,7 +82,7 @@ static struct work *make(struct capsnet_turns *turns, size_t number, size_t thre
     w->number = number;
     w->pool = pool_create(threads);
     assert_non_null(w->pool);
-    pool_share(w->pool, turns);
+    pool_share(w->pool, turns, is_beside[number]);
     return w;
 }
 
@@ -175,12 +180,40 @@ static void all_who_have_work_get_turns(void **state)
     capsnet_turns_free(turns);
 }
 
+/* Two pools beside each other, as often as not at the same time, and one that takes turns with
+ * both; each has its works done, whoever begins and ends the others' turn. */
+static void some_compute_beside_each_other(void **state)
+{
+    (void)state;
+    is_beside[0] = is_beside[1] = 1;
+    for (size_t threads = 1; threads <= 2; threads++) {
+        struct capsnet_turns *turns = capsnet_turns_create();
+        assert_non_null(turns);
+        struct work *w[POOLS];
+        for (size_t i = 0; i < POOLS; i++)
+            w[i] = make(turns, i, threads);
+        start(w[0], 200, 3, 10, 100);
+        start(w[1], 300, 2, 7, 100);
+        start(w[2], 150, 2, 8, 100);
+        int met = 0;
+        for (size_t i = 0; i < POOLS; i++) {
+            finish(w[i], threads);
+            met |= atomic_load(&w[i]->met);
+            free(w[i]);
+        }
+        assert_true(met);
+        capsnet_turns_free(turns);
+    }
+    is_beside[0] = is_beside[1] = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_pool_computes_at_a_time),
         cmocka_unit_test(short_work_is_let_in),
         cmocka_unit_test(all_who_have_work_get_turns),
+        cmocka_unit_test(some_compute_beside_each_other),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,14 +45,20 @@ static int unload(void **state)
     return 0;
 }
 
-static struct batcher *make(size_t max_batch, size_t queue, size_t delay_us)
+static struct batcher *make_of(size_t threads, size_t max_batch, size_t queue, size_t delay_us,
+                               struct capsnet_turns *turns)
 {
     struct batcher *batcher;
     struct capsnet_error error;
-    assert_int_equal(batcher_create(&batcher, model, max_batch, 1, queue, delay_us, NULL, NULL,
-                                    &error),
+    assert_int_equal(batcher_create(&batcher, model, max_batch, threads, queue, delay_us, turns,
+                                    NULL, &error),
                      CAPSNET_OK);
     return batcher;
+}
+
+static struct batcher *make(size_t max_batch, size_t queue, size_t delay_us)
+{
+    return make_of(1, max_batch, queue, delay_us, NULL);
 }
 
 /* ---- Jobs ------------------------------------------------------------------ */
@@ -305,6 +312,110 @@ static void late_jobs_are_not_computed(void **state)
     }
 }
 
+/* ---- On the caller's thread ------------------------------------------------------ */
+
+/* A network thread: batches of 1 to 16 on its own lane. */
+struct here {
+    struct batcher *batcher;
+    size_t lane;
+    struct job *jobs[200];
+    pthread_t thread;
+};
+
+static void *run_here(void *argument)
+{
+    enum { N = sizeof ((struct here *)0)->jobs / sizeof(struct job *) };
+    struct here *here = argument;
+    for (size_t i = 0, n = 1; i < N; i += n, n = n % BATCHER_HERE + 1) {
+        n = n < N - i ? n : N - i;
+        for (size_t k = 0; k < n; k++) {
+            while (!batcher_admit_here(here->batcher))
+                usleep(10);
+            here->jobs[i + k]->queued_us = clock_us();
+        }
+        batcher_run_here(here->batcher, here->lane, here->jobs + i, n);
+    }
+    return NULL;
+}
+
+/* Beside each other, on every lane there may be, and beside queued jobs, small and large. */
+static void network_threads_compute_beside_the_queue(void **state)
+{
+    (void)state;
+    enum { N = sizeof ((struct here *)0)->jobs / sizeof(struct job *), QUEUED = 20 };
+    for (size_t threads = 1; threads <= 6; threads++) {
+        struct capsnet_turns *turns = capsnet_turns_create();
+        struct batcher *batcher = make_of(threads, 20, 100, 0, turns);
+        const size_t lanes = batcher_lanes(threads);
+        assert_in_range(lanes * batcher_lane_threads(threads), threads, threads + lanes - 1);
+        struct here *here = calloc(lanes, sizeof *here);
+        struct job *queued[QUEUED];
+        sem_init(&done, 0, 0);
+        for (size_t l = 0; l < lanes; l++) {
+            here[l].batcher = batcher;
+            here[l].lane = l;
+            for (unsigned i = 0; i < N; i++)
+                here[l].jobs[i] = new_job(i % 5 > 0, 1, i + (unsigned)l);
+            assert_int_equal(pthread_create(&here[l].thread, NULL, run_here, &here[l]), 0);
+        }
+        for (unsigned i = 0; i < QUEUED; i++) {
+            queued[i] = new_job(i % 2 ? 1 : 30, 1, i);
+            while (!batcher_admit(batcher))
+                usleep(10);
+            assert_true(i % 3 ? batcher_submit(batcher, queued[i])
+                              : batcher_submit_or_run(batcher, queued[i]));
+        }
+        for (unsigned i = 0; i < QUEUED; i++)
+            sem_wait(&done);
+        for (size_t l = 0; l < lanes; l++)
+            assert_int_equal(pthread_join(here[l].thread, NULL), 0);
+        assert_int_equal(batcher_waiting(batcher), 0);
+        batcher_free(batcher);
+        capsnet_turns_free(turns);
+        for (size_t l = 0; l < lanes; l++)
+            for (unsigned i = 0; i < N; i++) {
+                check_job(here[l].jobs[i]);
+                free_job(here[l].jobs[i]);
+            }
+        for (unsigned i = 0; i < QUEUED; i++) {
+            check_job(queued[i]);
+            free_job(queued[i]);
+        }
+        free(here);
+    }
+}
+
+/* What waits for a network thread has its place in the queue as all others have. */
+static void gathered_requests_take_places(void **state)
+{
+    (void)state;
+    struct batcher *batcher = make(64, 3, 0);
+    struct job *jobs[2] = {new_job(1, 1, 1), new_job(1, 0, 2)};
+    assert_true(batcher_admit_here(batcher));
+    assert_true(batcher_admit_here(batcher));
+    assert_int_equal(batcher_waiting(batcher), 2);
+    assert_false(batcher_is_full(batcher));
+    assert_true(batcher_admit(batcher));
+    assert_true(batcher_is_full(batcher));
+    assert_false(batcher_admit_here(batcher));
+    assert_false(batcher_admit(batcher));
+    batcher_withdraw(batcher);
+    assert_true(batcher_admit_here(batcher));
+    batcher_withdraw_here(batcher);
+    jobs[0]->queued_us = jobs[1]->queued_us = clock_us();
+    batcher_run_here(batcher, 0, jobs, 2);
+    assert_int_equal(batcher_waiting(batcher), 0);
+    for (int i = 0; i < 3; i++)
+        assert_true(batcher_admit(batcher));
+    for (int i = 0; i < 3; i++)
+        batcher_withdraw(batcher);
+    batcher_free(batcher);
+    for (int i = 0; i < 2; i++) {
+        check_job(jobs[i]);
+        free_job(jobs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +424,8 @@ int main(void)
         cmocka_unit_test(waiting_images_share_a_batch),
         cmocka_unit_test(clients_who_come_again_share_a_batch),
         cmocka_unit_test(late_jobs_are_not_computed),
+        cmocka_unit_test(network_threads_compute_beside_the_queue),
+        cmocka_unit_test(gathered_requests_take_places),
     };
     return cmocka_run_group_tests_name("server batcher", tests, load, unload);
 }
