@@ -227,6 +227,11 @@ size_t batcher_lanes(size_t threads)
     return threads < MAX_LANES ? threads : MAX_LANES;
 }
 
+size_t batcher_here(const struct batcher *b)
+{
+    return b->max_batch < BATCHER_HERE ? b->max_batch : BATCHER_HERE;
+}
+
 size_t batcher_lane_threads(size_t threads)
 {
     const size_t lanes = batcher_lanes(threads);
@@ -240,9 +245,15 @@ static enum capsnet_status make_batches(struct batcher *b, const struct capsnet_
     enum capsnet_status status =
         batch_init(&b->team, model, b->max_batch, threads, turns, 0, metrics, error);
     for (size_t i = 0; i < b->n_lanes && status == CAPSNET_OK; i++)
-        status = batch_init(&b->lanes[i], model, BATCHER_HERE, batcher_lane_threads(threads), turns, 1,
+        status = batch_init(&b->lanes[i], model, batcher_here(b), batcher_lane_threads(threads), turns, 1,
                             metrics, error);
     return status;
+}
+
+static enum capsnet_status no_memory(struct capsnet_error *error)
+{
+    strcpy(error->text, "out of memory while preparing the batches");
+    return CAPSNET_ERR_MEMORY;
 }
 
 enum capsnet_status batcher_create(struct batcher **batcher, const struct capsnet_model *model,
@@ -252,9 +263,8 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
 {
     const size_t n_lanes = batcher_lanes(threads);
     struct batcher *b = calloc(1, sizeof *b + n_lanes * sizeof b->lanes[0]);
-    strcpy(error->text, "out of memory while preparing the batches");
     if (!b)
-        return CAPSNET_ERR_MEMORY;
+        return no_memory(error);
     b->n_lanes = n_lanes;
     b->max_batch = max_batch;
     b->queue = queue;
@@ -270,7 +280,7 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     enum capsnet_status status = make_batches(b, model, threads, turns, metrics, error);
     if (status == CAPSNET_OK) {
         b->started = pthread_create(&b->thread, NULL, work, b) == 0;
-        status = b->started ? CAPSNET_OK : CAPSNET_ERR_MEMORY;
+        status = b->started ? CAPSNET_OK : no_memory(error);
     }
     if (status == CAPSNET_OK)
         *batcher = b;
@@ -312,18 +322,22 @@ int batcher_admit(struct batcher *b)
     return admitted;
 }
 
-/* Is the queue in use, or about to be: by the clients of its last batch, of whom there are too
- * many for the lanes, or as batches are to wait for others?  Called with the lock. */
+/* Is the queue in use, or about to be, by the clients of its last batch, of whom there are too
+ * many for the lanes?  Called with the lock. */
 static int is_queue_used(struct batcher *b)
 {
-    return b->delay_us || b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
+    return b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
            (b->goal > b->n_lanes * BATCHER_HERE && clock_us() < b->goal_us);
 }
 
-int batcher_admit_here(struct batcher *b)
+/* The queue makes larger batches of many, and has them wait for others where they are to. */
+int batcher_admit_here(struct batcher *b, size_t gathered)
 {
     pthread_mutex_lock(&b->lock);
-    int admitted = !is_queue_used(b) && b->gathered < b->queue;
+    const int is_for_queue =
+        b->delay_us ||
+        (b->max_batch > BATCHER_HERE && (gathered >= BATCHER_HERE || is_queue_used(b)));
+    const int admitted = !is_for_queue && b->admitted + b->gathered + b->listed < b->queue;
     b->gathered += (size_t)admitted;
     pthread_mutex_unlock(&b->lock);
     return admitted;

@@ -57,12 +57,14 @@ CAPSNET_MUST_CHECK int batcher_submit(struct batcher *batcher, struct job *job);
  * is woken; it is done, and perhaps gone, when this returns. */
 CAPSNET_MUST_CHECK int batcher_submit_or_run(struct batcher *batcher, struct job *job);
 
-/* The same for a request whose job its network thread computes itself, while nobody uses the
- * queue; of n of these, each of one image at most, batcher_run_here() is the end.
+/* The same for a request whose job its network thread is to compute itself, which has `gathered`
+ * of them: not where it is better queued.  Of n of these, each of one image at most and
+ * batcher_here() together at most, batcher_run_here() is the end.
  * lane: the thread's own, below batcher_lanes().  It fills what a batch fills; expires_us, done()
  * and what goes with them are for the others. */
-enum { BATCHER_HERE = 8 }; /* n at most */
-CAPSNET_MUST_CHECK int batcher_admit_here(struct batcher *batcher);
+enum { BATCHER_HERE = 8 };
+size_t batcher_here(const struct batcher *batcher); /* or max_batch */
+CAPSNET_MUST_CHECK int batcher_admit_here(struct batcher *batcher, size_t gathered);
 void batcher_withdraw_here(struct batcher *batcher);
 void batcher_run_here(struct batcher *batcher, size_t lane, struct job *const *jobs, size_t n);
 

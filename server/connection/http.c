@@ -35,6 +35,7 @@
 #include "server/connection/access_log.h"
 #include "server/connection/deadlines.h"
 #include "server/connection/library_refusals.h"
+#include "server/connection/library_waits.h"
 #include "server/connection/lingering_close.h"
 #include "server/connection/message_head.h"
 #include "server/connection/network_thread.h"
@@ -493,9 +494,10 @@ static int on_wait(void *context, int epoll_fd, int timeout_ms)
 static int start_threads(struct http *http)
 {
     http->threads = calloc(http->n_threads, sizeof *http->threads);
-    http->waits = (struct library_wait_watch){http, on_wait};
-    if (!http->threads || library_calls_watch_waits(&http->waits) != 0)
+    if (!http->threads)
         return -1;
+    http->waits = (struct library_wait_watch){http, on_wait};
+    library_waits_watch(&http->waits);
     for (size_t i = 0; i < http->n_threads; i++) {
         struct network_thread *thread = &http->threads[i];
         thread->http = http;
@@ -561,6 +563,7 @@ void http_free(struct http *http)
     for (size_t i = 0; i < http->n_threads && http->threads; i++)
         if (http->threads[i].daemon)
             MHD_stop_daemon(http->threads[i].daemon);
+    library_waits_watch(NULL);
     free(http->threads);
     acceptor_destroy(&http->acceptor);
     lingering_destroy(&http->lingering);

@@ -3,15 +3,12 @@
 
 #include <dlfcn.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include <gnutls/gnutls.h>
 
 static const struct library_watch *watcher;
 static enum MHD_Result (*queue_response)(struct MHD_Connection *, unsigned, struct MHD_Response *);
 static int (*tls_bye)(gnutls_session_t, gnutls_close_request_t);
-static const struct library_wait_watch *wait_watcher;
-static int (*wait_for_events)(int, struct epoll_event *, int, int);
 
 int library_calls_watch(const struct library_watch *watch)
 {
@@ -22,16 +19,6 @@ int library_calls_watch(const struct library_watch *watch)
     memcpy(&queue_response, &queue, sizeof queue); /* POSIX lets both have one size */
     memcpy(&tls_bye, &bye, sizeof bye);
     watcher = watch;
-    return 0;
-}
-
-int library_calls_watch_waits(const struct library_wait_watch *watch)
-{
-    void *wait = dlsym(RTLD_NEXT, "epoll_wait");
-    if (!wait)
-        return -1;
-    memcpy(&wait_for_events, &wait, sizeof wait);
-    wait_watcher = watch;
     return 0;
 }
 
@@ -59,11 +46,4 @@ int gnutls_bye(gnutls_session_t session, gnutls_close_request_t how)
 {
     watcher->on_tls_end(watcher->context, gnutls_session_get_ptr(session));
     return tls_bye(session, how);
-}
-
-/* Called by libmicrohttpd alone: nothing else here uses epoll. */
-int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
-{
-    const int ms = wait_watcher->on_wait(wait_watcher->context, fd, timeout_ms);
-    return wait_for_events(fd, events, max, ms);
 }

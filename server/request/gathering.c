@@ -20,7 +20,7 @@ void gathering_init(struct gathering *g, size_t lane)
 
 int gathering_add(struct gathering *g, struct request *r)
 {
-    if (g->n >= BATCHER_HERE || !steps_take_place_here(r))
+    if (!steps_take_place_here(r, g->n))
         return 0;
     r->stage = REQUEST_GATHERED;
     r->next_gathered = NULL;
@@ -59,15 +59,16 @@ int64_t gathering_wait_us(struct gathering *g)
     if (!g->head)
         return -1;
     const int64_t left = g->goal_us - clock_us();
-    return g->n >= g->goal || g->n >= BATCHER_HERE || left < 0 ? 0 : left;
+    return g->n >= g->goal || g->n >= batcher_here(g->head->engine->batcher) || left < 0 ? 0 : left;
 }
 
 void gathering_run(struct gathering *g)
 {
     struct request *batch[BATCHER_HERE];
     const struct engine *engine = g->head->engine;
+    const size_t max = batcher_here(engine->batcher);
     size_t n = 0;
-    for (struct request **at = &g->head; *at;)
+    for (struct request **at = &g->head; *at && n < max;)
         if ((*at)->engine == engine)
             batch[n++] = take(g, at);
         else

@@ -116,9 +116,9 @@ unsigned steps_submit(struct request *r)
 
 /* ---- On its network thread ---------------------------------------------------- */
 
-int steps_take_place_here(struct request *r)
+int steps_take_place_here(struct request *r, size_t gathered)
 {
-    if (!batcher_admit_here(r->engine->batcher))
+    if (!batcher_admit_here(r->engine->batcher, gathered))
         return 0;
     note_arrival(r);
     return 1;

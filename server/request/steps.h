@@ -30,10 +30,11 @@ unsigned steps_take_place(struct request *request);
  * answer, and belongs to other threads until then. */
 void steps_start(struct request *request);
 
-/* The same for a request that its network thread computes itself: takes a place, returns 1, or 0
- * where it is to go to the workers; gives it back; or, in its place, begins, computes and
- * answers n requests of one engine, BATCHER_HERE at most.  lane: the thread's own. */
-int steps_take_place_here(struct request *request);
+/* The same for a request that its network thread computes itself, which has gathered so many
+ * before: takes a place, returns 1, or 0 where it is to go to the workers; gives it back; or
+ * begins, computes and answers n requests of one engine, batcher_here() at most.
+ * lane: the thread's own. */
+int steps_take_place_here(struct request *request, size_t gathered);
 void steps_give_place_here(struct request *request);
 void steps_run_here(struct request *const *requests, size_t n, size_t lane);
 

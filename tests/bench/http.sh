@@ -1,7 +1,7 @@
 #!/bin/bash
 # How fast the service is, beside the engine that it serves: http.sh BUILD WEIGHTS
 #
-# The real server on loopback, wrk asking /classify with one 28x28 PNG from 1,
+# The real server on loopback, wrk asking /classify with one 28x28 PNG from 1, 2, 4,
 # 8, 64 and 256 connections; right before and after each, the same network
 # without HTTP.  BENCH_ROUNDS times, BENCH_SECONDS each; medians are shown.  wrk
 # works on the same processors as the server: what it used is shown, and is
@@ -60,8 +60,7 @@ engine() {
 
 # One line for the table: a round at $1 connections.
 measure() {
-    local connections=$1 batch=64 before after
-    [ "$connections" = 1 ] && batch=1
+    local connections=$1 batch=$(($1 < 64 ? $1 : 64)) before after
     before=$(engine $batch)
     local cpu_before cpu_after machine_before machine_after
     cpu_before=$(server_cpu) machine_before=$(machine_cpu)
@@ -135,10 +134,10 @@ for batch in 1 8 16 32 64; do
     echo "batch $batch: $(engine $batch 2) images/s"
 done
 echo "== over HTTP: wrk, one thread, $rounds rounds of $seconds s, medians; $BENCH_PNG"
-echo "   engine: images/s right before and after, in batches of 64 (1 for 1 connection)"
-echo "   CPU: us a request; workers: decode, normalise, JSON (at 1 connection half of the pass, too); others: CPUs used by other programs"
+echo "   engine: images/s right before and after, in batches of as many images as connections (64 at most)"
+echo "   CPU: us a request; network: below about 16 connections the passes, too; workers: decode, normalise, JSON; others: CPUs used by other programs"
 start_server
-table 1 8 64 256
+table 1 2 4 8 64 256
 [ "$last" -gt 0 ] || exit 0
 kill "$server" && wait "$server" || exit 1
 server_cpus=0-$((last - 1)) wrk_cpus=$last

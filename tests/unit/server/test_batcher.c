@@ -328,8 +328,9 @@ static void *run_here(void *argument)
     struct here *here = argument;
     for (size_t i = 0, n = 1; i < N; i += n, n = n % BATCHER_HERE + 1) {
         n = n < N - i ? n : N - i;
+        n = n < batcher_here(here->batcher) ? n : batcher_here(here->batcher);
         for (size_t k = 0; k < n; k++) {
-            while (!batcher_admit_here(here->batcher))
+            while (!batcher_admit_here(here->batcher, k))
                 usleep(10);
             here->jobs[i + k]->queued_us = clock_us();
         }
@@ -391,17 +392,20 @@ static void gathered_requests_take_places(void **state)
     (void)state;
     struct batcher *batcher = make(64, 3, 0);
     struct job *jobs[2] = {new_job(1, 1, 1), new_job(1, 0, 2)};
-    assert_true(batcher_admit_here(batcher));
-    assert_true(batcher_admit_here(batcher));
+    assert_int_equal(batcher_here(batcher), BATCHER_HERE);
+    assert_true(batcher_admit_here(batcher, 0));
+    assert_true(batcher_admit_here(batcher, 1));
     assert_int_equal(batcher_waiting(batcher), 2);
     assert_false(batcher_is_full(batcher));
+    assert_false(batcher_admit_here(batcher, BATCHER_HERE)); /* many are better queued, */
     assert_true(batcher_admit(batcher));
     assert_true(batcher_is_full(batcher));
-    assert_false(batcher_admit_here(batcher));
+    assert_false(batcher_admit_here(batcher, 2));
     assert_false(batcher_admit(batcher));
-    batcher_withdraw(batcher);
-    assert_true(batcher_admit_here(batcher));
     batcher_withdraw_here(batcher);
+    assert_false(batcher_admit_here(batcher, 1)); /* as are more where some are */
+    batcher_withdraw(batcher);
+    assert_true(batcher_admit_here(batcher, 1));
     jobs[0]->queued_us = jobs[1]->queued_us = clock_us();
     batcher_run_here(batcher, 0, jobs, 2);
     assert_int_equal(batcher_waiting(batcher), 0);
@@ -414,6 +418,22 @@ static void gathered_requests_take_places(void **state)
         check_job(jobs[i]);
         free_job(jobs[i]);
     }
+
+    batcher = make(1, 20, 0); /* a queue that makes no larger batches */
+    for (size_t i = 0; i < 20; i++)
+        assert_true(i % 4 ? batcher_admit_here(batcher, i) : batcher_admit(batcher));
+    assert_false(batcher_admit_here(batcher, 0));
+    assert_int_equal(batcher_here(batcher), 1);
+    for (size_t i = 0; i < 20; i++)
+        if (i % 4)
+            batcher_withdraw_here(batcher);
+        else
+            batcher_withdraw(batcher);
+    batcher_free(batcher);
+
+    batcher = make(64, 20, 1); /* batches that are to wait */
+    assert_false(batcher_admit_here(batcher, 0));
+    batcher_free(batcher);
 }
 
 int main(void)
