@@ -6,6 +6,20 @@
 
 #include "server/basics/clock.h"
 
+/* Who was answered just now asks again soon, if his is a program that asks all
+ * the time: after a batch, the next one waits until as many jobs are there as
+ * were in the last one or waited behind it, but for no longer than this share of
+ * the time that the last one took or, where that is more, than an answer and the
+ * request that follows it are on their way.  It is never waited for after a pause,
+ * or for a client who is alone. */
+enum { COMPANY_SHARE = 3, RETURN_US = 200 };
+
+int64_t batch_company_us(int64_t took_us)
+{
+    const int64_t share = took_us / COMPANY_SHARE;
+    return share < RETURN_US ? RETURN_US : share;
+}
+
 int slice_is_last(const struct slice *s)
 {
     return s->first + s->count >= s->job->n_images;

@@ -94,6 +94,9 @@ void batch_free(struct batch *batch);
  * of their images, and the pictures of the jobs whose last image is among them. */
 void batch_run(struct batch *batch);
 
+/* How long the next batch waits for those who were answered by one that took took_us. */
+int64_t batch_company_us(int64_t took_us);
+
 /* Is the slice's job done with it? */
 int slice_is_last(const struct slice *slice);
 

@@ -1,10 +1,10 @@
 /*
  * batcher.c - the queue, the one thread that computes what lies there, and the lanes.
  *
- * Small pictures are not queued: the network thread that reads them computes them, beside
- * the others' (batcher_run_here), on a lane, which is a batch and a part of the threads; or
- * with all threads, on the team, where one client alone asks.  The rest of this is about
- * the others.
+ * Few small pictures are not queued (batcher_admit_here): the network thread that read them
+ * computes them, beside the other network threads, on its lane, which is a batch and a part of
+ * the threads; or with all threads, on the team, where one client alone asks.  The rest of
+ * this is about the queue.
  * Concurrency.  Any thread submits jobs; one thread at a time owns the team
  * and computes, which is what `is_computing` says: ours, or, where a single image is all
  * there is, the one that brings it, since to wake ours would take longer than all else
@@ -33,14 +33,6 @@
  * decoded: as long as two workers need for 64 digits, so that a burst is one
  * batch, and one large picture does not hold up the others. */
 enum { GATHER_US = 500 };
-
-/* Who was answered just now asks again soon, if his is a program that asks all
- * the time: after a batch, the next one waits until as many jobs are there as
- * were in the last one or waited behind it, but for no longer than this share of
- * the time that the last one took or, where that is more, than an answer and the
- * request that follows it are on their way.  It is never waited for after a pause,
- * or for a client who is alone. */
-enum { COMPANY_SHARE = 3, RETURN_US = 200 };
 
 /* One a thread, while these are few. */
 enum { MAX_LANES = 4 };
@@ -131,8 +123,7 @@ static int set_goal(struct batcher *b, int64_t start, int64_t end)
         n += (size_t)slice_is_last(&batch->slices[i]);
     pthread_mutex_lock(&b->lock);
     b->goal = n + b->jobs + b->admitted;
-    const int64_t share = (end - start) / COMPANY_SHARE;
-    b->goal_us = end + (share < RETURN_US ? RETURN_US : share);
+    b->goal_us = end + batch_company_us(end - start);
     const int is_alone = batch->n_slices == 1 && batch->slices[0].count <= 1 &&
                          batch->slices[0].job->n_pictures <= 1 && !b->head;
     pthread_mutex_unlock(&b->lock);
@@ -245,8 +236,8 @@ static enum capsnet_status make_batches(struct batcher *b, const struct capsnet_
     enum capsnet_status status =
         batch_init(&b->team, model, b->max_batch, threads, turns, 0, metrics, error);
     for (size_t i = 0; i < b->n_lanes && status == CAPSNET_OK; i++)
-        status = batch_init(&b->lanes[i], model, batcher_here(b), batcher_lane_threads(threads), turns, 1,
-                            metrics, error);
+        status = batch_init(&b->lanes[i], model, batcher_here(b), batcher_lane_threads(threads),
+                            turns, 1, metrics, error);
     return status;
 }
 

@@ -5,13 +5,6 @@
 #include "server/request/request.h"
 #include "server/request/steps.h"
 
-/* Who was answered just now asks again soon, if his is a program that asks all the time: the
- * next batch waits until as many requests are there as were in the last one or arrived
- * meanwhile, but for no longer than this share of the time that the last one took or, where
- * that is more, than an answer and the request that follows it are on their way.  Never for a
- * client who is alone. */
-enum { COMPANY_SHARE = 3, RETURN_US = 200 };
-
 void gathering_init(struct gathering *g, size_t lane)
 {
     *g = (struct gathering){.lane = lane};
@@ -75,7 +68,7 @@ void gathering_run(struct gathering *g)
             at = &(*at)->next_gathered;
     const int64_t start = clock_us();
     steps_run_here(batch, n, g->lane);
-    const int64_t end = clock_us(), share = (end - start) / COMPANY_SHARE;
+    const int64_t end = clock_us();
     g->answered = n;
-    g->goal_us = end + (share < RETURN_US ? RETURN_US : share);
+    g->goal_us = end + batch_company_us(end - start);
 }
