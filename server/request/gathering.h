@@ -20,6 +20,7 @@ struct gathering {
     size_t lane;
     struct request *head, **tail; /* in the order of their arrival */
     size_t n;
+    int64_t image_us; /* what an image took in the last batch */
     size_t answered; /* by the last batch, until gathering_wait_us() has been asked */
     size_t goal;     /* requests that the next batch waits for, */
     int64_t goal_us; /* until then */
