@@ -26,6 +26,7 @@
 #include "server/process/sandbox.h"
 #include "server/process/systemd_notify.h"
 #include "server/request/service.h"
+#include "server/request/steps.h"
 
 enum { EXIT_BAD_OPTION = 2 };
 
@@ -71,17 +72,12 @@ static int wait_signal(int timeout_ms)
     return byte;
 }
 
-/* A client who is alone and asks all the time is back sooner than a thread wakes up; on a
- * single CPU the looking would be in the way. */
-enum { LOOK_US = 100 };
-
 /* What a worker does before it sleeps, and for how long it looks for work before that. */
 static int64_t resume_answered(void *context)
 {
     struct service *service = context;
     resume_queue_flush(&service->resume_queue);
-    const int is_worth = service->threads > 1 && metrics_connections(&service->metrics) == 1;
-    return is_worth ? LOOK_US : 0;
+    return steps_look_us(service);
 }
 
 /* Loads the models and makes everything that computes.  Returns 0, or the exit

@@ -244,10 +244,12 @@ static enum MHD_Result on_complete(struct network_thread *thread, struct request
     struct MHD_Connection *connection = r->resumable.connection;
     if (r->stage == REQUEST_ARRIVING && r->route->finish) {
         const int is_small = thread->is_seen && r->route->is_small && r->route->is_small(r);
-        if (!is_small || !gathering_add(&thread->gathering, r))
-            r->stage = REQUEST_WHOLE;
-        return r->stage == REQUEST_GATHERED && enter_work(http, r) != 0 ? MHD_NO : MHD_YES;
-    } else if (r->stage == REQUEST_WHOLE) {
+        if (is_small && gathering_add(&thread->gathering, r))
+            return enter_work(http, r) == 0 ? MHD_YES : MHD_NO;
+        r->stage = REQUEST_WHOLE;
+        return MHD_YES;
+    }
+    if (r->stage == REQUEST_WHOLE) {
         if (enter_work(http, r) != 0)
             return MHD_NO;
         if (steps_take_place(r) == 0) {

@@ -3,7 +3,7 @@
  *
  * To hand a request to another thread and back takes as long as a small pass, and while
  * the CPUs compute, each hand-over waits for the scheduler.  So a network thread keeps what is
- * small (route.h: is_small) and little, until it has read all that has arrived; computes it as
+ * small (route.h: is_small) and few, until it has read all that has arrived; computes it as
  * one batch on its lane, beside the other network threads; and answers.  What many clients ask
  * for goes the way of all else: a batch of them all costs less, and a thread that computed for
  * long would keep its other connections waiting.  One network thread's.
@@ -21,9 +21,9 @@ struct gathering {
     struct request *head, **tail; /* in the order of their arrival */
     size_t n;
     int64_t image_us; /* what an image took in the last batch */
-    size_t answered; /* by the last batch, until gathering_wait_us() has been asked */
-    size_t goal;     /* requests that the next batch waits for, */
-    int64_t goal_us; /* until then */
+    size_t answered;  /* by the last batch, until gathering_wait_us() has been asked */
+    size_t goal;      /* requests that the next batch waits for, */
+    int64_t goal_us;  /* until then */
 };
 
 void gathering_init(struct gathering *gathering, size_t lane);

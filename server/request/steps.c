@@ -60,16 +60,24 @@ static void on_job_done(struct job *job)
         resume_queue_flush(&service->resume_queue);
 }
 
-static void run_begin(struct task *task)
+/* Returns 1 where its job is to be computed, and 0 where it has its answer already. */
+static int begin(struct request *r)
 {
-    struct request *r = container_of(task, struct request, task);
     r->begun_us = clock_us();
     r->queue_us = r->begun_us - r->complete_us;
     if (r->begun_us >= r->job.expires_us)
         refuse_expired(r);
     else if (inflate_body(r) == 0 && r->route->begin(r) == 0)
-        return; /* the batcher's now, or further still */
+        return 1;
     r->decode_us = clock_us() - r->begun_us;
+    return 0;
+}
+
+static void run_begin(struct task *task)
+{
+    struct request *r = container_of(task, struct request, task);
+    if (begin(r))
+        return; /* the batcher's now, or further still */
     batcher_withdraw(r->engine->batcher);
     hand_back(r);
 }
@@ -108,10 +116,19 @@ void steps_start(struct request *r)
 unsigned steps_submit(struct request *r)
 {
     request_drop_body(r);
-    r->job.queued_us = clock_us();
-    if (r->stage == REQUEST_GATHERED)
+    if (r->stage == REQUEST_GATHERED) {
+        r->job.queued_us = clock_us();
         return 0; /* steps_run_here() goes on with it */
+    }
     return batcher_submit_or_run(r->engine->batcher, &r->job) ? 0 : refuse_full(r);
+}
+
+/* On a single CPU the looking would be in the way. */
+int64_t steps_look_us(struct service *service)
+{
+    enum { LOOK_US = 100 };
+    const int is_worth = service->threads > 1 && metrics_connections(&service->metrics) == 1;
+    return is_worth ? LOOK_US : 0;
 }
 
 /* ---- On its network thread ---------------------------------------------------- */
@@ -129,31 +146,20 @@ void steps_give_place_here(struct request *r)
     batcher_withdraw_here(r->engine->batcher);
 }
 
-/* Returns 1 where there is something to compute: else it is answered. */
-static int begin_here(struct request *r)
-{
-    r->begun_us = clock_us();
-    r->queue_us = r->begun_us - r->complete_us;
-    if (r->begun_us >= r->job.expires_us)
-        refuse_expired(r);
-    else if (r->route->begin(r) == 0)
-        return 1;
-    r->decode_us = clock_us() - r->begun_us;
-    r->stage = REQUEST_ANSWERED;
-    steps_give_place_here(r);
-    return 0;
-}
-
 void steps_run_here(struct request *const *requests, size_t n, size_t lane)
 {
     struct request *begun[BATCHER_HERE];
     struct job *jobs[BATCHER_HERE];
     size_t n_begun = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!begin_here(requests[i]))
-            continue;
-        begun[n_begun] = requests[i];
-        jobs[n_begun++] = &requests[i]->job;
+        struct request *r = requests[i];
+        if (begin(r)) {
+            begun[n_begun] = r;
+            jobs[n_begun++] = &r->job;
+        } else {
+            steps_give_place_here(r);
+            r->stage = REQUEST_ANSWERED;
+        }
     }
     if (n_begun == 0)
         return;

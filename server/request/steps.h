@@ -42,4 +42,8 @@ void steps_run_here(struct request *const *requests, size_t n, size_t lane);
  * Returns 0, or 503 when the queue has filled up. */
 unsigned steps_submit(struct request *request);
 
+/* For how many microseconds a thread that has answered looks for the next request before it
+ * sleeps: a client who is alone and asks all the time is back sooner than a thread wakes up. */
+int64_t steps_look_us(struct service *service);
+
 #endif

@@ -108,25 +108,39 @@ static void finish(struct work *w, size_t threads)
     pool_free(w->pool);
 }
 
-/* Loops of few and of many items, short and long, side by side. */
+/* What a pool does: see start(). */
+struct load {
+    size_t works, loops, items;
+    int64_t item_us;
+};
+
+/* Pools side by side; returns whether two that may were seen to compute at the same time. */
+static int run_beside(const struct load loads[POOLS], size_t threads)
+{
+    struct capsnet_turns *turns = capsnet_turns_create();
+    assert_non_null(turns);
+    struct work *w[POOLS];
+    for (size_t i = 0; i < POOLS; i++)
+        w[i] = make(turns, i, threads);
+    for (size_t i = 0; i < POOLS; i++)
+        start(w[i], loads[i].works, loads[i].loops, loads[i].items, loads[i].item_us);
+    int met = 0;
+    for (size_t i = 0; i < POOLS; i++) {
+        finish(w[i], threads);
+        met |= atomic_load(&w[i]->met);
+        free(w[i]);
+    }
+    capsnet_turns_free(turns);
+    return met;
+}
+
+/* Loops of few and of many items, short and long. */
 static void one_pool_computes_at_a_time(void **state)
 {
     (void)state;
-    for (size_t threads = 1; threads <= 4; threads++) {
-        struct capsnet_turns *turns = capsnet_turns_create();
-        assert_non_null(turns);
-        struct work *w[POOLS];
-        for (size_t i = 0; i < POOLS; i++)
-            w[i] = make(turns, i, threads);
-        start(w[0], 3, 2, 200, 100);
-        start(w[1], 100, 5, 3, 20);
-        start(w[2], 200, 3, 1, 10);
-        for (size_t i = 0; i < POOLS; i++) {
-            finish(w[i], threads);
-            free(w[i]);
-        }
-        capsnet_turns_free(turns);
-    }
+    static const struct load loads[POOLS] = {{3, 2, 200, 100}, {100, 5, 3, 20}, {200, 3, 1, 10}};
+    for (size_t threads = 1; threads <= 4; threads++)
+        assert_false(run_beside(loads, threads));
 }
 
 /* One work of half a second's items; beside it short ones, which must not wait for its
@@ -185,25 +199,11 @@ static void all_who_have_work_get_turns(void **state)
 static void some_compute_beside_each_other(void **state)
 {
     (void)state;
+    static const struct load loads[POOLS] = {
+        {200, 3, 10, 100}, {300, 2, 7, 100}, {150, 2, 8, 100}};
     is_beside[0] = is_beside[1] = 1;
-    for (size_t threads = 1; threads <= 2; threads++) {
-        struct capsnet_turns *turns = capsnet_turns_create();
-        assert_non_null(turns);
-        struct work *w[POOLS];
-        for (size_t i = 0; i < POOLS; i++)
-            w[i] = make(turns, i, threads);
-        start(w[0], 200, 3, 10, 100);
-        start(w[1], 300, 2, 7, 100);
-        start(w[2], 150, 2, 8, 100);
-        int met = 0;
-        for (size_t i = 0; i < POOLS; i++) {
-            finish(w[i], threads);
-            met |= atomic_load(&w[i]->met);
-            free(w[i]);
-        }
-        assert_true(met);
-        capsnet_turns_free(turns);
-    }
+    for (size_t threads = 1; threads <= 2; threads++)
+        assert_true(run_beside(loads, threads));
     is_beside[0] = is_beside[1] = 0;
 }
 
