@@ -432,8 +432,10 @@ enum image_status normalize_ink(float *digit, const struct normalize_form *form,
 static float ink_at(const float *digit, size_t channels, size_t pixel)
 {
     float most = 0;
-    for (size_t c = 0; c < channels; c++)
-        most = fmaxf(most, digit[pixel * channels + c]);
+    for (size_t c = 0; c < channels; c++) {
+        const float ink = digit[pixel * channels + c];
+        most = ink > most ? ink : most; /* fmaxf() is a call */
+    }
     return most;
 }
 
