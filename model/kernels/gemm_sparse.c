@@ -94,7 +94,8 @@ struct sums {
 /* t = the product of count words.  Every second one has sums of its own, so that none
  * waits for the one before. */
 ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
-                                const struct sparse_word *word, const uint32_t *b, size_t count)
+                                const struct sparse_word *word, const uint32_t *b, size_t b_row,
+                               size_t count)
 {
     sum acc[SETS][SPARSE_ROWS][WIDTH];
     for (size_t q = 0; q < SETS; q++)
@@ -104,8 +105,8 @@ ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
     for (const struct sparse_word *end = word + count; word < end; word += SETS) {
 #pragma GCC unroll 2
         for (size_t q = 0; q < SETS; q++) {
-            const uint32_t *at = b + word[q].number * (size_t)KERNEL_PANEL;
-            const uint32_t *ahead = b + word[q + AHEAD].number * (size_t)KERNEL_PANEL;
+            const uint32_t *at = b + word[q].number * b_row;
+            const uint32_t *ahead = b + word[q + AHEAD].number * b_row;
             __builtin_prefetch(ahead, 0, 2);
             __builtin_prefetch(ahead + 16, 0, 2);
             sum bv[WIDTH];
@@ -132,7 +133,7 @@ ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_prod
         for (size_t v = 0; v < WIDTH; v++)
             t.acc[i][v] = (sum){0};
     for (size_t k = 0; k < g->count; k += RUN) {
-        multiply_run(kind, &part, rows, g->words + k, g->b + j,
+        multiply_run(kind, &part, rows, g->words + k, g->b + j, g->b_row,
                      g->count - k < RUN ? g->count - k : RUN);
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < WIDTH; v++)
@@ -141,8 +142,9 @@ ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_prod
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < WIDTH; v++) {
             const size_t at = j + v * VEC;
-            const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales + at);
-            vec_store(g->c + i * g->c_stride + at, x + vec_load(g->bias + at));
+            const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales + at) +
+                          vec_load(g->bias + at);
+            vec_store(g->c + i * g->c_stride + at, g->relu ? vec_max(x, vec_set(0)) : x);
         }
 }
 

@@ -132,12 +132,14 @@ struct sparse_word {
     uint32_t value[SPARSE_ROWS], number;
 };
 
-/* C = A B + bias, of one panel of B: row w of it lies at [w * KERNEL_PANEL], in fp32, or
+/* C = A B + bias, of one panel of B: row w of it lies at [w * b_row], in fp32, or
  * words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
 struct sparse_product {
     size_t rows, count;
     const struct sparse_word *words; /* [count], and SPARSE_SLACK zeros */
     const uint32_t *b;
+    size_t b_row;
+    int relu; /* C = max(0, that) */
     const float *bias, *scales; /* [KERNEL_PANEL] */
     float row_scale;
     float *c; /* [rows] of KERNEL_PANEL, c_stride apart */

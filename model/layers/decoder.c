@@ -15,6 +15,8 @@ struct pass {
     struct capsnet_workspace *ws;
     size_t n, layer;
     float *grad;
+    int is_listed;                /* ws->decoder_lists hold the inputs, */
+    size_t listed[DECODER_LISTS]; /* so many of an image */
 };
 
 void decoder_input(struct capsnet_workspace *ws, size_t i, size_t class_index, const float *pose)
@@ -70,6 +72,51 @@ static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
     model->kernels->gemm_bf16(&g);
 }
 
+/* Behind ReLU, and of all poses but one, much is zero, a third of an image's hidden layers: of
+ * few images what is not is listed, of each by itself, so that its sums are the same beside
+ * any other, and the rest's rows of W are not read, which is what takes the time. */
+static void list_inputs(struct pass *pass)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
+    const struct layout *at = &ws->model->at;
+    const size_t l = pass->layer;
+    pass->is_listed = ws->decoder_lists && pass->n <= DECODER_LISTS;
+    for (size_t i = 0; pass->is_listed && i < pass->n; i++) {
+        const float *x = ws->decoder[l] + i * at->in_row[l];
+        struct sparse_word *list = ws->decoder_lists + i * ws->decoder_list_words;
+        kernels->find_words(ws->decoder_set, x, at->in[l]);
+        pass->listed[i] =
+            kernels->list_words(list, 1, (const void *const[SPARSE_ROWS]){x},
+                                (const uint64_t *const[SPARSE_ROWS]){ws->decoder_set}, at->in[l], 0);
+        memset(list + pass->listed[i], 0, SPARSE_SLACK * sizeof *list);
+    }
+}
+
+/* Whole panels of the columns from j on, where there are lists.  How many columns. */
+static size_t listed_columns(const struct pass *pass, size_t j, size_t columns)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct layout *at = &ws->model->at;
+    const size_t l = pass->layer, row = at->out_row[l];
+    const size_t n = pass->is_listed ? columns / KERNEL_PANEL * KERNEL_PANEL : 0;
+    for (size_t o = j; o < j + n; o += KERNEL_PANEL)
+        for (size_t i = 0; i < pass->n; i++) {
+            const float *w = ws->model->parameters + at->decoder_weight[l] + o;
+            ws->model->kernels->gemm_sparse(&(struct sparse_product){
+                .rows = 1,
+                .count = pass->listed[i],
+                .words = ws->decoder_lists + i * ws->decoder_list_words,
+                .b = (const uint32_t *)(const void *)w,
+                .b_row = row,
+                .bias = ws->model->parameters + at->decoder_bias[l] + o,
+                .relu = l < 2,
+                .c = ws->decoder[l + 1] + i * row + o,
+            });
+        }
+    return n;
+}
+
 static void forward_columns(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -77,8 +124,9 @@ static void forward_columns(void *context, size_t item, size_t thread)
     const struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t l = pass->layer, j = item * COLUMNS, row = at->out_row[l];
-    const size_t columns = smaller(COLUMNS, row - j);
+    const size_t l = pass->layer, first = item * COLUMNS, row = at->out_row[l];
+    const size_t end = first + smaller(COLUMNS, row - first);
+    const size_t j = first + listed_columns(pass, first, end - first), columns = end - j;
     struct gemm g = {
         .m = pass->n,
         .n = columns,
@@ -91,10 +139,10 @@ static void forward_columns(void *context, size_t item, size_t thread)
     };
     if (step_is_bf16(ws) || model->packed.has_bf16_layers)
         columns_bf16(pass, j, columns);
-    else
+    else if (columns > 0)
         model->kernels->gemm(&g);
     for (size_t i = 0; l == 2 && i < pass->n; i++)
-        model->kernels->sigmoid(ws->decoder[3] + i * row + j, columns);
+        model->kernels->sigmoid(ws->decoder[3] + i * row + first, end - first);
 }
 
 void decoder_forward(struct capsnet_workspace *ws, size_t n)
@@ -106,6 +154,7 @@ void decoder_forward(struct capsnet_workspace *ws, size_t n)
         ws->model->kernels->to_bf16(ws->decoder16[0], ws->decoder[0], n * at->in_row[0]);
     for (size_t l = 0; l < 3; l++) {
         struct pass pass = {.ws = ws, .n = n, .layer = l};
+        list_inputs(&pass);
         if (rounds)
             pool_run(ws->pool, at->in_row[l] / 2, round_weights, &pass);
         pool_run(ws->pool, (at->out_row[l] + COLUMNS - 1) / COLUMNS, forward_columns, &pass);
@@ -237,7 +286,7 @@ void decoder_backward(struct capsnet_workspace *ws, size_t n, float *grad)
     const struct layout *at = &ws->model->at;
     uint64_t clock = phase_clock();
     for (size_t l = 3; l-- > 0;) {
-        struct pass pass = {ws, n, l, grad};
+        struct pass pass = {.ws = ws, .n = n, .layer = l, .grad = grad};
         float *db = grad + at->decoder_bias[l];
         memset(db, 0, at->out_row[l] * sizeof *db);
         for (size_t i = 0; i < n; i++)

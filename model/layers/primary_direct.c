@@ -235,6 +235,7 @@ static void panel_item(void *context, size_t item, size_t thread)
     void (*const multiply[PRECISIONS])(const struct sparse_product *) = {
         kernels->gemm_sparse, kernels->gemm_sparse_bf16, kernels->gemm_sparse_int8};
     struct sparse_product g = {
+        .b_row = KERNEL_PANEL,
         .bias = model->parameters + at->primary_bias + o,
         .c_stride = at->primary_row,
     };

@@ -64,6 +64,24 @@ static void carve_lists(struct capsnet_workspace *ws, struct arena *arena)
     ws->list_words = words;
 }
 
+/* The longest row of the decoder's layers, in or out. */
+static size_t decoder_row(const struct layout *at)
+{
+    size_t longest = at->in_row[0];
+    for (size_t l = 0; l < 3; l++)
+        longest = at->out_row[l] > longest ? at->out_row[l] : longest;
+    return longest;
+}
+
+static void carve_decoder_lists(struct capsnet_workspace *ws, struct arena *arena)
+{
+    const size_t words = decoder_row(&ws->model->at) + SPARSE_SLACK;
+    ws->decoder_list_words = words;
+    ws->decoder_lists = (struct sparse_word *)(void *)carve(
+        arena, DECODER_LISTS * words * sizeof *ws->decoder_lists / sizeof(float));
+    ws->decoder_set = (uint64_t *)(void *)carve(arena, 2 * ((words + 63) / 64));
+}
+
 /* What the direct plan and inference's routing and decoder need. */
 static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, size_t n)
 {
@@ -80,15 +98,8 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
     ws->v = carve(arena, n * at->outputs);
     for (size_t l = 0; l < 3 && ws->model->packed.has_bf16_layers; l++)
         ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);
-}
-
-/* The longest row of the decoder's layers, in or out. */
-static size_t decoder_row(const struct layout *at)
-{
-    size_t longest = at->in_row[0];
-    for (size_t l = 0; l < 3; l++)
-        longest = at->out_row[l] > longest ? at->out_row[l] : longest;
-    return longest;
+    if (!ws->model->packed.has_bf16_layers)
+        carve_decoder_lists(ws, arena);
 }
 
 /* Its operands in bf16, of n rows. */

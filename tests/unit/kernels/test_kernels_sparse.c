@@ -21,9 +21,10 @@ static const size_t values_per_word[KINDS] = {1, 2, 4};
 /* A left operand of few values, and a panel. */
 struct task {
     enum kind kind;
-    size_t rows, words, k;
+    size_t rows, words, k, b_row;
+    int relu;
     double density;
-    uint32_t *a, *b;            /* [rows][words], [words][KERNEL_PANEL] */
+    uint32_t *a, *b;            /* [rows][words], [words][b_row] */
     double *a_dense, *b_dense;  /* [rows][k], [k][KERNEL_PANEL] */
     const struct sparse_word *list; /* against a guard page */
     size_t count;
@@ -108,10 +109,10 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
     const size_t per_word = values_per_word[t->kind];
     t->k = t->words * per_word;
     t->a = (uint32_t *)(void *)check_floats(t->rows * t->words);
-    t->b = (uint32_t *)(void *)check_floats(t->words * KERNEL_PANEL);
+    t->b = (uint32_t *)(void *)check_floats(t->words * t->b_row);
     for (size_t i = 0; i < t->rows * t->words; i++)
         t->a[i] = (random_real(random) + 1) / 2 < t->density ? random_word(random, t->kind, magnitude) : 0;
-    for (size_t i = 0; i < t->words * KERNEL_PANEL; i++)
+    for (size_t i = 0; i < t->words * t->b_row; i++)
         t->b[i] = random_word(random, t->kind, magnitude);
     t->a_dense = check_doubles(t->rows * t->k);
     t->b_dense = check_doubles(t->k * KERNEL_PANEL);
@@ -122,7 +123,7 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
     for (size_t p = 0; p < t->k; p++)
         for (size_t j = 0; j < KERNEL_PANEL; j++)
             t->b_dense[p * KERNEL_PANEL + j] =
-                value_of(t->kind, t->b + p / per_word * KERNEL_PANEL + j, p % per_word, 0);
+                value_of(t->kind, t->b + p / per_word * t->b_row + j, p % per_word, 0);
 }
 
 /* The product on both sides of guard pages. */
@@ -140,7 +141,9 @@ static const float *run(const struct kernels *kernels, struct task *t, const flo
             .count = t->count,
             .words = t->list,
             .b = (const uint32_t *)(const void *)guard_input(
-                (const float *)(const void *)t->b, t->words * KERNEL_PANEL, side),
+                (const float *)(const void *)t->b, (t->words - 1) * t->b_row + KERNEL_PANEL, side),
+            .b_row = t->b_row,
+            .relu = t->relu,
             .bias = guard_input(bias, KERNEL_PANEL, side),
             .scales = t->kind == INT8 ? guard_input(scales, KERNEL_PANEL, side) : NULL,
             .row_scale = row_scale,
@@ -165,6 +168,8 @@ static void one_case(const struct kernels *kernels, struct random *random, struc
     const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
     const size_t stride = KERNEL_PANEL + KERNEL_PAD * random_below(random, 2);
     float bias[KERNEL_PANEL], scales[KERNEL_PANEL], row_scale;
+    t->b_row = KERNEL_PANEL + KERNEL_PAD * random_below(random, 4);
+    t->relu = (int)random_below(random, 2);
     random_task(t, random, magnitude);
     random_fill(random, bias, KERNEL_PANEL, magnitude);
     random_fill(random, scales, KERNEL_PANEL, MAGNITUDE_ONE);
@@ -178,7 +183,8 @@ static void one_case(const struct kernels *kernels, struct random *random, struc
             const double by = t->kind == INT8 ? (double)row_scale * (double)scales[j] : 1;
             const double size = t->kind == INT8 ? fabs(want[at] * by) : terms[at];
             const double roundings = t->kind == INT8 ? 4 : (double)t->k + 4;
-            check_value(worst, (double)got[i * stride + j], want[at] * by + (double)bias[j],
+            const double sum = want[at] * by + (double)bias[j];
+            check_value(worst, (double)got[i * stride + j], t->relu ? fmax(0, sum) : sum,
                         roundings * (ROUNDING * (size + fabs((double)bias[j])) + (double)FLT_MIN),
                         "%zu rows, %zu of %zu words: c[%zu][%zu]", t->rows, t->count, t->words, i, j);
         }
