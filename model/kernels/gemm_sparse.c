@@ -95,7 +95,7 @@ struct sums {
  * waits for the one before. */
 ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
                                 const struct sparse_word *word, const uint32_t *b, size_t b_row,
-                               size_t count)
+                                size_t count)
 {
     sum acc[SETS][SPARSE_ROWS][WIDTH];
     for (size_t q = 0; q < SETS; q++)

@@ -2,9 +2,9 @@
  * decoder.c - the reconstruction network (section 4.1 of the paper): the pose
  * of one class, all others masked with zero, through three dense layers,
  *   x1 = relu(W0 x0 + b0);  x2 = relu(W1 x1 + b1);  picture = sigmoid(W2 x2 + b2).
- * 1.4 M multiply-adds an image, but to read W is what a single one takes: in fp32 the rows whose
- * input is zero are left out of few images.  Where a training step is in bf16 so are its three products,
- * with W rounded once a step and hidden layers in bf16 alone, as in inference.
+ * 1.4 M multiply-adds an image, but what a single one takes is to read W: of few images, in fp32,
+ * the rows whose input is zero are left out.  Where a training step is in bf16 so are its three
+ * products, with W rounded once a step and hidden layers in bf16 alone, as in inference.
  */
 #include <string.h>
 
