@@ -87,9 +87,9 @@ static void list_inputs(struct pass *pass)
         const float *x = ws->decoder[l] + i * at->in_row[l];
         struct sparse_word *list = ws->decoder_lists + i * ws->decoder_list_words;
         kernels->find_words(ws->decoder_set, x, at->in[l]);
-        pass->listed[i] =
-            kernels->list_words(list, 1, (const void *const[SPARSE_ROWS]){x},
-                                (const uint64_t *const[SPARSE_ROWS]){ws->decoder_set}, at->in[l], 0);
+        const void *const from[SPARSE_ROWS] = {x};
+        const uint64_t *const set[SPARSE_ROWS] = {ws->decoder_set};
+        pass->listed[i] = kernels->list_words(list, 1, from, set, at->in[l], 0);
         memset(list + pass->listed[i], 0, SPARSE_SLACK * sizeof *list);
     }
 }
