@@ -203,9 +203,9 @@ train-pairs: deps data ## train weights/capsnet-multimnist.safetensors, for two 
 	$(QUIET)$(MAKE) --no-print-directory all
 	$(call stage,$(PAIRS_WEIGHTS),--name capsnet-multimnist --test $(PAIRS_SHAPE) $(PAIRS),pairs)
 
-bench: deps ## measure the forward pass, beside OpenBLAS's
+bench: deps data ## measure the forward pass, beside OpenBLAS's
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/infer
-	$(BUILD)/tests/bench/infer $(WEIGHTS)
+	$(BUILD)/tests/bench/infer $(WEIGHTS) $(DATA)
 
 bench-plan: deps data ## at every batch, the plan that is measured at load beside both
 	$(QUIET)$(MAKE) --no-print-directory $(BUILD)/tests/bench/plan

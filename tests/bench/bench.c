@@ -2,7 +2,6 @@
  * bench.c - see bench.h.
  */
 #include "tests/bench/bench.h"
-#include "model/inference/inference.h"
 #include "model/machine/huge_pages.h"
 
 #include <cblas.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/train/data/dataset_load.h"
 #include "model/train/learn/gradient.h"
 
 enum { REPEAT = 7 };
@@ -73,10 +73,18 @@ float *bench_noise(size_t count, float size)
     return values;
 }
 
-float *bench_digits(size_t n, const struct capsnet_shape *shape)
+float *bench_test_images(const char *folder, const struct capsnet_model *model, size_t n)
 {
-    float *images = bench_noise(n * shape->height * shape->width * shape->channels, 0);
-    draw_rings(shape, n, images);
+    struct dataset data;
+    struct capsnet_error error;
+    if (dataset_load(&data, folder, "t10k", model, &error) != CAPSNET_OK)
+        bench_die(error.text);
+    if (data.n < n)
+        bench_die("too few test images");
+    float *images = bench_noise(n * model->at.pixels, 0);
+    for (size_t i = 0; i < n * model->at.pixels; i++)
+        images[i] = (float)data.pixels[i] / 255;
+    dataset_free(&data);
     return images;
 }
 

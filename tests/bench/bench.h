@@ -46,9 +46,9 @@ double bench_time(void (*run)(void *), void *context);
 /* count values between -size and size, always the same; huge_free() them. */
 float *bench_noise(size_t count, float size);
 
-/* n pictures [n][height][width][channels] of strokes, 0 to 1, always the same;
- * huge_free() them. */
-float *bench_digits(size_t n, const struct capsnet_shape *shape);
+/* The first n of MNIST's test images in that folder, [n][pixels], 0 to 1: what a pass takes
+ * depends on their ink; huge_free() them. */
+float *bench_test_images(const char *folder, const struct capsnet_model *model, size_t n);
 
 /* Multiply-adds of one image, forward and decoder, all multiplied out. */
 double bench_multiply_adds(const struct capsnet_model *model);

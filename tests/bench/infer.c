@@ -273,12 +273,12 @@ int main(int argc, char **argv)
     struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_openblas(argv);
-    if (argc != 2)
-        bench_die("usage: infer WEIGHTS");
+    if (argc != 3)
+        bench_die("usage: infer WEIGHTS DATA");
     variants_open(&variants, argv[1]);
     const struct capsnet_model *model = variants.models[PRECISION_F32];
     const size_t threads = capsnet_cpu_count();
-    float *images = bench_digits(MAX_BATCH, &model->shape);
+    float *images = bench_test_images(argv[2], model, MAX_BATCH);
     struct scene s = {.variants = &variants, .model = model, .images = images, .answers = answers_room(model)};
     const struct peaks peaks = peaks_measure();
     bench_products(&peaks);

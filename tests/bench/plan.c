@@ -10,7 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "model/train/data/dataset_load.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/peaks.h"
 #include "tests/bench/variants.h"
@@ -109,21 +108,6 @@ static double print_plan(struct scene *s, size_t threads)
     return worst;
 }
 
-static float *read_images(const char *folder, const struct capsnet_model *model)
-{
-    struct dataset data;
-    struct capsnet_error error;
-    if (dataset_load(&data, folder, "t10k", model, &error) != CAPSNET_OK)
-        bench_die(error.text);
-    if (data.n < IMAGES)
-        bench_die("too few test images");
-    float *images = bench_noise(IMAGES * model->at.pixels, 0);
-    for (size_t i = 0; i < IMAGES * model->at.pixels; i++)
-        images[i] = (float)data.pixels[i] / 255;
-    dataset_free(&data);
-    return images;
-}
-
 int main(int argc, char **argv)
 {
     struct variants variants;
@@ -136,7 +120,7 @@ int main(int argc, char **argv)
     const struct peaks peaks = peaks_measure();
     peaks_print(&peaks);
     struct scene s = {
-        .images = read_images(argv[2], model),
+        .images = bench_test_images(argv[2], model, IMAGES),
         .lengths = bench_noise(MAX_BATCH * model->shape.classes, 0),
         .poses = bench_noise(MAX_BATCH * model->at.outputs, 0),
         .pictures = bench_noise(MAX_BATCH * model->at.pixels, 0),
