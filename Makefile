@@ -60,7 +60,7 @@ LIBS_SERVER = $(shell $(PKG_CONFIG) --libs libmicrohttpd gnutls libpng zlib)
 # architecture, which has `ref` only).
 KERNEL_FLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
 LEVEL_ref    :=
-LEVEL_avx2   := -mavx2 -mfma
+LEVEL_avx2   := -mavx2 -mfma -mf16c
 LEVEL_avx512 := -mavx512f -mavx512vl -mavx512bw -mavx512dq $(LEVEL_avx2) -mprefer-vector-width=512
 LEVEL_avx512vnni := $(LEVEL_avx512) -mavx512vnni
 LEVEL_avx512bf16 := $(LEVEL_avx512vnni) -mavx512bf16

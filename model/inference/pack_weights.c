@@ -2,7 +2,9 @@
  * pack_weights.c - the weights as inference reads them: digit.weight with capsules
  * side by side, and with bf16 and int8 everything in the kernels' words.
  *
- * int8 has one scale per output channel of conv1 and of PrimaryCaps.
+ * int8 has one scale per output channel of conv1 and of PrimaryCaps, per output of the decoder's
+ * second layer, and per capsule and class of DigitCaps.  In fp32 DigitCaps and the decoder are read in fp16
+ * where all their weights are fp16 numbers: few images at a time take as long as reading them.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -24,6 +26,32 @@ static uint32_t bf16_of(float x)
 static uint32_t bf16_word(float lo, float hi)
 {
     return bf16_of(lo) | bf16_of(hi) << 16;
+}
+
+enum { NO_F16 = 0x10000 };
+
+/* The fp16 that is x, or NO_F16. */
+static uint32_t f16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000, significand = (bits & 0x7fffff) | 0x800000;
+    const int exponent = (int)(bits >> 23 & 255) - 127;
+    const int dropped = exponent >= -14 ? 13 : -1 - exponent; /* bits: more of a subnormal one */
+    if ((bits & 0x7fffffff) == 0)
+        return sign;
+    if (exponent > 15 || exponent < -24 || significand & ((1U << dropped) - 1))
+        return NO_F16;
+    /* A normal one's leading bit adds 1 to the exponent. */
+    return sign + (significand >> dropped) + (exponent >= -14 ? (uint32_t)(exponent + 14) << 10 : 0);
+}
+
+static int are_f16(const float *x, size_t n)
+{
+    size_t i = 0;
+    while (i < n && f16_of(x[i]) != NO_F16)
+        i++;
+    return i == n;
 }
 
 /* A kernel row [run][cols] of fp32, `stride` floats from one k to the next, as
@@ -100,36 +128,81 @@ static void pack_conv1_int8(struct capsnet_model *model)
     }
 }
 
-static void pack_decoder(struct capsnet_model *model)
+static void pack_decoder_int8(struct capsnet_model *model, size_t l)
 {
     const struct layout *at = &model->at;
-    for (size_t l = 0; l < 3; l++)
-        for (size_t p = 0; p < panels(at->out_row[l]); p++)
-            pack_run(model->packed.decoder[l] + p * at->in_row[l] / 2 * KERNEL_PANEL,
-                     model->parameters + at->decoder_weight[l] + p * KERNEL_PANEL, at->in_row[l],
-                     columns_left(at->out_row[l], p), at->out_row[l]);
+    const size_t in = at->in_row[l], row = at->out_row[l];
+    uint32_t *words = model->packed.decoder[l];
+    for (size_t o = 0; o < row; o++) {
+        const float *w = model->parameters + at->decoder_weight[l] + o;
+        const double unit = unit_of(w, in, row);
+        model->packed.decoder_scales[l][o] = (float)unit;
+        for (size_t k = 0; k < in; k++) {
+            uint32_t *to = words + (o / KERNEL_PANEL * in / 4 + k / 4) * KERNEL_PANEL + o % KERNEL_PANEL;
+            ((int8_t *)to)[k % 4] = in_units(w[k * row], unit);
+        }
+    }
+}
+
+static void pack_decoder(struct capsnet_model *model, size_t l)
+{
+    const struct layout *at = &model->at;
+    const struct packed *to = &model->packed;
+    const size_t in = at->in_row[l], row = at->out_row[l];
+    const float *w = model->parameters + at->decoder_weight[l];
+    if (to->decoder_form[l] == FORM_INT8)
+        pack_decoder_int8(model, l);
+    for (size_t i = 0; to->decoder_form[l] == FORM_F16 && i < in * row; i++)
+        ((uint16_t *)to->decoder[l])[i] = (uint16_t)f16_of(w[i]);
+    for (size_t p = 0; to->decoder_form[l] == FORM_BF16 && p < panels(row); p++)
+        pack_run((uint32_t *)to->decoder[l] + p * in / 2 * KERNEL_PANEL, w + p * KERNEL_PANEL, in,
+                 columns_left(row, p), row);
+}
+
+/* Values of DigitCaps' W in one of its words. */
+static size_t digit_values(enum weight_form form)
+{
+    return form == FORM_INT8 ? 4 : form == FORM_BF16 ? 2 : 1;
+}
+
+/* A row of W, of one capsule and output, as words KERNEL_LANES apart; int8: in those units. */
+static void pack_digit_row(void *words, size_t to, const float *w, size_t dims,
+                           enum weight_form form, double unit)
+{
+    const size_t values = digit_values(form);
+    for (size_t d = 0; d < dims; d += values, to += KERNEL_LANES)
+        switch (form) {
+        case FORM_F32: ((float *)words)[to] = w[d]; break;
+        case FORM_F16: ((uint16_t *)words)[to] = (uint16_t)f16_of(w[d]); break;
+        case FORM_BF16:
+            ((uint32_t *)words)[to] = bf16_word(w[d], d + 1 < dims ? w[d + 1] : 0);
+            break;
+        case FORM_INT8:
+            for (size_t q = 0; q < values && d + q < dims; q++)
+                ((uint8_t *)words)[4 * to + q] = (uint8_t)(128 + in_units(w[d + q], unit));
+            break;
+        }
 }
 
 /* Capsule of lane `lane` of group g: groups go through them in order. */
 static void pack_digit(struct capsnet_model *model)
 {
     const struct layout *at = &model->at;
-    const size_t dims = model->shape.primary_dims, words = (dims + 1) / 2;
-    const int is_f32 = !model->packed.has_bf16_layers;
-    const size_t step = is_f32 ? dims : words;
-    for (size_t i = 0; i < at->capsules; i++) {
-        const size_t first = i / KERNEL_LANES * at->outputs * step * KERNEL_LANES + i % KERNEL_LANES;
-        const float *w = model->parameters + at->digit_weight + i * at->outputs * dims;
-        for (size_t je = 0; je < at->outputs; je++, w += dims)
-            for (size_t d = 0; d < step; d++) {
-                const size_t to = first + (je * step + d) * KERNEL_LANES;
-                if (is_f32)
-                    ((float *)model->packed.digit)[to] = w[d];
-                else
-                    ((uint32_t *)model->packed.digit)[to] =
-                        bf16_word(w[2 * d], 2 * d + 1 < dims ? w[2 * d + 1] : 0);
-            }
-    }
+    const struct packed *packed = &model->packed;
+    const size_t dims = model->shape.primary_dims, pose = model->shape.pose_dims;
+    const size_t values = digit_values(packed->digit_form), step = (dims + values - 1) / values;
+    const float *w = model->parameters + at->digit_weight;
+    for (size_t i = 0; i < at->capsules; i++)
+        for (size_t j = 0; j < model->shape.classes; j++) {
+            const size_t at_class = i / KERNEL_LANES * model->shape.classes + j;
+            const double unit = packed->digit_form == FORM_INT8 ? unit_of(w, pose * dims, 1) : 0;
+            if (packed->digit_form == FORM_INT8)
+                packed->digit_scales[at_class * KERNEL_LANES + i % KERNEL_LANES] = (float)unit;
+            for (size_t e = 0; e < pose; e++, w += dims)
+                pack_digit_row(packed->digit,
+                               (at_class * pose + e) * step * KERNEL_LANES + i % KERNEL_LANES, w,
+                               dims, packed->digit_form, unit);
+        }
 }
 
 /* ---- PrimaryCaps, by panels ---------------------------------------------- */
@@ -225,6 +298,29 @@ static void *take(struct packed *packed, size_t bytes)
     return p;
 }
 
+/* What each layer is stored as. */
+static void choose_forms(struct capsnet_model *model)
+{
+    const struct layout *at = &model->at;
+    const struct kernels *kernels = model->kernels;
+    struct packed *p = &model->packed;
+    const int is_int8 = model->precision == PRECISION_INT8;
+    const int has_bf16 = kernels->gemm_bf16 && model->precision != PRECISION_F32;
+    const float *digit = model->parameters + at->digit_weight;
+    const size_t n = at->capsules * at->outputs * model->shape.primary_dims;
+    p->has_bf16_layers = has_bf16;
+    p->digit_form = has_bf16 ? is_int8 ? FORM_INT8 : FORM_BF16
+                    : kernels->predict_images_f16 && are_f16(digit, n) ? FORM_F16 : FORM_F32;
+    for (size_t l = 0; l < 3; l++) {
+        const float *w = model->parameters + at->decoder_weight[l];
+        const int can_halve = kernels->gemm_sparse_f16 && are_f16(w, at->in_row[l] * at->out_row[l]);
+        p->decoder_form[l] = is_int8 && l == 1 ? FORM_INT8
+                             : has_bf16        ? FORM_BF16
+                             : can_halve       ? FORM_F16
+                                               : FORM_F32;
+    }
+}
+
 /* Called twice: to measure, and with the memory to deal it out. */
 static void carve(struct capsnet_model *model)
 {
@@ -233,10 +329,13 @@ static void carve(struct capsnet_model *model)
     struct packed *p = &model->packed;
     const size_t kernel = shape->primary_kernel, word = sizeof(uint32_t);
     const size_t weights = kernel * kernel * at->conv1_row * at->primary_row;
-    p->has_bf16_layers = model->kernels->gemm_bf16 && model->precision != PRECISION_F32;
-    const size_t words = p->has_bf16_layers ? (shape->primary_dims + 1) / 2 : shape->primary_dims;
+    const size_t values = digit_values(p->digit_form);
+    const size_t words = (shape->primary_dims + values - 1) / values;
     p->bytes = 0;
-    p->digit = take(p, at->groups * at->outputs * words * KERNEL_LANES * word);
+    p->digit = take(p, at->groups * at->outputs * words * KERNEL_LANES *
+                           (p->digit_form == FORM_F16 ? sizeof(uint16_t) : word));
+    if (p->digit_form == FORM_INT8)
+        p->digit_scales = take(p, at->groups * shape->classes * KERNEL_LANES * sizeof(float));
     if (model->precision == PRECISION_BF16)
         p->primary = take(p, weights * 2);
     if (model->precision == PRECISION_INT8) {
@@ -251,9 +350,12 @@ static void carve(struct capsnet_model *model)
     }
     if (model->precision == PRECISION_INT8)
         p->conv1_scales = take(p, at->conv1_row * sizeof(float));
-    if (p->has_bf16_layers) {
-        for (size_t l = 0; l < 3; l++)
-            p->decoder[l] = take(p, panels(at->out_row[l]) * at->in_row[l] / 2 * KERNEL_PANEL * word);
+    for (size_t l = 0; l < 3; l++) {
+        const size_t count = at->in_row[l] * panels(at->out_row[l]) * KERNEL_PANEL;
+        if (p->decoder_form[l] != FORM_F32)
+            p->decoder[l] = take(p, p->decoder_form[l] == FORM_INT8 ? count : 2 * count);
+        if (p->decoder_form[l] == FORM_INT8)
+            p->decoder_scales[l] = take(p, at->out_row[l] * sizeof(float));
     }
     p->spectrum_plane = packed_spectrum_plane(at, model->products);
     if (model->products != PRECISION_F32 && model->is_spectral)
@@ -269,10 +371,11 @@ static void carve(struct capsnet_model *model)
 enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error *error)
 {
     struct pool *pool = pool_create(capsnet_cpu_count());
-    if (pool && !model->packed.memory) {
-        carve(model);
-        model->packed.memory = huge_alloc(model->packed.bytes);
-    }
+    huge_free(model->packed.memory, model->packed.bytes);
+    memset(&model->packed, 0, sizeof model->packed);
+    choose_forms(model);
+    carve(model);
+    model->packed.memory = huge_alloc(model->packed.bytes);
     if (!pool || !model->packed.memory) {
         pool_free(pool);
         return model_no_memory(error);
@@ -283,8 +386,8 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
         pack_conv1_bf16(model);
     if (model->precision == PRECISION_INT8)
         pack_conv1_int8(model);
-    if (model->packed.has_bf16_layers)
-        pack_decoder(model);
+    for (size_t l = 0; l < 3; l++)
+        pack_decoder(model, l);
     if (model->precision != PRECISION_F32)
         pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_panel, model);
     if (model->is_spectral)
@@ -306,6 +409,7 @@ void model_release(struct capsnet_model *model)
     release(model, at->digit_weight, at->capsules * at->outputs * model->shape.primary_dims);
     if (model->precision != PRECISION_F32)
         release(model, at->primary_weight, kernel * kernel * at->conv1_row * at->primary_row);
-    for (size_t l = 0; l < 3 && model->packed.has_bf16_layers; l++)
-        release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);
+    for (size_t l = 0; l < 3; l++)
+        if (model->packed.decoder_form[l] >= FORM_BF16)
+            release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);
 }

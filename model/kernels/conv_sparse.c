@@ -167,7 +167,7 @@ ALWAYS_INLINE void tile(enum kind kind, const struct convolution *g, const struc
             const size_t from = w * g->b_word;
             sum bv[WIDE];
             for (size_t v = 0; v < nv; v++)
-                bv[v] = load_words(b[v / BESIDE] + from + v % BESIDE * VEC);
+                bv[v] = load_words(kind, b[v / BESIDE] + from + v % BESIDE * VEC);
 #pragma GCC unroll 4
             for (size_t i = 0; i < windows; i++)
                 for (size_t v = 0; v < nv; v++) {

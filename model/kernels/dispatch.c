@@ -12,10 +12,14 @@ extern const struct kernels kernels_ref, kernels_openblas, kernels_avx2, kernels
     kernels_avx512vnni, kernels_avx512bf16;
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 /* GCC's test also asks whether the operating system saves the registers. */
 static int has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 static int has_avx512(void)
 {

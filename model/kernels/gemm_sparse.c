@@ -20,8 +20,8 @@ enum { SETS = VEC == 16 ? 2 : 1 };
 /* As in gemm.c: longer sums of floats would lose precision. */
 enum { RUN = 64 };
 
-/* Words that are asked for ahead of those in work. */
-enum { AHEAD = 96 };
+/* Words that are asked for ahead of those in work, by lines of so many bytes. */
+enum { AHEAD = 96, LINE = 64 };
 _Static_assert((int)AHEAD + (int)SETS <= (int)SPARSE_SLACK, "what is read past a list is there");
 
 /* ---- The list ------------------------------------------------------------- */
@@ -36,7 +36,7 @@ void KERNEL(find_words)(uint64_t *set, const void *words, size_t n)
         uint64_t bits = 0;
         size_t w = first;
         for (; w + VEC <= end; w += VEC)
-            bits |= lanes_set((ivec)load_words(from + w)) << (w - first);
+            bits |= lanes_set((ivec)load_words(KIND_F32, from + w)) << (w - first);
         for (; w < end; w++)
             bits |= (uint64_t)(from[w] != 0) << (w - first);
         *set++ = bits;
@@ -94,7 +94,7 @@ struct sums {
 /* t = the product of count words.  Every second one has sums of its own, so that none
  * waits for the one before. */
 ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
-                                const struct sparse_word *word, const uint32_t *b, size_t b_row,
+                                const struct sparse_word *word, const char *b, size_t b_row,
                                 size_t count)
 {
     sum acc[SETS][SPARSE_ROWS][WIDTH];
@@ -105,13 +105,13 @@ ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
     for (const struct sparse_word *end = word + count; word < end; word += SETS) {
 #pragma GCC unroll 2
         for (size_t q = 0; q < SETS; q++) {
-            const uint32_t *at = b + word[q].number * b_row;
-            const uint32_t *ahead = b + word[q + AHEAD].number * b_row;
-            __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + 16, 0, 2);
+            const char *at = b + word[q].number * b_row;
+            const char *ahead = b + word[q + AHEAD].number * b_row;
+            for (size_t line = 0; line < KERNEL_PANEL * word_size(kind); line += LINE)
+                __builtin_prefetch(ahead + line, 0, 2);
             sum bv[WIDTH];
             for (size_t v = 0; v < WIDTH; v++)
-                bv[v] = load_words(at + v * VEC);
+                bv[v] = load_words(kind, at + v * VEC * word_size(kind));
 #pragma GCC unroll 3
             for (size_t i = 0; i < rows; i++)
                 for (size_t v = 0; v < WIDTH; v++) {
@@ -128,12 +128,13 @@ ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
 /* WIDTH vectors of all rows, from column j on. */
 ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_product *g, size_t j)
 {
+    const char *b = (const char *)g->b + j * word_size(kind);
     struct sums t, part;
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < WIDTH; v++)
             t.acc[i][v] = (sum){0};
     for (size_t k = 0; k < g->count; k += RUN) {
-        multiply_run(kind, &part, rows, g->words + k, g->b + j, g->b_row,
+        multiply_run(kind, &part, rows, g->words + k, b, g->b_row * word_size(kind),
                      g->count - k < RUN ? g->count - k : RUN);
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < WIDTH; v++)
@@ -162,6 +163,13 @@ void KERNEL(gemm_sparse)(const struct sparse_product *g)
 {
     multiply(KIND_F32, g);
 }
+
+#if HAS_F16
+void KERNEL(gemm_sparse_f16)(const struct sparse_product *g)
+{
+    multiply(KIND_F16, g);
+}
+#endif
 
 #if defined(__AVX512VNNI__)
 void KERNEL(gemm_sparse_int8)(const struct sparse_product *g)

@@ -132,12 +132,12 @@ struct sparse_word {
     uint32_t value[SPARSE_ROWS], number;
 };
 
-/* C = A B + bias, of one panel of B: row w of it lies at [w * b_row], in fp32, or
+/* C = A B + bias, of one panel of B: row w of it lies at [w * b_row], in fp32 or fp16, or
  * words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
 struct sparse_product {
     size_t rows, count;
     const struct sparse_word *words; /* [count], and SPARSE_SLACK zeros */
-    const uint32_t *b;
+    const void *b;
     size_t b_row;
     int relu; /* C = max(0, that) */
     const float *bias, *scales; /* [KERNEL_PANEL] */
@@ -248,8 +248,10 @@ struct routing_term {
  * about `count` from `first` on.  Lanes past the last capsule have zero u and zero weights. */
 struct image_routing {
     size_t groups, first, count, classes, pose, dims;
-    const void *weight; /* [groups][classes*pose][dims][lanes] floats, or, for bf16,
-                         * [groups][classes*pose][ceil(dims/2)][lanes] words of two dims */
+    const void *weight; /* [groups][classes*pose][dims][lanes] fp32 or fp16, or, for bf16,
+                         * [groups][classes*pose][ceil(dims/2)][lanes] words of two dims, or,
+                         * for int8, [ceil(dims/4)] of four, each plus 128 as u8 */
+    const float *scales; /* int8: [groups][classes][lanes] value of a unit of W */
 };
 
 /* Words of a capsule's prediction vectors in bf16, [classes][ceil(pose/2)]: two values each, of
@@ -376,7 +378,13 @@ struct kernels {
     /* y = 1 / (1 + exp(-y)), n a multiple of KERNEL_PAD. */
     void (*sigmoid)(float *y, size_t n);
 
-    /* From here on NULL at levels whose instructions they need: AVX-512 VNNI, */
+    /* From here on NULL at levels whose instructions they need: F16C or AVX-512.  As those
+     * of fp32, to the bit, with a B or a W of fp16. */
+    void (*gemm_sparse_f16)(const struct sparse_product *g);
+    void (*predict_images_f16)(const struct image_routing *r, size_t images, const float *u,
+                               float *u_hat, float *s, float *sums);
+
+    /* AVX-512 VNNI. */
     void (*gemm_int8)(const struct narrow *g);
     void (*gemm_sparse_int8)(const struct sparse_product *g);
     void (*conv_sparse_int8)(const struct convolution *g);
@@ -428,8 +436,11 @@ struct kernels {
                                size_t lines, size_t width, size_t n);
 
     /* As predict_images and route_image: u and then u_hat rounded to bf16, W stored as
-     * such.  u_hat [groups][prediction_words()][lanes]. */
+     * such, or u and W to 8 bits, u with a scale for each capsule.  u_hat
+     * [groups][prediction_words()][lanes]. */
     void (*predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                                uint32_t *u_hat, float *s, float *sums);
+    void (*predict_images_int8)(const struct image_routing *r, size_t images, const float *u,
                                 uint32_t *u_hat, float *s, float *sums);
     void (*route_image_bf16)(const struct image_routing *r, const uint32_t *u_hat,
                              const float *vsum, float *s, float *sums);

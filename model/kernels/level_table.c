@@ -32,6 +32,10 @@ const struct kernels PRODUCT(kernels) = {
     .positive = KERNEL(positive),
     .relu_backward = KERNEL(relu_backward),
     .sigmoid = KERNEL(sigmoid),
+#if HAS_F16
+    .gemm_sparse_f16 = KERNEL(gemm_sparse_f16),
+    .predict_images_f16 = KERNEL(predict_images_f16),
+#endif
 #if defined(__AVX512VNNI__)
     .gemm_int8 = KERNEL(gemm_int8),
     .gemm_sparse_int8 = KERNEL(gemm_sparse_int8),
@@ -51,6 +55,7 @@ const struct kernels PRODUCT(kernels) = {
     .to_bf16 = KERNEL(to_bf16),
     .pair_rows_bf16 = KERNEL(pair_rows_bf16),
     .predict_images_bf16 = KERNEL(predict_images_bf16),
+    .predict_images_int8 = KERNEL(predict_images_int8),
     .route_image_bf16 = KERNEL(route_image_bf16),
     .stream_pair_bf16 = KERNEL(stream_pair_bf16),
     .zip_bf16 = KERNEL(zip_bf16),

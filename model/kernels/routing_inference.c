@@ -57,13 +57,25 @@ void KERNEL(gather_capsules)(float *u, const float *const from[KERNEL_LANES], si
             u[d * KERNEL_LANES + l] = from[l][d];
 }
 
-/* images and dims are constants to the compiler: W is read once for both. */
+/* The vector of W that lies so many values behind w, in fp32 or fp16. */
+ALWAYS_INLINE vec load_weights(const char *w, size_t at, int is_f16)
+{
+#if HAS_F16
+    if (is_f16)
+        return vec_load_f16(w + at * sizeof(uint16_t));
+#endif
+    (void)is_f16;
+    return vec_load((const float *)(const void *)w + at);
+}
+
+/* images, dims and is_f16 are constants to the compiler: W is read once for both. */
 ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, size_t dims,
-                                  const float *u, float *u_hat, float *s, float *sums)
+                                  int is_f16, const float *u, float *u_hat, float *s, float *sums)
 {
     const size_t outputs = r->classes * r->pose, row = round_lanes(outputs);
     const size_t size = r->groups * outputs * KERNEL_LANES; /* u_hat of an image */
-    const float *w = (const float *)r->weight + r->first * outputs * dims * KERNEL_LANES;
+    const size_t w_row = dims * KERNEL_LANES * (is_f16 ? sizeof(uint16_t) : sizeof(float));
+    const char *w = (const char *)r->weight + r->first * outputs * w_row;
     struct row cap[2][KERNEL_MAX_DIMS];
     struct image_at at[2];
     for (size_t b = 0; b < images; b++)
@@ -73,13 +85,13 @@ ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, 
         const size_t first = g * outputs * KERNEL_LANES;
         for (size_t b = 0; b < images; b++)
             load_capsule(cap[b], at[b].u + g * dims * KERNEL_LANES, dims);
-        for (size_t je = 0; je < outputs; je++, w += dims * KERNEL_LANES)
+        for (size_t je = 0; je < outputs; je++, w += w_row)
             for (size_t q = 0; q < PER_LANE; q++) {
                 /* From zero: two products to add would leave the compiler the
                  * choice of which one to round, for one image and for two. */
                 vec x[2] = {vec_set(0), vec_set(0)};
                 for (size_t d = 0; d < dims; d++) {
-                    const vec wd = vec_load(w + d * KERNEL_LANES + q * VEC);
+                    const vec wd = load_weights(w, d * KERNEL_LANES + q * VEC, is_f16);
                     for (size_t b = 0; b < images; b++)
                         x[b] += wd * cap[b][d].v[q];
                 }
@@ -98,8 +110,17 @@ void KERNEL(predict_images)(const struct image_routing *r, size_t images, const 
                             float *u_hat, float *s, float *sums)
 {
     const struct image_routing own = *r; /* no store can change it */
-    WITH_SHAPES(predict_images, &own, images, u, u_hat, s, sums);
+    WITH_SHAPES(predict_images, &own, images, 0, u, u_hat, s, sums);
 }
+
+#if HAS_F16
+void KERNEL(predict_images_f16)(const struct image_routing *r, size_t images, const float *u,
+                                float *u_hat, float *s, float *sums)
+{
+    const struct image_routing own = *r;
+    WITH_SHAPES(predict_images, &own, images, 1, u, u_hat, s, sums);
+}
+#endif
 
 /* The groups of capsules from value `first` of u_hat on, count (a constant) of them side by
  * side, so that vsum and the sums are touched once for all.  They are added to sums, or, where

@@ -55,6 +55,23 @@ ALWAYS_INLINE void vec_store(float *p, vec x)
     memcpy(p, &x, sizeof x);
 }
 
+/* VEC fp16 as fp32, where the level has an instruction for that. */
+#if defined(__AVX512F__)
+#define HAS_F16 1
+ALWAYS_INLINE vec vec_load_f16(const void *p)
+{
+    return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+#elif defined(__AVX2__)
+#define HAS_F16 1
+ALWAYS_INLINE vec vec_load_f16(const void *p)
+{
+    return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+#else
+#define HAS_F16 0
+#endif
+
 /* Stores past the caches, where a vector is a whole line: for what is read only when they hold
  * it no more.  p aligned.  Others see it from the thread's next locked instruction on, such as
  * the pool's at the end of every item. */
@@ -196,6 +213,9 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
                          float *s, float *sums);
 
 /* Levels that lack the instructions do not define these. */
+void KERNEL(gemm_sparse_f16)(const struct sparse_product *g);
+void KERNEL(predict_images_f16)(const struct image_routing *r, size_t images, const float *u,
+                                float *u_hat, float *s, float *sums);
 void KERNEL(gemm_int8)(const struct narrow *g);
 void KERNEL(gemm_sparse_int8)(const struct sparse_product *g);
 void KERNEL(conv_sparse_int8)(const struct convolution *g);
@@ -217,6 +237,8 @@ void KERNEL(stream_pair_bf16)(uint32_t *dst, const float *src);
 void KERNEL(relu_backward_bf16)(uint32_t *dst, const float *dx, const uint16_t *bits, float *db,
                                 size_t lines, size_t width, size_t n);
 void KERNEL(predict_images_bf16)(const struct image_routing *r, size_t images, const float *u,
+                                 uint32_t *u_hat, float *s, float *sums);
+void KERNEL(predict_images_int8)(const struct image_routing *r, size_t images, const float *u,
                                  uint32_t *u_hat, float *s, float *sums);
 void KERNEL(route_image_bf16)(const struct image_routing *r, const uint32_t *u_hat,
                               const float *vsum, float *s, float *sums);

@@ -1,18 +1,25 @@
 /*
  * words.h - products word by word: one fp32, two bf16 or four 8-bit values that lie side by
- * side along k, whose products an instruction adds to a lane of a sum.
+ * side along k, whose products an instruction adds to a lane of a sum.  The right operand's
+ * words of one fp32 may be stored as fp16.
  */
 #ifndef CAPSNET_WORDS_H
 #define CAPSNET_WORDS_H
 
 #include "model/kernels/vector.h"
 
-enum kind { KIND_F32, KIND_BF16, KIND_INT8 };
+enum kind { KIND_F32, KIND_F16, KIND_BF16, KIND_INT8 };
 
 /* How many values a word has. */
 ALWAYS_INLINE size_t values_of(enum kind kind)
 {
-    return kind == KIND_F32 ? 1 : kind == KIND_BF16 ? 2 : 4;
+    return kind == KIND_BF16 ? 2 : kind == KIND_INT8 ? 4 : 1;
+}
+
+/* How many bytes a right operand's word has. */
+ALWAYS_INLINE size_t word_size(enum kind kind)
+{
+    return kind == KIND_F16 ? sizeof(uint16_t) : sizeof(uint32_t);
 }
 
 /* Sums, of floats or of integers. */
@@ -22,9 +29,14 @@ typedef __m512i sum;
 typedef vec sum;
 #endif
 
-/* A vector of words. */
-ALWAYS_INLINE sum load_words(const uint32_t *at)
+/* A vector of a right operand's words. */
+ALWAYS_INLINE sum load_words(enum kind kind, const void *at)
 {
+#if HAS_F16
+    if (kind == KIND_F16)
+        return (sum)vec_load_f16(at);
+#endif
+    (void)kind;
     sum x;
     memcpy(&x, at, sizeof x);
     return x;

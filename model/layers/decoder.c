@@ -3,8 +3,12 @@
  * of one class, all others masked with zero, through three dense layers,
  *   x1 = relu(W0 x0 + b0);  x2 = relu(W1 x1 + b1);  picture = sigmoid(W2 x2 + b2).
  * 1.4 M multiply-adds an image, but what a single one takes is to read W: of few images, in fp32,
- * the rows whose input is zero are left out.  Where a training step is in bf16 so are its three
- * products, with W rounded once a step and hidden layers in bf16 alone, as in inference.
+ * the rows whose input is zero are left out, and the others read in fp16 where that is the same.
+ * int8 has the second W in 8 bits, and its input with a scale an image: what comes from a ReLU is
+ * not negative, as u8 are not.  Of the first the input can be, and the third's weights, of which
+ * few are large, would be seen in the picture: they are in bf16.  Where a training step is in bf16
+ * so are its three products, with W rounded once a step and hidden layers in bf16 alone, as in
+ * inference.
  */
 #include <string.h>
 
@@ -49,6 +53,14 @@ static void round_weights(void *context, size_t pair, size_t thread)
         ws->model->kernels->pair_rows_bf16(words, 0, w + j, row, 1, smaller(KERNEL_PANEL, row - j));
 }
 
+/* Whether the next layer reads what this one gives in bf16. */
+static int is_next_bf16(const struct pass *pass)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const size_t next = pass->layer + 1;
+    return next < 3 && (ws->training ? step_is_bf16(ws) : ws->model->packed.decoder_form[next] == FORM_BF16);
+}
+
 static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
 {
     const struct capsnet_workspace *ws = pass->ws;
@@ -56,6 +68,7 @@ static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
     const struct layout *at = &model->at;
     const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 2;
     const uint32_t *w = ws->training ? ws->decoder_words[l] : model->packed.decoder[l];
+    const int to_bf16 = is_next_bf16(pass);
     const struct narrow g = {
         .m = pass->n,
         .n = columns,
@@ -66,11 +79,53 @@ static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
         .b_panel = words * KERNEL_PANEL,
         .bias = model->parameters + at->decoder_bias[l] + j,
         .relu = l < 2,
-        .c = l < 2 ? NULL : ws->decoder[3] + j,
-        .c16 = l < 2 ? ws->decoder16[l + 1] + j : NULL,
+        .c = to_bf16 ? NULL : ws->decoder[l + 1] + j,
+        .c16 = to_bf16 ? ws->decoder16[l + 1] + j : NULL,
         .c_stride = row,
     };
     model->kernels->gemm_bf16(&g);
+}
+
+/* The layer's inputs to u8. */
+static void quantise_inputs(const struct pass *pass)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct kernels *kernels = ws->model->kernels;
+    const size_t row = ws->model->at.in_row[pass->layer];
+    for (size_t i = 0; i < pass->n; i++) {
+        const float *x = ws->decoder[pass->layer] + i * row;
+        const float largest = kernels->largest(x, row);
+        const int has_unit = largest > 1e-30f; /* that has an inverse */
+        ws->decoder_scales[i] = has_unit ? largest / 255 : 0;
+        kernels->quantise(ws->decoder8 + i * row, x, row, has_unit ? 255 / largest : 0);
+    }
+}
+
+static void columns_int8(const struct pass *pass, size_t j, size_t columns)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct capsnet_model *model = ws->model;
+    const struct layout *at = &model->at;
+    const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 4;
+    const int to_bf16 = is_next_bf16(pass);
+    const struct narrow g = {
+        .m = pass->n,
+        .n = columns,
+        .words = words,
+        .runs = 1,
+        .a = {ws->decoder8, pass->n, at->in_row[l], 0, 0, 0},
+        .b = (const uint32_t *)model->packed.decoder[l] + j * words,
+        .b_panel = words * KERNEL_PANEL,
+        .row_scales = ws->decoder_scales,
+        .row_step = 1,
+        .scales = model->packed.decoder_scales[l] + j,
+        .bias = model->parameters + at->decoder_bias[l] + j,
+        .relu = l < 2,
+        .c = to_bf16 ? NULL : ws->decoder[l + 1] + j,
+        .c16 = to_bf16 ? ws->decoder16[l + 1] + j : NULL,
+        .c_stride = row,
+    };
+    model->kernels->gemm_int8(&g);
 }
 
 /* Behind ReLU, and of all poses but one, much is zero, a third of an image's hidden layers: of
@@ -82,7 +137,8 @@ static void list_inputs(struct pass *pass)
     const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
     const size_t l = pass->layer;
-    pass->is_listed = ws->decoder_lists && pass->n <= DECODER_LISTS;
+    pass->is_listed = ws->decoder_lists && pass->n <= DECODER_LISTS &&
+                      ws->model->packed.decoder_form[l] != FORM_INT8;
     for (size_t i = 0; pass->is_listed && i < pass->n; i++) {
         const float *x = ws->decoder[l] + i * at->in_row[l];
         struct sparse_word *list = ws->decoder_lists + i * ws->decoder_list_words;
@@ -101,20 +157,21 @@ static size_t listed_columns(const struct pass *pass, size_t j, size_t columns)
     const struct layout *at = &ws->model->at;
     const size_t l = pass->layer, row = at->out_row[l];
     const size_t n = pass->is_listed ? columns / KERNEL_PANEL * KERNEL_PANEL : 0;
+    const struct kernels *kernels = ws->model->kernels;
+    const uint16_t *halves = ws->model->packed.decoder[l]; /* or NULL */
+    const float *w = ws->model->parameters + at->decoder_weight[l];
     for (size_t o = j; o < j + n; o += KERNEL_PANEL)
-        for (size_t i = 0; i < pass->n; i++) {
-            const float *w = ws->model->parameters + at->decoder_weight[l] + o;
-            ws->model->kernels->gemm_sparse(&(struct sparse_product){
+        for (size_t i = 0; i < pass->n; i++)
+            (halves ? kernels->gemm_sparse_f16 : kernels->gemm_sparse)(&(struct sparse_product){
                 .rows = 1,
                 .count = pass->listed[i],
                 .words = ws->decoder_lists + i * ws->decoder_list_words,
-                .b = (const uint32_t *)(const void *)w,
+                .b = halves ? (const void *)(halves + o) : w + o,
                 .b_row = row,
                 .bias = ws->model->parameters + at->decoder_bias[l] + o,
                 .relu = l < 2,
                 .c = ws->decoder[l + 1] + i * row + o,
             });
-        }
     return n;
 }
 
@@ -138,7 +195,10 @@ static void forward_columns(void *context, size_t item, size_t thread)
         .epilogue = l < 2 ? GEMM_BIAS_RELU : GEMM_BIAS,
         .bias = model->parameters + at->decoder_bias[l] + j,
     };
-    if (step_is_bf16(ws) || model->packed.has_bf16_layers)
+    const enum weight_form form = ws->training ? FORM_F32 : model->packed.decoder_form[l];
+    if (form == FORM_INT8)
+        columns_int8(pass, j, columns);
+    else if (form == FORM_BF16 || step_is_bf16(ws))
         columns_bf16(pass, j, columns);
     else if (columns > 0)
         model->kernels->gemm(&g);
@@ -156,6 +216,8 @@ void decoder_forward(struct capsnet_workspace *ws, size_t n)
     for (size_t l = 0; l < 3; l++) {
         struct pass pass = {.ws = ws, .n = n, .layer = l};
         list_inputs(&pass);
+        if (!ws->training && ws->model->packed.decoder_form[l] == FORM_INT8)
+            quantise_inputs(&pass);
         if (rounds)
             pool_run(ws->pool, at->in_row[l] / 2, round_weights, &pass);
         pool_run(ws->pool, (at->out_row[l] + COLUMNS - 1) / COLUMNS, forward_columns, &pass);

@@ -194,7 +194,7 @@ static struct image_routing part_of(const struct capsnet_model *model, size_t pa
     const size_t end = smaller((part + 1) * pairs / ROUTING_PARTS * 2, at->groups);
     return (struct image_routing){at->groups, first, end - first, model->shape.classes,
                                   model->shape.pose_dims, model->shape.primary_dims,
-                                  model->packed.digit};
+                                  model->packed.digit, model->packed.digit_scales};
 }
 
 /* The first iteration of one part, of all images of the scratch. */
@@ -212,11 +212,13 @@ static void predict_part(const struct routed *images, const struct image_routing
         gather_groups(model, part, ws->primary + (images->image + b) * size, u);
         kernels->squash(u + part->first * group, u + part->first * group, part->count, part->dims);
     }
-    if (model->packed.has_bf16_layers)
-        kernels->predict_images_bf16(part, images->end, in->u, (uint32_t *)(void *)in->u_hat, s,
-                                     sums);
-    else
-        kernels->predict_images(part, images->end, in->u, in->u_hat, s, sums);
+    uint32_t *words = (uint32_t *)(void *)in->u_hat;
+    switch (model->packed.digit_form) {
+    case FORM_F32: kernels->predict_images(part, images->end, in->u, in->u_hat, s, sums); break;
+    case FORM_F16: kernels->predict_images_f16(part, images->end, in->u, in->u_hat, s, sums); break;
+    case FORM_BF16: kernels->predict_images_bf16(part, images->end, in->u, words, s, sums); break;
+    case FORM_INT8: kernels->predict_images_int8(part, images->end, in->u, words, s, sums); break;
+    }
 }
 
 /* Item: an iteration of one part of the images. */

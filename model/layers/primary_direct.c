@@ -240,7 +240,7 @@ static void panel_item(void *context, size_t item, size_t thread)
         .c_stride = at->primary_row,
     };
     if (model->precision == PRECISION_F32)
-        g.b = (const uint32_t *)(const void *)(model->parameters + at->primary_weight + weights);
+        g.b = model->parameters + at->primary_weight + weights;
     else
         g.b = model->packed.primary + weights;
     if (model->precision == PRECISION_INT8) {

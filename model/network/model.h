@@ -22,13 +22,17 @@ static inline size_t values_per_word(enum precision precision)
     return precision == PRECISION_F32 ? 1 : precision == PRECISION_BF16 ? 2 : 4;
 }
 
+/* What a layer's weights are stored as for inference.  fp16 is as exact as fp32: it is taken
+ * where the weights have no other values, as those of a file in F16. */
+enum weight_form { FORM_F32, FORM_F16, FORM_BF16, FORM_INT8 };
+
 /* Weights as inference reads them, beside or instead of the parameters: one
  * block, made by model_pack().  Words and panels as in kernels.h; NULL where
  * the precision does not use it. */
 struct packed {
     void *memory;
     size_t bytes;
-    int has_bf16_layers;   /* digit and decoder are bf16 */
+    int has_bf16_layers;   /* routing is in bf16, and what goes into the decoder */
     uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 or s8 */
     size_t conv1_words;    /* of a kernel row, the last filled up */
     float *conv1_scales;   /* s8: [conv1_row] value of a unit */
@@ -41,8 +45,12 @@ struct packed {
                                * column's weights of each phase's first KERNEL_PAD channels,
                                * twice as many ..: what a u8 of 128 for 0 adds */
     size_t spectrum_plane; /* words from one to the next */
-    void *digit;           /* struct image_routing's weight */
-    uint32_t *decoder[3];  /* [panel][in_row / 2][KERNEL_PANEL] bf16 */
+    enum weight_form digit_form, decoder_form[3];
+    void *digit;           /* struct image_routing's weight and scales */
+    float *digit_scales;
+    void *decoder[3];      /* fp16: [in_row][out_row], as the parameters, which are read where
+                            * it is fp32; words of bf16 or s8: [panel][words][KERNEL_PANEL] */
+    float *decoder_scales[3]; /* s8: [out_row] value of a unit */
 };
 
 struct capsnet_model {

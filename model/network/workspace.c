@@ -98,6 +98,10 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
     ws->v = carve(arena, n * at->outputs);
     for (size_t l = 0; l < 3 && ws->model->packed.has_bf16_layers; l++)
         ws->decoder16[l] = (uint16_t *)carve(arena, n * at->in_row[l] / 2);
+    if (is_int8) {
+        ws->decoder8 = (uint8_t *)carve(arena, n * at->in_row[1] / 4);
+        ws->decoder_scales = carve(arena, n);
+    }
     if (!ws->model->packed.has_bf16_layers)
         carve_decoder_lists(ws, arena);
 }

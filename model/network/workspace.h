@@ -50,7 +50,7 @@ enum { ROUTED_AT_ONCE = 2 };
 
 /* Images of which the decoder's inputs are listed (layers/decoder.c): W is read from the
  * second-level cache for all but the first. */
-enum { DECODER_LISTS = 2 };
+enum { DECODER_LISTS = 3 };
 
 /* Floats that an image's prediction vectors take: [groups][outputs][lanes], or as words of bf16. */
 static inline size_t prediction_size(const struct capsnet_model *model)
@@ -118,6 +118,8 @@ struct capsnet_workspace {
     float *decoder[4]; /* [n][row]: input, two hidden layers, picture; training: [2n][row], for
                         * two digits of an image */
     uint16_t *decoder16[3]; /* the first three in bf16, instead */
+    uint8_t *decoder8;      /* inference in int8: the second quantised, [n][in_row], */
+    float *decoder_scales;  /* and [n] value of an image's unit */
     /* inference in fp32: what is not zero of one of the first three, [DECODER_LISTS][list_words],
      * and in one of its rows */
     struct sparse_word *decoder_lists;

@@ -21,6 +21,7 @@ struct work {
 static struct work work_of(const struct variant *variant, enum phase phase, double n)
 {
     static const double sizes[PRECISIONS] = {4, 2, 1};
+    static const double form_sizes[] = {4, 2, 2, 1}; /* by enum weight_form */
     const struct capsnet_model *model = variant->model;
     const struct capsnet_shape *h = &model->shape;
     const struct layout *at = &model->at;
@@ -35,9 +36,13 @@ static struct work work_of(const struct variant *variant, enum phase phase, doub
     const double z = n * (double)at->positions * channels * 4;
     const double w1 = (double)(at->conv1_taps * at->conv1_row);
     const double digit = (double)(at->capsules * at->outputs);
-    double dense = 0;
-    for (size_t l = 0; l < 3; l++)
-        dense += (double)(at->in[l] * at->out[l]);
+    double dense = 0, dense_bytes = 0;
+    for (size_t l = 0; l < 3; l++) {
+        const double weights = (double)(at->in[l] * at->out[l]);
+        const int is_listed = layers != PRECISION_F32 || n <= DECODER_LISTS;
+        dense += weights;
+        dense_bytes += weights * (is_listed ? form_sizes[model->packed.decoder_form[l]] : 4);
+    }
     switch (phase) {
     case PHASE_CONV1:
         return (struct work){n * (double)(at->conv1_h * at->conv1_w) * w1,
@@ -52,9 +57,11 @@ static struct work work_of(const struct variant *variant, enum phase phase, doub
         return (struct work){0, y + z, PRECISION_F32};
     case PHASE_ROUTING:
         return (struct work){n * digit * (double)(h->primary_dims + 2 * h->routing_iterations - 1),
-                             digit * (double)h->primary_dims * layer_size + z, PRECISION_F32};
+                             digit * (double)h->primary_dims *
+                                     form_sizes[model->packed.digit_form] + z,
+                             PRECISION_F32};
     case PHASE_DECODER:
-        return (struct work){n * dense, dense * layer_size, layers};
+        return (struct work){n * dense, dense_bytes, layers};
     default:
         return (struct work){0, 0, PRECISION_F32};
     }

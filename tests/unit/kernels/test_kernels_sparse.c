@@ -10,13 +10,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/weights_file/float_formats.h"
 #include "tests/common/kernel_check.h"
 #include "tests/common/reference.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-enum kind { F32, BF16, INT8, KINDS };
-static const size_t values_per_word[KINDS] = {1, 2, 4};
+enum kind { F32, F16, BF16, INT8, KINDS };
+static const size_t values_per_word[KINDS] = {1, 1, 2, 4};
 
 /* A left operand of few values, and a panel. */
 struct task {
@@ -34,7 +35,7 @@ static double value_of(enum kind kind, const uint32_t *word, size_t q, int is_le
 {
     if (kind == INT8)
         return is_left ? ((const uint8_t *)word)[q] : ((const int8_t *)word)[q];
-    const uint32_t half = *word >> 16 * q << 16, bits = kind == F32 ? *word : half;
+    const uint32_t half = *word >> 16 * q << 16, bits = kind == BF16 ? half : *word;
     float x;
     memcpy(&x, &bits, sizeof x);
     return kind == BF16 && fabsf(x) < FLT_MIN ? 0 : (double)x;
@@ -48,7 +49,17 @@ static uint32_t random_word(struct random *random, enum kind kind, enum magnitud
     memcpy(bits, x, sizeof bits);
     for (size_t q = 0; q < 4; q++)
         bytes = bytes << 8 | (uint32_t)random_below(random, 256);
-    return kind == F32 ? bits[0] : kind == BF16 ? bits[0] >> 16 | (bits[1] & 0xffff0000) : bytes;
+    return kind == INT8 ? bytes : kind == BF16 ? bits[0] >> 16 | (bits[1] & 0xffff0000) : bits[0];
+}
+
+/* An fp32 that is an fp16: any finite one. */
+static uint32_t random_f16(struct random *random)
+{
+    const float x = safetensors_f32_from_f16((unsigned short)(random_below(random, 2) << 15 |
+                                                              random_below(random, 0x7c00)));
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
 /* Lists `count` words of the rows from the first on; what lies behind them and behind their bits
@@ -113,7 +124,7 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
     for (size_t i = 0; i < t->rows * t->words; i++)
         t->a[i] = (random_real(random) + 1) / 2 < t->density ? random_word(random, t->kind, magnitude) : 0;
     for (size_t i = 0; i < t->words * t->b_row; i++)
-        t->b[i] = random_word(random, t->kind, magnitude);
+        t->b[i] = t->kind == F16 ? random_f16(random) : random_word(random, t->kind, magnitude);
     t->a_dense = check_doubles(t->rows * t->k);
     t->b_dense = check_doubles(t->k * KERNEL_PANEL);
     for (size_t i = 0; i < t->rows; i++)
@@ -126,6 +137,19 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
                 value_of(t->kind, t->b + p / per_word * t->b_row + j, p % per_word, 0);
 }
 
+/* A panel of B at a guard page; F16: stored as such. */
+static const void *guard_panel(const struct task *t, enum side side)
+{
+    const size_t count = (t->words - 1) * t->b_row + KERNEL_PANEL;
+    const float *b = (const float *)(const void *)t->b;
+    if (t->kind != F16)
+        return guard_input(b, count, side);
+    float *floats = check_floats(count / 2);
+    for (size_t i = 0; i < count; i++)
+        ((uint16_t *)(void *)floats)[i] = safetensors_f16_from_f32(b[i]);
+    return guard_input(floats, count / 2, side);
+}
+
 /* The product on both sides of guard pages. */
 static const float *run(const struct kernels *kernels, struct task *t, const float *bias,
                         float row_scale, const float *scales, size_t stride)
@@ -136,12 +160,11 @@ static const float *run(const struct kernels *kernels, struct task *t, const flo
         make_list(kernels, t, side);
         check_list(t);
         sides[side] = guard_output(count, side);
-        const struct sparse_product g = {
+        struct sparse_product g = {
             .rows = t->rows,
             .count = t->count,
             .words = t->list,
-            .b = (const uint32_t *)(const void *)guard_input(
-                (const float *)(const void *)t->b, (t->words - 1) * t->b_row + KERNEL_PANEL, side),
+            .b = guard_panel(t, side),
             .b_row = t->b_row,
             .relu = t->relu,
             .bias = guard_input(bias, KERNEL_PANEL, side),
@@ -152,10 +175,20 @@ static const float *run(const struct kernels *kernels, struct task *t, const flo
         };
         if (t->kind == F32)
             kernels->gemm_sparse(&g);
+        else if (t->kind == F16)
+            kernels->gemm_sparse_f16(&g);
         else if (t->kind == BF16)
             kernels->gemm_sparse_bf16(&g);
         else
             kernels->gemm_sparse_int8(&g);
+        if (t->kind == F16) {
+            g.b = t->b;
+            g.c = check_floats(count);
+            kernels->gemm_sparse(&g);
+            for (size_t i = 0; i < t->rows; i++)
+                check_bits(sides[side] + i * stride, g.c + i * stride, KERNEL_PANEL,
+                           "sparse product in fp32");
+        }
     }
     for (size_t i = 0; i < t->rows; i++)
         check_bits(sides[0] + i * stride, sides[1] + i * stride, KERNEL_PANEL, "sparse product");
@@ -197,6 +230,7 @@ static void test_kind(const struct kernels *kernels, struct random *random, stru
     static const size_t words[] = {1, 2, 15, 16, 17, 63, 64, 65, 130, 700, 5000};
     static const double densities[] = {0, 0.02, 0.3, 1};
     const int has = kind == F32    ? 1
+                    : kind == F16  ? kernels->gemm_sparse_f16 != NULL
                     : kind == BF16 ? kernels->gemm_sparse_bf16 != NULL
                                    : kernels->gemm_sparse_int8 != NULL;
     if (!has) {
@@ -215,6 +249,11 @@ static void test_kind(const struct kernels *kernels, struct random *random, stru
 static void test_f32(const struct kernels *kernels, struct random *random, struct worst *worst)
 {
     test_kind(kernels, random, worst, F32);
+}
+
+static void test_f16(const struct kernels *kernels, struct random *random, struct worst *worst)
+{
+    test_kind(kernels, random, worst, F16);
 }
 
 static void test_bf16(const struct kernels *kernels, struct random *random, struct worst *worst)
@@ -434,6 +473,7 @@ int main(void)
 {
     static const struct check checks[] = {
         {"sparse f32", test_f32, NULL},
+        {"sparse f16", test_f16, NULL},
         {"sparse bf16", test_bf16, NULL},
         {"sparse int8", test_int8, NULL},
         {"convolution f32", test_convolution_f32, NULL},

@@ -15,6 +15,7 @@
 #include "model/inference/inference.h"
 #include "model/machine/huge_pages.h"
 #include "model/train/learn/gradient.h"
+#include "model/weights_file/float_formats.h"
 
 /* ---- Counting allocations ------------------------------------------------- */
 
@@ -526,6 +527,69 @@ static void try_hostile(const struct kernels *k, struct random *random, struct w
             check_hostile(k, random, t, factors[f]);
 }
 
+/* ---- fp16 ------------------------------------------------------------------- */
+
+/* Any finite fp16 now and then, else a value near x. */
+static double some_f16(struct random *random, size_t i, double x)
+{
+    const unsigned short any = (unsigned short)(random_below(random, 2) << 15 |
+                                                random_below(random, 0x7c00));
+    return (double)safetensors_f32_from_f16(i % 50 == 0 ? any : safetensors_f16_from_f32((float)x));
+}
+
+static void check_forms(const struct small *s, enum weight_form digit, enum weight_form decoder)
+{
+    assert_int_equal(s->model->packed.digit_form, digit);
+    for (size_t l = 0; l < 3; l++)
+        assert_int_equal(s->model->packed.decoder_form[l], decoder);
+}
+
+/* In f32 weights that are all of them numbers of fp16 are read as such where the level can,
+ * and give the bits that they give in fp32; one that is none is kept. */
+static void test_f16(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const enum small_tensor tensors[] = {T_DIGIT_W, T_DENSE0_W, T_DENSE1_W, T_DENSE2_W};
+    static const double others[] = {65520, 1e-8, 1.00048828125 + 1.0 / 4096, 3e38};
+    const enum weight_form form = k->predict_images_f16 ? FORM_F16 : FORM_F32;
+    struct kernels without = *k;
+    struct capsnet_shape shape = small_shape();
+    struct small s;
+    without.predict_images_f16 = NULL;
+    without.gemm_sparse_f16 = NULL;
+    shape.decoder_hidden[0] = 40;
+    shape.decoder_hidden[1] = 70;
+    small_create(&s, &shape, k->level, random);
+    check_forms(&s, FORM_F32, FORM_F32);
+    for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++)
+        for (size_t i = 0; i < s.count[tensors[t]]; i++)
+            s.tensor[tensors[t]][i] = some_f16(random, i, s.tensor[tensors[t]][i]);
+    for (size_t n = 1; n <= 4; n++, worst->values++) {
+        const float *images = small_images(&s, n, random);
+        struct answers a[2] = {answers_room(&s, n), answers_room(&s, n)};
+        for (size_t i = 0; i < 2; i++) {
+            s.model->kernels = i == 0 ? k : &without;
+            small_load(&s);
+            check_forms(&s, i == 0 ? form : FORM_F32, i == 0 ? form : FORM_F32);
+            struct capsnet_workspace *ws = workspace(&s, n, 1, 0);
+            answer(ws, &s, images, &a[i]);
+            capsnet_workspace_free(ws);
+        }
+        for (size_t i = 0; i < n; i++)
+            same_image(&s, &a[0], i, &a[1], i, "weights in fp16");
+    }
+    s.model->kernels = k;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++, worst->values++) {
+        double *one = &s.tensor[T_DIGIT_W][random_below(random, s.count[T_DIGIT_W])];
+        const double before = *one;
+        *one = others[i];
+        small_load(&s);
+        check_forms(&s, FORM_F32, form);
+        *one = before;
+    }
+    capsnet_model_free(s.model);
+    check_release();
+}
+
 /* ---- In every precision ---------------------------------------------------- */
 
 static void test_neighbours(const struct kernels *k, struct random *random, struct worst *worst)
@@ -572,6 +636,7 @@ int main(void)
         {"threads", test_threads, NULL},
         {"allocations", test_allocations, NULL},
         {"hostile weights", test_hostile, NULL},
+        {"fp16", test_f16, NULL},
     };
     return check_main(checks, sizeof checks / sizeof *checks);
 }
