@@ -132,9 +132,12 @@ test: deps-test data ## install what is missing, build, run all tests
 
 RUN_TESTS := PATH="$(CURDIR)/build/tools:$$PATH" BUILD=$(BUILD) tests/run.sh
 
-# A sanitizer has an allocator of its own, so no faults; OpenMPI is not made for one.
-check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) ## run all tests (packages already installed)
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,infer answers plan train machine engine contender)
+# A sanitizer has an allocator of its own, so no faults; OpenMPI is not made for one;
+# benchmarks would measure it.
+check: all $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN) $(if $(SANITIZE),,$(BENCH_BIN)) ## run all tests (packages already installed)
 	@tests/test_rooms.sh
+	$(if $(SANITIZE),,@$(BUILD)/tests/bench/infer $(WEIGHTS) $(DATA) check)
 	@BUILD=$(BUILD) WEIGHTS=$(WEIGHTS) tests/browser/run.sh
 	$(if $(SANITIZE),,$(QUIET)$(MAKE) --no-print-directory check-mpi)
 	@$(RUN_TESTS) $(UNIT_BIN) $(HTTP_BIN) $(REPLAY_BIN) $(FAULTS_BIN)

@@ -26,10 +26,6 @@ void forward_by_plan(struct capsnet_workspace *ws, enum plan plan, size_t n, con
 CAPSNET_MUST_CHECK enum capsnet_status model_order_channels(struct capsnet_model *model,
                                                             struct capsnet_error *error);
 
-/* n images to measure with: rings, every second with a bar through it, which leave about as
- * much behind conv1's ReLU as MNIST's digits do. */
-void draw_rings(const struct capsnet_shape *shape, size_t n, float *images);
-
 /* Makes what inference reads beside the parameters, the spectrum among it, anew
  * from them. */
 CAPSNET_MUST_CHECK enum capsnet_status model_pack(struct capsnet_model *model,

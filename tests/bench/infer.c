@@ -1,7 +1,8 @@
 /*
  * infer.c - how fast the forward pass is: the matrix kernels beside OpenBLAS,
  * and the whole network with its decoder, by plan, batch and threads, beside
- * the yardstick (yardstick.h).  All take turns within one run.
+ * the yardstick (yardstick.h).  All take turns within one run.  With "check" it only
+ * sees whether all give the same.
  */
 #include <cblas.h>
 #include <math.h>
@@ -210,9 +211,18 @@ static void print_scene(struct scene *s)
     }
 }
 
+/* What the server does at load. */
+static void measure_plans(const struct variants *variants, size_t threads)
+{
+    for (size_t p = 0; p < PRECISIONS; p++)
+        if (variants->models[p])
+            capsnet_model_measure(variants->models[p], threads, 0.3);
+}
+
 static void bench_forward(struct scene *s, const char *weights, size_t threads)
 {
     static const size_t batches[] = {1, 4, 16, 64, 128};
+    measure_plans(s->variants, threads);
     open_contenders(s, weights, threads);
     printf("\nforward pass with decoder, %s, %zu thread%s (*: what the planner chooses)\n",
            capsnet_model_cpu_level(s->model), threads, threads > 1 ? "s" : "");
@@ -268,27 +278,35 @@ static void check_answers(struct scene *s, const char *weights)
     close_contenders(s);
 }
 
+static void measure(struct scene *s, const char *weights)
+{
+    const size_t threads = capsnet_cpu_count();
+    const struct peaks peaks = peaks_measure();
+    bench_products(&peaks);
+    bench_forward(s, weights, 1);
+    if (threads > 1)
+        bench_forward(s, weights, threads);
+    measure_plans(s->variants, 1);
+    phases_print(s->variants, &peaks, 64, s->images);
+    phases_print(s->variants, &peaks, 1, s->images);
+    variants_print_memory(s->variants, weights, MAX_BATCH, threads);
+}
+
 int main(int argc, char **argv)
 {
     struct variants variants;
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_openblas(argv);
-    if (argc != 3)
-        bench_die("usage: infer WEIGHTS DATA");
+    const int is_check = argc == 4 && strcmp(argv[3], "check") == 0;
+    if (argc != 3 && !is_check)
+        bench_die("usage: infer WEIGHTS DATA [check]");
     variants_open(&variants, argv[1]);
     const struct capsnet_model *model = variants.models[PRECISION_F32];
-    const size_t threads = capsnet_cpu_count();
     float *images = bench_test_images(argv[2], model, MAX_BATCH);
     struct scene s = {.variants = &variants, .model = model, .images = images, .answers = answers_room(model)};
-    const struct peaks peaks = peaks_measure();
-    bench_products(&peaks);
     check_answers(&s, argv[1]);
-    bench_forward(&s, argv[1], 1);
-    if (threads > 1)
-        bench_forward(&s, argv[1], threads);
-    phases_print(&variants, &peaks, 64, images);
-    phases_print(&variants, &peaks, 1, images);
-    variants_print_memory(&variants, argv[1], MAX_BATCH, threads);
+    if (!is_check)
+        measure(&s, argv[1]);
     answers_free(&s.answers, model);
     huge_free(images, MAX_BATCH * model->at.pixels * sizeof *images);
     variants_close(&variants);
