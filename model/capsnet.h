@@ -123,9 +123,9 @@ struct capsnet_options {
     /* "f32", "bf16", "int8" or "auto": what the products of conv1, PrimaryCaps,
      * DigitCaps' prediction vectors and the decoder are rounded to; with int8 the
      * decoder's first and third are in bf16, and at level avx512vnni they and
-     * DigitCaps' are in fp32.  All sums are fp32's, or exact.  bf16 needs level avx512bf16, int8
-     * avx512vnni or avx512bf16; auto is the one of those that are here whose products
-     * take the least time. */
+     * DigitCaps' are in fp32.  All sums are fp32's, or exact.  bf16 needs level
+     * avx512bf16, int8 avx512vnni or avx512bf16; auto is the one of those that are
+     * here whose products take the least time. */
     const char *precision;
 
     /* "auto", "full" or "low".  Full keeps PrimaryCaps' weights in the

@@ -3,8 +3,9 @@
  * side by side, and with bf16 and int8 everything in the kernels' words.
  *
  * int8 has one scale per output channel of conv1 and of PrimaryCaps, per output of the decoder's
- * second layer, and per capsule and class of DigitCaps.  In fp32 DigitCaps and the decoder are read in fp16
- * where all their weights are fp16 numbers: few images at a time take as long as reading them.
+ * second layer, and per capsule and class of DigitCaps.  In f32 DigitCaps and the decoder are
+ * read in fp16 where all of a layer's weights are fp16 numbers: few images at a time take as
+ * long as reading them.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -42,8 +43,8 @@ static uint32_t f16_of(float x)
         return sign;
     if (exponent > 15 || exponent < -24 || significand & ((1U << dropped) - 1))
         return NO_F16;
-    /* A normal one's leading bit adds 1 to the exponent. */
-    return sign + (significand >> dropped) + (exponent >= -14 ? (uint32_t)(exponent + 14) << 10 : 0);
+    const uint32_t kept = significand >> dropped; /* a normal one's first bit adds 1 to the exponent */
+    return sign + kept + (exponent >= -14 ? (uint32_t)(exponent + 14) << 10 : 0);
 }
 
 static int are_f16(const float *x, size_t n)
@@ -138,7 +139,8 @@ static void pack_decoder_int8(struct capsnet_model *model, size_t l)
         const double unit = unit_of(w, in, row);
         model->packed.decoder_scales[l][o] = (float)unit;
         for (size_t k = 0; k < in; k++) {
-            uint32_t *to = words + (o / KERNEL_PANEL * in / 4 + k / 4) * KERNEL_PANEL + o % KERNEL_PANEL;
+            const size_t word = o / KERNEL_PANEL * in / 4 + k / 4;
+            uint32_t *to = words + word * KERNEL_PANEL + o % KERNEL_PANEL;
             ((int8_t *)to)[k % 4] = in_units(w[k * row], unit);
         }
     }
@@ -298,27 +300,28 @@ static void *take(struct packed *packed, size_t bytes)
     return p;
 }
 
-/* What each layer is stored as. */
+/* What a layer with those n weights is stored as, if not in 8 bits. */
+static enum weight_form form_of(const struct capsnet_model *model, size_t weight, size_t n)
+{
+    if (model->packed.has_bf16_layers)
+        return FORM_BF16;
+    if (model->kernels->gemm_sparse_f16 && are_f16(model->parameters + weight, n))
+        return FORM_F16;
+    return FORM_F32;
+}
+
 static void choose_forms(struct capsnet_model *model)
 {
     const struct layout *at = &model->at;
-    const struct kernels *kernels = model->kernels;
     struct packed *p = &model->packed;
     const int is_int8 = model->precision == PRECISION_INT8;
-    const int has_bf16 = kernels->gemm_bf16 && model->precision != PRECISION_F32;
-    const float *digit = model->parameters + at->digit_weight;
     const size_t n = at->capsules * at->outputs * model->shape.primary_dims;
-    p->has_bf16_layers = has_bf16;
-    p->digit_form = has_bf16 ? is_int8 ? FORM_INT8 : FORM_BF16
-                    : kernels->predict_images_f16 && are_f16(digit, n) ? FORM_F16 : FORM_F32;
-    for (size_t l = 0; l < 3; l++) {
-        const float *w = model->parameters + at->decoder_weight[l];
-        const int can_halve = kernels->gemm_sparse_f16 && are_f16(w, at->in_row[l] * at->out_row[l]);
+    p->has_bf16_layers = model->kernels->gemm_bf16 && model->precision != PRECISION_F32;
+    p->digit_form = is_int8 && p->has_bf16_layers ? FORM_INT8 : form_of(model, at->digit_weight, n);
+    for (size_t l = 0; l < 3; l++)
         p->decoder_form[l] = is_int8 && l == 1 ? FORM_INT8
-                             : has_bf16        ? FORM_BF16
-                             : can_halve       ? FORM_F16
-                                               : FORM_F32;
-    }
+                                               : form_of(model, at->decoder_weight[l],
+                                                         at->in_row[l] * at->out_row[l]);
 }
 
 /* Called twice: to measure, and with the memory to deal it out. */

@@ -149,7 +149,8 @@ ALWAYS_INLINE void predict_groups(const struct image_routing *r, enum kind kind,
 }
 
 ALWAYS_INLINE void predict_images(const struct image_routing *r, size_t images, size_t dims,
-                                  enum kind kind, const float *u, uint32_t *u_hat, float *s, float *sums)
+                                  enum kind kind, const float *u, uint32_t *u_hat, float *s,
+                                  float *sums)
 {
     const size_t outputs = r->classes * r->pose, end = r->first + r->count;
     struct image_at at[2];

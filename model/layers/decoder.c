@@ -57,8 +57,9 @@ static void round_weights(void *context, size_t pair, size_t thread)
 static int is_next_bf16(const struct pass *pass)
 {
     const struct capsnet_workspace *ws = pass->ws;
+    const enum weight_form *form = ws->model->packed.decoder_form;
     const size_t next = pass->layer + 1;
-    return next < 3 && (ws->training ? step_is_bf16(ws) : ws->model->packed.decoder_form[next] == FORM_BF16);
+    return next < 3 && (ws->training ? step_is_bf16(ws) : form[next] == FORM_BF16);
 }
 
 static void columns_bf16(const struct pass *pass, size_t j, size_t columns)

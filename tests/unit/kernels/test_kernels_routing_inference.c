@@ -69,7 +69,8 @@ static void put_weight(float *row, size_t d, float w, float unit, enum form form
     else if (form == BF16)
         ((uint16_t *)(void *)(row + d / 2 * KERNEL_LANES))[d % 2] = bf16_bits(w);
     else
-        ((uint8_t *)(void *)(row + d / 4 * KERNEL_LANES))[d % 4] = (uint8_t)(128 + lrintf(w / unit));
+        ((uint8_t *)(void *)(row + d / 4 * KERNEL_LANES))[d % 4] =
+            (uint8_t)(128 + lrintf(w / unit));
 }
 
 static struct one_image pack_image(const struct group *g, enum form form)
