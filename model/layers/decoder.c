@@ -62,29 +62,35 @@ static int is_next_bf16(const struct pass *pass)
     return next < 3 && (ws->training ? step_is_bf16(ws) : form[next] == FORM_BF16);
 }
 
-static void columns_bf16(const struct pass *pass, size_t j, size_t columns)
+/* In bf16, or in 8 bits. */
+static void columns_narrow(const struct pass *pass, int is_int8, size_t j, size_t columns)
 {
     const struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 2;
+    const size_t l = pass->layer, row = at->out_row[l];
+    const size_t size = is_int8 ? 1 : 2, words = at->in_row[l] * size / 4;
     const uint32_t *w = ws->training ? ws->decoder_words[l] : model->packed.decoder[l];
+    const void *x = is_int8 ? (const void *)ws->decoder8 : ws->decoder16[l];
     const int to_bf16 = is_next_bf16(pass);
     const struct narrow g = {
         .m = pass->n,
         .n = columns,
         .words = words,
         .runs = 1,
-        .a = {ws->decoder16[l], pass->n, 2 * at->in_row[l], 0, 0, 0},
+        .a = {x, pass->n, size * at->in_row[l], 0, 0, 0},
         .b = w + j * words,
         .b_panel = words * KERNEL_PANEL,
+        .row_scales = is_int8 ? ws->decoder_scales : NULL,
+        .row_step = 1,
+        .scales = is_int8 ? model->packed.decoder_scales[l] + j : NULL,
         .bias = model->parameters + at->decoder_bias[l] + j,
         .relu = l < 2,
         .c = to_bf16 ? NULL : ws->decoder[l + 1] + j,
         .c16 = to_bf16 ? ws->decoder16[l + 1] + j : NULL,
         .c_stride = row,
     };
-    model->kernels->gemm_bf16(&g);
+    (is_int8 ? model->kernels->gemm_int8 : model->kernels->gemm_bf16)(&g);
 }
 
 /* The layer's inputs to u8. */
@@ -100,33 +106,6 @@ static void quantise_inputs(const struct pass *pass)
         ws->decoder_scales[i] = has_unit ? largest / 255 : 0;
         kernels->quantise(ws->decoder8 + i * row, x, row, has_unit ? 255 / largest : 0);
     }
-}
-
-static void columns_int8(const struct pass *pass, size_t j, size_t columns)
-{
-    const struct capsnet_workspace *ws = pass->ws;
-    const struct capsnet_model *model = ws->model;
-    const struct layout *at = &model->at;
-    const size_t l = pass->layer, row = at->out_row[l], words = at->in_row[l] / 4;
-    const int to_bf16 = is_next_bf16(pass);
-    const struct narrow g = {
-        .m = pass->n,
-        .n = columns,
-        .words = words,
-        .runs = 1,
-        .a = {ws->decoder8, pass->n, at->in_row[l], 0, 0, 0},
-        .b = (const uint32_t *)model->packed.decoder[l] + j * words,
-        .b_panel = words * KERNEL_PANEL,
-        .row_scales = ws->decoder_scales,
-        .row_step = 1,
-        .scales = model->packed.decoder_scales[l] + j,
-        .bias = model->parameters + at->decoder_bias[l] + j,
-        .relu = l < 2,
-        .c = to_bf16 ? NULL : ws->decoder[l + 1] + j,
-        .c16 = to_bf16 ? ws->decoder16[l + 1] + j : NULL,
-        .c_stride = row,
-    };
-    model->kernels->gemm_int8(&g);
 }
 
 /* Behind ReLU, and of all poses but one, much is zero, a third of an image's hidden layers: of
@@ -197,10 +176,8 @@ static void forward_columns(void *context, size_t item, size_t thread)
         .bias = model->parameters + at->decoder_bias[l] + j,
     };
     const enum weight_form form = ws->training ? FORM_F32 : model->packed.decoder_form[l];
-    if (form == FORM_INT8)
-        columns_int8(pass, j, columns);
-    else if (form == FORM_BF16 || step_is_bf16(ws))
-        columns_bf16(pass, j, columns);
+    if (form >= FORM_BF16 || step_is_bf16(ws))
+        columns_narrow(pass, form == FORM_INT8, j, columns);
     else if (columns > 0)
         model->kernels->gemm(&g);
     for (size_t i = 0; l == 2 && i < pass->n; i++)
