@@ -3,36 +3,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "server/basics/clock.h"
 #include "server/connection/direct_answer.h"
+#include "server/connection/library_reads.h"
 #include "server/connection/tls_session.h"
 #include "server/request/refusal.h"
 
 /* How often it is looked who has hung up, or begun; and when one that was told 408 is cut
  * off who still sends: while there is always something to read nobody sees the end. */
 enum { LOOK_US = 90000, CUT_US = 1000000 };
-
-/* How many bytes the peer has sent on a TCP connection; 0 where the kernel cannot tell. */
-static uint64_t received_bytes(int fd)
-{
-    struct tcp_info info = {0};
-    socklen_t n = sizeof info;
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
-}
-
-/* How many of them libmicrohttpd has read. */
-static uint64_t read_bytes(int fd)
-{
-    int unread = 0;
-    ioctl(fd, FIONREAD, &unread);
-    const uint64_t bytes = received_bytes(fd);
-    return bytes > (uint64_t)unread ? bytes - (uint64_t)unread : 0;
-}
 
 void deadlines_init(struct deadlines *deadlines, int64_t silence_us, int64_t arrival_us)
 {
@@ -52,8 +33,8 @@ struct client *deadlines_open(struct deadlines *deadlines, int fd, int64_t due_u
         return NULL;
     client->fd = fd;
     client->due_us = due_us;
-    client->idle_us = clock_us();
     client->silent_us = INT64_MAX;
+    client->earlier_bytes = client->seen_bytes = library_reads_bytes(fd);
     pthread_mutex_lock(&deadlines->lock);
     client->next = deadlines->clients;
     if (client->next)
@@ -99,10 +80,9 @@ int deadlines_enter(struct deadlines *deadlines, struct client *client, enum cli
     const int status = enter(client, phase, due_us, INT64_MAX, request_id);
     if (phase == CLIENT_IDLE) {
         client->begun_us = 0;
-        client->idle_us = clock_us();
         client->is_oip = 0;
         if (client->had_request) {
-            client->earlier_bytes = client->seen_bytes = read_bytes(client->fd);
+            client->earlier_bytes = client->seen_bytes = library_reads_bytes(client->fd);
             client->earlier_records = client->tls ? tls_session_records(client->tls) : 0;
         }
     }
@@ -138,32 +118,18 @@ void deadlines_set_form(struct deadlines *deadlines, struct client *client, int 
     pthread_mutex_unlock(&deadlines->lock);
 }
 
-/* Has the peer's side ended?  Over TLS this may take a byte that it has sent. */
-static int has_ended(const struct client *client)
-{
-    char byte;
-    return client->tls ? tls_session_has_ended(client->tls)
-                       : recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 int deadlines_is_unheard(struct deadlines *deadlines, struct client *client)
 {
-    /* What came in one packet with the last request is not seen. */
-    const uint64_t n = client->tls ? tls_session_records(client->tls) : read_bytes(client->fd);
-    const uint64_t earlier = client->tls ? client->earlier_records : client->earlier_bytes;
-    if (client->had_request && n <= earlier)
-        return 0;
-    const int is_ended = has_ended(client);
+    /* What was read in one packet with the last request is not seen. */
+    int has_more;
+    if (client->tls) { /* whose end is a record, too, and to see it may take one */
+        const uint64_t records = tls_session_records(client->tls);
+        has_more = records > client->earlier_records + (tls_session_has_ended(client->tls) ? 1 : 0);
+    } else {
+        has_more = library_reads_bytes(client->fd) > client->earlier_bytes;
+    }
     pthread_mutex_lock(&deadlines->lock);
-    int is_unheard = 0;
-    if (client->phase != CLIENT_IDLE)
-        is_unheard = 0;
-    else if (n > earlier + (is_ended ? 1 : 0)) /* the end counts as a byte, and as a record */
-        is_unheard = 1;
-    else if (!client->had_request && !is_ended)
-        /* On a Unix socket nothing is counted.  But one that is new there, has not ended and
-         * was not silent for long has sent something. */
-        is_unheard = clock_us() - client->idle_us < deadlines->silence_us;
+    const int is_unheard = has_more && client->phase == CLIENT_IDLE;
     pthread_mutex_unlock(&deadlines->lock);
     return is_unheard;
 }
@@ -204,7 +170,7 @@ static void show_end(const struct client *client)
  * byte, and until then it may not be silent either. */
 static void see_beginning(const struct deadlines *deadlines, struct client *client, int64_t now_us)
 {
-    const uint64_t bytes = client->phase == CLIENT_IDLE ? received_bytes(client->fd) : 0;
+    const uint64_t bytes = client->phase == CLIENT_IDLE ? library_reads_bytes(client->fd) : 0;
     if (bytes <= client->seen_bytes)
         return;
     client->seen_bytes = bytes;

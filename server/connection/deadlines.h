@@ -39,7 +39,6 @@ struct client {
     enum client_phase cut_phase; /* of one that has expired: what took too long */
     int is_told;                 /* and whether it has been told, over TLS */
     int64_t due_us;
-    int64_t idle_us;         /* when it was connected, or its last request was over */
     int64_t begun_us;        /* when the first byte of a request was seen; 0: none yet */
     uint64_t earlier_bytes;  /* what had been read when the last request was over */
     uint64_t seen_bytes;     /* what of a request line had come when it was last looked at */

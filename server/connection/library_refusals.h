@@ -6,8 +6,8 @@
  * gets our answer past libmicrohttpd, and our sending side is closed behind it, so that
  * libmicrohttpd's own goes nowhere.
  *
- * What none of this reaches: a line without a space in one packet with the request before it,
- * and on a Unix socket behind any request, is dropped in silence.
+ * What none of this reaches: a line without a space in one packet with the request before it
+ * is dropped in silence.
  */
 #ifndef CAPSNETD_LIBRARY_REFUSALS_H
 #define CAPSNETD_LIBRARY_REFUSALS_H

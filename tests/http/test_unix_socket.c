@@ -73,12 +73,32 @@ static void requests_are_answered(void **state)
 static void a_slow_request_is_told(void **state)
 {
     (void)state;
+    static const char *const TEXTS[] = {
+        "GET /he", "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhello"};
     char answer[4000];
     struct server *server =
         server_start(ARGS("--listen", address(), "--request-deadline-s", "1"), NO_ARGS);
-    raw_exchange(server, "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhello",
-                 answer, sizeof answer);
-    assert_int_equal(strncmp(answer, "HTTP/1.1 408 ", 13), 0);
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        raw_exchange(server, TEXTS[i], answer, sizeof answer);
+        assert_int_equal(strncmp(answer, "HTTP/1.1 408 ", 13), 0);
+    }
+    server_stop(server);
+}
+
+/* A line that libmicrohttpd makes nothing of, and tells nobody of, behind a good request. */
+static void a_later_line_is_refused(void **state)
+{
+    (void)state;
+    char answer[4000];
+    struct server *server = server_start(ARGS("--listen", address()), NO_ARGS);
+    const int fd = raw_connect(server, 10000);
+    static const char GET[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(raw_send(fd, GET, sizeof GET - 1), 0);
+    sleep_ms(50); /* in one packet with the request it would not be seen */
+    assert_int_equal(raw_send(fd, "hello\r\n", 7), 0);
+    assert_true(raw_read_all(fd, answer, sizeof answer) > 0);
+    assert_non_null(strstr(answer, "\r\n\r\nokHTTP/1.1 400 "));
+    close(fd);
     server_stop(server);
 }
 
@@ -234,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(requests_are_answered),
         TEST(a_slow_request_is_told),
+        TEST(a_later_line_is_refused),
         TEST(one_left_behind_is_taken_over),
         TEST(failures_are_told),
         TEST(healthcheck_asks_the_socket),
