@@ -22,10 +22,9 @@ void choose_winners(struct job *job);
  * first in a tie: the one behind `last` (classes to begin); classes at the end. */
 size_t next_longest(const float *lengths, size_t classes, size_t last);
 
-/* Likewise of those that were detected: longer than 0.5, in a digit [height][width][channels]
- * that has ink.  Of overlapping digits there are several, of nothing known none. */
-size_t next_detected(const struct capsnet_shape *shape, const float *lengths, const float *digit,
-                     size_t last);
+/* Likewise of those that were detected: longer than 0.5, in a picture that has ink
+ * (capsnet_ink()).  Of overlapping digits there are several, of nothing known none. */
+size_t next_detected(const float *lengths, size_t classes, float ink, size_t last);
 
 /* {"class": ...}, what /classify says of image i of the job; with its box before that
  * when it was cut out of a picture. */

@@ -66,21 +66,17 @@ size_t next_longest(const float *lengths, size_t classes, size_t last)
     return next;
 }
 
-size_t next_detected(const struct capsnet_shape *shape, const float *lengths, const float *digit,
-                     size_t last)
+size_t next_detected(const float *lengths, size_t classes, float ink, size_t last)
 {
-    const size_t j = next_longest(lengths, shape->classes, last);
-    return j < shape->classes && lengths[j] > 0.5f && capsnet_ink(shape, digit) > 0
-               ? j : shape->classes;
+    const size_t j = next_longest(lengths, classes, last);
+    return j < classes && lengths[j] > 0.5f && ink > 0 ? j : classes;
 }
 
-static void add_detected(struct text *text, const struct capsnet_shape *shape,
-                         const float *lengths, const float *digit)
+static void add_detected(struct text *text, const float *lengths, size_t classes, float ink)
 {
     const char *comma = "";
     text_add(text, ", \"detected\": [");
-    for (size_t j = shape->classes;
-         (j = next_detected(shape, lengths, digit, j)) < shape->classes; comma = ",")
+    for (size_t j = classes; (j = next_detected(lengths, classes, ink, j)) < classes; comma = ",")
         text_addf(text, "%s%zu", comma, j);
     text_add(text, "]");
 }
@@ -119,7 +115,7 @@ void add_prediction(struct text *text, const struct request *request, size_t i,
     json_add_float(text, error);
     text_addf(text, ", \"in_distribution\": %s",
               !can_tell ? "null" : is_known ? "true" : "false");
-    add_detected(text, shape, lengths, digit);
+    add_detected(text, lengths, shape->classes, ink);
     if (request->params.poses) {
         text_add(text, ", \"pose\": ");
         json_add_rows(text, job->poses + i * shape->classes * shape->pose_dims, shape->classes,

@@ -46,10 +46,10 @@ static void choose_capsule(struct job *job)
 static void choose_detected(struct job *job)
 {
     const struct capsnet_shape *shape = request_shape(container_of(job, struct request, job));
-    const size_t dims = shape->pose_dims;
+    const size_t dims = shape->pose_dims, classes = shape->classes;
+    const float ink = capsnet_ink(shape, job->digits);
     size_t n = 0;
-    for (size_t j = shape->classes;
-         (j = next_detected(shape, job->lengths, job->digits, j)) < shape->classes; n++) {
+    for (size_t j = classes; (j = next_detected(job->lengths, classes, ink, j)) < classes; n++) {
         job->picture_classes[n] = j;
         memcpy(job->picture_poses + n * dims, job->poses + j * dims, dims * sizeof(float));
     }

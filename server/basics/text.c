@@ -48,15 +48,18 @@ void text_add(struct text *text, const char *string)
 
 void text_addf(struct text *text, const char *format, ...)
 {
+    char most[128]; /* of what is added is shorter */
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int n = vsnprintf(NULL, 0, format, arguments);
+    const int n = vsnprintf(most, sizeof most, format, arguments);
     char *space = n < 0 ? NULL : text_add_space(text, (size_t)n);
-    if (space) /* the terminating 0 lands on the one text_add_space() keeps */
-        vsnprintf(space, (size_t)n + 1, format, again);
-    else
+    if (!space)
         text->failed = 1;
+    else if ((size_t)n < sizeof most)
+        memcpy(space, most, (size_t)n);
+    else /* the terminating 0 lands on the one text_add_space() keeps */
+        vsnprintf(space, (size_t)n + 1, format, again);
     va_end(again);
     va_end(arguments);
 }

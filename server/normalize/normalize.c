@@ -335,17 +335,18 @@ static int is_normal(const struct plane *luma, const struct normalize_form *form
     enum { FULL = 200, DARK = 16, INK = 32 };
     const size_t w = luma->width, h = luma->height;
     size_t border[LEVELS];
-    double mass = 0, mass_x = 0, mass_y = 0;
+    uint64_t mass = 0, twice_x = 0, twice_y = 0; /* twice: the middle of pixel x is x + 0.5 */
     struct box box = {w, h, 0, 0};
     uint8_t most = 0;
 
     for (size_t y = 0; y < h; y++) {
+        const uint8_t *row = luma->pixels + y * w;
+        uint64_t row_mass = 0;
         for (size_t x = 0; x < w; x++) {
-            const uint8_t value = luma->pixels[y * w + x];
+            const uint8_t value = row[x];
             most = value > most ? value : most;
-            mass += value;
-            mass_x += value * ((double)x + 0.5);
-            mass_y += value * ((double)y + 0.5);
+            row_mass += value;
+            twice_x += value * (2 * x + 1);
             if (value > INK) {
                 box.x0 = x < box.x0 ? x : box.x0;
                 box.x1 = x + 1 > box.x1 ? x + 1 : box.x1;
@@ -353,15 +354,19 @@ static int is_normal(const struct plane *luma, const struct normalize_form *form
                 box.y1 = y + 1;
             }
         }
+        mass += row_mass;
+        twice_y += row_mass * (2 * y + 1);
     }
     levels_of_border(border, luma->pixels, w, h, 1);
     if (most < FULL || levels_quantile(border, 0.5) > DARK)
         return 0;
     const double wide = (double)(box.x1 - box.x0), high = (double)(box.y1 - box.y0);
+    const double middle_x = (double)twice_x / (double)(2 * mass);
+    const double middle_y = (double)twice_y / (double)(2 * mass);
     const size_t frame_w = form->frame_width, frame_h = form->frame_height;
     return fmax(wide / (double)frame_w, high / (double)frame_h) >= 0.5 &&
-           is_within(wide, mass_x / mass, frame_w, w - frame_w, form->objects) &&
-           is_within(high, mass_y / mass, frame_h, h - frame_h, form->objects);
+           is_within(wide, middle_x, frame_w, w - frame_w, form->objects) &&
+           is_within(high, middle_y, frame_h, h - frame_h, form->objects);
 }
 
 /* Has a picture the model's size, or a frame's? */
