@@ -243,6 +243,12 @@ void small_reference(struct small_answer *a, const struct small *s, double *cons
                      const float *image, size_t class_index, size_t other)
 {
     reference_primary(a, s, tensor, image);
+    small_reference_on(a, s, tensor, image, class_index, other);
+}
+
+void small_reference_on(struct small_answer *a, const struct small *s, double *const *tensor,
+                        const float *image, size_t class_index, size_t other)
+{
     reference_digit(a, s, tensor);
     a->margin = 0;
     for (size_t j = 0; j < s->shape.classes; j++) { /* equation 4 */

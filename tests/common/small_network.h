@@ -64,6 +64,9 @@ void small_answer_room(struct small_answer *answer, const struct small *s);
 /* tensor stands for s->tensor, so that it can be varied. */
 void small_reference(struct small_answer *answer, const struct small *s, double *const *tensor,
                      const float *image, size_t class_index, size_t other);
+/* All that follows from answer->primary, which the caller may have changed, again. */
+void small_reference_on(struct small_answer *answer, const struct small *s, double *const *tensor,
+                        const float *image, size_t class_index, size_t other);
 /* The pixel loss of another class's capsule, drawn alone, from a picture of its own:
  * of the answer that stands. */
 double small_pixel_loss(struct small_answer *answer, const struct small *s, double *const *tensor,
