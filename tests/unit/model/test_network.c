@@ -438,6 +438,13 @@ static void test_winner(const struct kernels *k, struct random *random, struct w
     b[18 * 18 - 1] = 0.5f;
     check_value(worst, (double)capsnet_pixel_error(&shape, a, b), 1.25 / (18 * 18), ROUNDING,
                 "pixel error");
+    struct capsnet_shape odd = shape;
+    odd.height = odd.width = 17;
+    b[18 * 18 - 1] = 0;
+    b[17 * 17 - 1] = 0.5f;
+    check_value(worst, (double)capsnet_pixel_error(&odd, a, b), 1.25 / (17 * 17), ROUNDING,
+                "pixel error");
+    check_value(worst, (double)capsnet_ink(&odd, b), 0.25 / (17 * 17), ROUNDING, "ink");
 }
 
 int main(void)
