@@ -9,7 +9,7 @@ VERSION := $(shell sed -n 's/^ARG VERSION=//p' Dockerfile)
 
 # ---- Options, each settable on the command line -----------------------------
 CC       ?= cc
-CFLAGS   ?= -O2 -g
+CFLAGS   ?= -O3 -g
 SANITIZE ?=#          e.g. address,undefined or thread
 WERROR   ?=#          1 in CI
 MPI      ?=#          1: capsnet-train for several machines, with OpenMPI, in build/mpi/

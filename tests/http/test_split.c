@@ -47,14 +47,15 @@ static const cJSON *prediction(const cJSON *json, int i)
  * has, a box and, with `is_full`, its poses and its routing. */
 static void check_number(const cJSON *number, const char *text, int is_full)
 {
-    char labels[40] = "";
+    char labels[40] = {0};
+    size_t n = 0;
     const cJSON *digit = NULL;
     assert_int_equal(cJSON_GetArraySize(number), 2);
     assert_string_equal(json_string(number, "text"), text);
-    for (const char *c = text; *c; c++)
+    for (const char *c = text; *c && n + 1 < sizeof labels; c++)
         if (*c != '\n')
-            strncat(labels, c, 1);
-    const cJSON *digits = json_array(number, "digits", (int)strlen(labels));
+            labels[n++] = *c;
+    const cJSON *digits = json_array(number, "digits", (int)n);
     int i = 0;
     cJSON_ArrayForEach(digit, digits)
     {

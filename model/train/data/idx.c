@@ -147,7 +147,7 @@ static enum capsnet_status load_images(struct dataset *dataset, const struct idx
 
 static enum capsnet_status load_labels(struct dataset *dataset, const struct idx_file *file)
 {
-    size_t n;
+    size_t n = 0;
     enum capsnet_status status = read_header(file, MAGIC_LABELS, &n, 1);
     if (status)
         return status;
