@@ -12,7 +12,9 @@ static _Atomic uint64_t read_bytes[MAX_FDS];
 
 uint64_t library_reads_bytes(int fd)
 {
-    return fd >= 0 && fd < MAX_FDS ? atomic_load_explicit(&read_bytes[fd], memory_order_relaxed) : 0;
+    if (fd < 0 || fd >= MAX_FDS)
+        return 0;
+    return atomic_load_explicit(&read_bytes[fd], memory_order_relaxed);
 }
 
 /* Called by libmicrohttpd, and by ourselves. */
