@@ -9,8 +9,11 @@
  * a strip, what is not zero is listed once, and every panel of w is multiplied by the
  * lists (kernels/gemm_sparse.c): 5.5 % of the fp32 words, 8 % of those of two bf16 and 10.5 %
  * of those of four u8 (primary_direct.h says which those are).  A grid of squares takes one and
- * a half times as long, noise half.  Images are taken a few at a time, so that
- * they share a panel.
+ * a half times as long, noise half.
+ *
+ * A thread takes a few images at a time all the way, so that they share a panel, and no
+ * thread waits for another or reads what it wrote.  Images that do not come out even, one for
+ * each, are taken together, in bands, strips and panels.
  *
  * int8: a is not negative, so it becomes u8 with one scale an image, its
  * largest value over 255; the sums are exact.
@@ -24,9 +27,11 @@ struct pass {
     struct capsnet_workspace *ws;
     size_t first, n; /* images first .. first + n - 1 */
     const float *images;
+    size_t slot; /* where the first one's activations and lists are, the others' behind it */
+    size_t size; /* of a group, where they are taken in groups */
 };
 
-/* What an image of the wave has behind conv1: its values [conv1_h][conv1_w][channels]; words
+/* What an image in work has behind conv1: its values [conv1_h][conv1_w][channels]; words
  * [conv1_h][pixels][channels], in fp32 of every pixel, which are the values, and else of every
  * second one, with those beside it; and which of the words, and of the values as words, are not
  * zero.  How far apart they are, in bytes, or in uint64_t: */
@@ -47,8 +52,8 @@ static struct activations activations_of(const struct capsnet_workspace *ws, siz
     a.row = at->conv1_w * a.pixel;
     a.word_row = at->conv1_w / a.step * a.word;
     a.values = ws->model->precision == PRECISION_INT8
-                   ? (char *)(ws->wave_u8 + slot * 3 * at->conv1_size)
-                   : (char *)(ws->wave + slot * at->conv1_size);
+                   ? (char *)(ws->conv1_u8 + slot * 3 * at->conv1_size)
+                   : (char *)(ws->conv1 + slot * at->conv1_size);
     a.words = values > 1 ? a.values + at->conv1_h * a.row : a.values;
     a.word_bits = at->conv1_bits;
     a.value_bits = (at->conv1_row / values + 63) / 64;
@@ -84,17 +89,18 @@ static void find_rows(const struct capsnet_workspace *ws, size_t slot, size_t y,
     }
 }
 
-/* Item: a band of one image of the wave through conv1. */
+/* Item: a band of one image through conv1. */
 static void conv1_band(void *context, size_t item, size_t thread)
 {
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct capsnet_model *model = ws->model;
     const struct layout *at = &model->at;
-    const size_t bands = at->conv1_bands, slot = item / bands, y = item % bands * CONV1_BAND;
+    const size_t bands = at->conv1_bands, i = item / bands, slot = pass->slot + i;
+    const size_t band = item % bands, y = band * CONV1_BAND;
     const size_t y1 = smaller(y + CONV1_BAND, at->conv1_h), row = at->conv1_w * at->conv1_row;
-    const float *image = pass->images + (pass->first + slot) * at->pixels;
-    float *out = ws->wave + slot * at->conv1_size;
+    const float *image = pass->images + (pass->first + i) * at->pixels;
+    float *out = ws->conv1 + slot * at->conv1_size;
     if (model->precision == PRECISION_BF16) {
         conv1_rows(ws, image, y, y1, thread, NULL, (uint16_t *)(void *)out);
         find_rows(ws, slot, y, y1);
@@ -102,7 +108,8 @@ static void conv1_band(void *context, size_t item, size_t thread)
     }
     conv1_rows(ws, image, y, y1, thread, out, NULL);
     if (model->precision == PRECISION_INT8)
-        ws->largest[item] = model->kernels->largest(out + y * row, (y1 - y) * row);
+        ws->largest[slot * bands + band] =
+            model->kernels->largest(out + y * row, (y1 - y) * row);
     else
         find_rows(ws, slot, y, y1);
 }
@@ -127,11 +134,12 @@ static void quantise_band(void *context, size_t item, size_t thread)
     const struct pass *pass = context;
     struct capsnet_workspace *ws = pass->ws;
     const struct layout *at = &ws->model->at;
-    const size_t bands = at->conv1_bands, slot = item / bands, y = item % bands * CONV1_BAND;
+    const size_t bands = at->conv1_bands, slot = pass->slot + item / bands;
+    const size_t y = item % bands * CONV1_BAND;
     const size_t y1 = smaller(y + CONV1_BAND, at->conv1_h), row = at->conv1_w * at->conv1_row;
     const float scale = scale_of(ws, slot);
     ws->model->kernels->quantise((uint8_t *)activations_of(ws, slot).values + y * row,
-                                 ws->wave + slot * at->conv1_size + y * row, (y1 - y) * row,
+                                 ws->conv1 + slot * at->conv1_size + y * row, (y1 - y) * row,
                                  scale > 0 ? 1 / scale : 0);
     find_rows(ws, slot, y, y1);
 }
@@ -179,9 +187,10 @@ static void list_strip(void *context, size_t item, size_t thread)
     const struct kernels *kernels = ws->model->kernels;
     const struct layout *at = &ws->model->at;
     const struct word_order order = word_order_of(ws->model);
-    const struct activations a = activations_of(ws, item / at->strips);
+    const struct activations a = activations_of(ws, pass->slot + item / at->strips);
     const struct strip strip = strip_of(at, item % at->strips);
-    struct sparse_word *to = ws->lists + item * ws->list_words;
+    const size_t number = pass->slot * at->strips + item;
+    struct sparse_word *to = ws->lists + number * ws->list_words;
     for (size_t ky = 0; ky < ws->model->shape.primary_kernel; ky++) {
         const size_t y = 2 * strip.y + ky;
         for (size_t g = 0; g < order.groups; g++) {
@@ -203,22 +212,11 @@ static void list_strip(void *context, size_t item, size_t thread)
                       ky * order.row + order.groups * order.channels + kx * count);
         }
     }
-    ws->list_counts[item] = (size_t)(to - (ws->lists + item * ws->list_words));
+    ws->list_counts[number] = (size_t)(to - (ws->lists + number * ws->list_words));
     memset(to, 0, SPARSE_SLACK * sizeof *to);
 }
 
-/* So many images of a pass are taken through all panels before the next ones: a thread's own,
- * so that it multiplies the lists that it wrote.  Lines that another CPU has read cost more to
- * write again than the listing itself, where the two have no cache in common.  fp32's weights
- * cost more than that: there all images share a panel. */
-static size_t group_size(const struct pass *pass)
-{
-    const size_t threads = pool_threads(pass->ws->pool);
-    return pass->ws->model->precision == PRECISION_F32 || pass->n % threads ? pass->n
-                                                                            : pass->n / threads;
-}
-
-/* Item: one panel of one image; the images of a group share a panel. */
+/* Item: one panel of one image; all images share a panel. */
 static void panel_item(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -227,9 +225,7 @@ static void panel_item(void *context, size_t item, size_t thread)
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
     const struct layout *at = &model->at;
-    const size_t panels = at->primary_row / KERNEL_PANEL, size = group_size(pass);
-    const size_t slot = item / (panels * size) * size + item % size;
-    const size_t panel = item / size % panels;
+    const size_t panel = item / pass->n, i = item % pass->n, slot = pass->slot + i;
     const size_t o = panel * KERNEL_PANEL;
     const size_t weights = o * at->primary_taps / values_per_word(model->precision);
     void (*const multiply[PRECISIONS])(const struct sparse_product *) = {
@@ -247,10 +243,10 @@ static void panel_item(void *context, size_t item, size_t thread)
         g.row_scale = scale_of(ws, slot);
         g.scales = model->packed.primary_scales + o;
     }
-    float *z = ws->primary + (pass->first + slot) * at->positions * at->primary_row + o;
-    for (size_t i = 0; i < at->strips; i++) {
-        const struct strip strip = strip_of(at, i);
-        const size_t list = slot * at->strips + i;
+    float *z = ws->primary + (pass->first + i) * at->positions * at->primary_row + o;
+    for (size_t k = 0; k < at->strips; k++) {
+        const struct strip strip = strip_of(at, k);
+        const size_t list = slot * at->strips + k;
         g.rows = strip.rows;
         g.words = ws->lists + list * ws->list_words;
         g.count = ws->list_counts[list];
@@ -259,47 +255,71 @@ static void panel_item(void *context, size_t item, size_t thread)
     }
 }
 
-/* Item: one image as far as its lists. */
-static void list_image(void *context, size_t slot, size_t thread)
+/* One image as far as its lists. */
+static void list_image(struct pass *pass, size_t i, size_t thread)
 {
-    const struct pass *pass = context;
     const struct layout *at = &pass->ws->model->at;
     const size_t bands = at->conv1_bands;
-    for (size_t i = slot * bands; i < (slot + 1) * bands; i++)
-        conv1_band(context, i, thread);
-    for (size_t i = slot * bands; i < (slot + 1) * bands; i++)
-        if (pass->ws->model->precision == PRECISION_INT8)
-            quantise_band(context, i, thread);
-    for (size_t i = slot * at->strips; i < (slot + 1) * at->strips; i++)
-        list_strip(context, i, thread);
+    for (size_t band = i * bands; band < (i + 1) * bands; band++)
+        conv1_band(pass, band, thread);
+    if (pass->ws->model->precision == PRECISION_INT8)
+        for (size_t band = i * bands; band < (i + 1) * bands; band++)
+            quantise_band(pass, band, thread);
+    for (size_t strip = i * at->strips; strip < (i + 1) * at->strips; strip++)
+        list_strip(pass, strip, thread);
 }
 
-/* All images of the wave as far as their lists.  Where each thread has as many, they are its own:
- * lines that another CPU has written cost 28 ns each where the two have no cache in common. */
-static void list_wave(struct pass *pass)
+/* Item: a group, all the way.  Its time counts where it is the caller's. */
+static void group_item(void *context, size_t item, size_t thread)
+{
+    const struct pass *all = context;
+    struct capsnet_workspace *ws = all->ws;
+    struct pass group = {.ws = ws, .first = all->first + item * all->size, .n = all->size,
+                         .images = all->images, .slot = thread * all->size};
+    const size_t panels = ws->model->at.primary_row / KERNEL_PANEL;
+    uint64_t clock = phase_clock();
+    for (size_t i = 0; i < group.n; i++) {
+        turns_pause(pool_party(ws->pool));
+        list_image(&group, i, thread);
+    }
+    if (thread == 0)
+        phase_end(ws, PHASE_CONV1, &clock);
+    for (size_t i = 0; i < panels * group.n; i++) {
+        turns_pause(pool_party(ws->pool));
+        panel_item(&group, i, thread);
+    }
+    if (thread == 0)
+        phase_end(ws, PHASE_PRIMARY, &clock);
+}
+
+/* Images that all threads take together. */
+static void run_together(struct pass *pass)
 {
     struct capsnet_workspace *ws = pass->ws;
     const struct layout *at = &ws->model->at;
-    const size_t threads = pool_threads(ws->pool);
-    if (threads > 1 && pass->n % threads == 0) {
-        pool_run(ws->pool, pass->n, list_image, pass);
-        return;
-    }
+    uint64_t clock = phase_clock();
     pool_run(ws->pool, pass->n * at->conv1_bands, conv1_band, pass);
     if (ws->model->precision == PRECISION_INT8)
         pool_run(ws->pool, pass->n * at->conv1_bands, quantise_band, pass);
     pool_run(ws->pool, pass->n * at->strips, list_strip, pass);
+    phase_end(ws, PHASE_CONV1, &clock);
+    pool_run(ws->pool, pass->n * (at->primary_row / KERNEL_PANEL), panel_item, pass);
+    phase_end(ws, PHASE_PRIMARY, &clock);
 }
 
 void primary_direct(struct capsnet_workspace *ws, size_t n, const float *images)
 {
-    const struct layout *at = &ws->model->at;
-    uint64_t clock = phase_clock();
-    for (size_t first = 0; first < n; first += ws->wave_images) {
-        struct pass pass = {ws, first, smaller(ws->wave_images, n - first), images};
-        list_wave(&pass);
-        phase_end(ws, PHASE_CONV1, &clock);
-        pool_run(ws->pool, pass.n * (at->primary_row / KERNEL_PANEL), panel_item, &pass);
-        phase_end(ws, PHASE_PRIMARY, &clock);
+    const size_t threads = pool_threads(ws->pool);
+    struct pass pass = {.ws = ws, .images = images};
+    for (; pass.first < n; pass.first += pass.n) {
+        const size_t left = n - pass.first;
+        pass.size = smaller(left / threads, DIRECT_OWN);
+        if (left < threads || (pass.size == 1 && left % threads)) {
+            pass.n = left;
+            run_together(&pass);
+        } else {
+            pass.n = left - left % (threads * pass.size);
+            pool_run(ws->pool, pass.n / pass.size, group_item, &pass);
+        }
     }
 }

@@ -54,7 +54,7 @@ static void carve_spectral(struct capsnet_workspace *ws, struct arena *arena, si
 static void carve_lists(struct capsnet_workspace *ws, struct arena *arena)
 {
     const struct layout *at = &ws->model->at;
-    const size_t lists = ws->wave_images * at->strips;
+    const size_t lists = ws->slots * at->strips;
     const size_t words = at->primary_taps / values_per_word(ws->model->precision) + SPARSE_SLACK;
     ws->lists = (struct sparse_word *)(void *)carve(
         arena, lists * words * sizeof *ws->lists / sizeof(float));
@@ -87,12 +87,12 @@ static void carve_inference(struct capsnet_workspace *ws, struct arena *arena, s
 {
     const struct layout *at = &ws->model->at;
     const int is_int8 = ws->model->precision == PRECISION_INT8;
-    ws->wave = carve(arena, ws->wave_images * at->conv1_size);
-    ws->set = (uint64_t *)(void *)carve(arena, ws->wave_images * 4 * at->conv1_h * at->conv1_w *
+    ws->conv1 = carve(arena, ws->slots * at->conv1_size);
+    ws->set = (uint64_t *)(void *)carve(arena, ws->slots * 4 * at->conv1_h * at->conv1_w *
                                                    at->conv1_bits);
     if (is_int8) {
-        ws->wave_u8 = (uint8_t *)carve(arena, 3 * ws->wave_images * at->conv1_size / 4);
-        ws->largest = carve(arena, ws->wave_images * at->conv1_bands);
+        ws->conv1_u8 = (uint8_t *)carve(arena, 3 * ws->slots * at->conv1_size / 4);
+        ws->largest = carve(arena, ws->slots * at->conv1_bands);
     }
     carve_lists(ws, arena);
     ws->v = carve(arena, n * at->outputs);
@@ -253,7 +253,7 @@ enum capsnet_status workspace_create(struct capsnet_workspace **workspace,
     ws->max_batch = max_batch;
     ws->max_groups = (max_batch + KERNEL_LANES - 1) / KERNEL_LANES;
     ws->training = training;
-    ws->wave_images = DIRECT_OWN * threads < DIRECT_WAVE ? DIRECT_OWN * threads : DIRECT_WAVE;
+    ws->slots = DIRECT_OWN * threads < max_batch ? DIRECT_OWN * threads : max_batch;
     ws->pool = pool_create(threads);
     ws->scratch = calloc(threads, sizeof *ws->scratch);
     if (!ws->pool || !ws->scratch)

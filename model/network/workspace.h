@@ -33,9 +33,9 @@ extern const char *const phase_names[PHASES];
 /* Columns of x that one product of the weights' gradient takes. */
 enum { X_COLUMNS = 192 };
 
-/* Images that the direct plan has in work at a time: so many of each thread's, whose activations
- * and lists its second-level cache keeps beside a panel of weights, and at most DIRECT_WAVE. */
-enum { DIRECT_OWN = 2, DIRECT_WAVE = 4 };
+/* Images that a thread has in work at a time in the direct plan: so many as its second-level
+ * cache keeps the activations and lists of beside a panel of weights. */
+enum { DIRECT_OWN = 2 };
 
 /* Capsules whose gradients are worked out at a time: 330 kB of du_hat for 128
  * images, which the second-level cache keeps. */
@@ -104,12 +104,12 @@ struct capsnet_workspace {
     size_t *used;     /* [n] conv1's channels as far as the last that is not zero everywhere */
     float *x_scales;  /* u8: [operand_planes][n*tiles] value of a unit */
     float *y_planes;  /* likewise of [n*tiles][primary_row + KERNEL_PAD] */
-    size_t wave_images; /* direct: DIRECT_OWN of each thread, at most DIRECT_WAVE */
-    float *wave;      /* direct: [wave_images][conv1_size] after ReLU, fp32, or bf16 and its words */
-    uint8_t *wave_u8; /* int8: [wave_images][3][conv1_size] the same, quantised, and its words */
-    uint64_t *set;    /* [wave_images][2][conv1_h][conv1_w][conv1_bits] which words are not zero */
-    float *largest;   /* int8: [wave_images][bands] largest value of a band */
-    /* direct: what is not zero, [wave_images][strips] lists of room for list_words; how
+    size_t slots;     /* direct: images in work, DIRECT_OWN of each thread, not more than a batch */
+    float *conv1;     /* direct: [slots][conv1_size] after ReLU, fp32, or bf16 and its words */
+    uint8_t *conv1_u8; /* int8: [slots][3][conv1_size] the same, quantised, and its words */
+    uint64_t *set;    /* [slots][2][conv1_h][conv1_w][conv1_bits] which words are not zero */
+    float *largest;   /* int8: [slots][bands] largest value of a band */
+    /* direct: what is not zero, [slots][strips] lists of room for list_words; how
      * long each is */
     struct sparse_word *lists;
     size_t *list_counts, list_words;

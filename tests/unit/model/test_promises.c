@@ -412,7 +412,8 @@ static void try_primary(const struct kernels *k, struct random *random, struct w
 
 static void try_threads(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    static const size_t sizes[] = {1, 3, 19, MOST};
+    /* Of the direct plan, on two and three threads: one for each, groups, and those left over. */
+    static const size_t sizes[] = {1, 2, 3, 5, 11, 19, MOST};
     struct small s;
     struct capsnet_shape shape = small_shape();
     shape.width = 33;
