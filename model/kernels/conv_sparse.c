@@ -181,7 +181,7 @@ ALWAYS_INLINE void tile(enum kind kind, const struct convolution *g, const struc
     }
     for (size_t i = 0; i < windows; i++)
         for (size_t v = 0; v < nv; v++) {
-            const vec y = scaled(kind, t[i][v], g->scale, g->scales + j + v * VEC);
+            const vec y = scaled(kind, t[i][v], g->scale, g->scales, j + v * VEC);
             put(g, at + i, j + v * VEC, kind == KIND_INT8 ? y + vec_load(g->bias + j + v * VEC) : y);
         }
 }

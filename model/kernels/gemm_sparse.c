@@ -143,7 +143,7 @@ ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_prod
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < WIDTH; v++) {
             const size_t at = j + v * VEC;
-            const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales + at) +
+            const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales, at) +
                           vec_load(g->bias + at);
             vec_store(g->c + i * g->c_stride + at, g->relu ? vec_max(x, vec_set(0)) : x);
         }

@@ -69,16 +69,18 @@ ALWAYS_INLINE sum add(enum kind kind, sum a, sum b)
     return kind == KIND_INT8 ? (sum)((ivec)a + (ivec)b) : (sum)((vec)a + (vec)b);
 }
 
-/* A sum as it is, or, of integers, times row_scale and its columns' scales. */
-ALWAYS_INLINE vec scaled(enum kind kind, sum t, float row_scale, const float *scales)
+/* A sum as it is, or, of integers, times row_scale and the scales of its columns, from `at`
+ * on; else there may be none. */
+ALWAYS_INLINE vec scaled(enum kind kind, sum t, float row_scale, const float *scales, size_t at)
 {
 #if defined(__AVX512VNNI__)
     if (kind == KIND_INT8)
-        return (vec)_mm512_cvtepi32_ps(t) * (row_scale * vec_load(scales));
+        return (vec)_mm512_cvtepi32_ps(t) * (row_scale * vec_load(scales + at));
 #endif
     (void)kind;
     (void)row_scale;
     (void)scales;
+    (void)at;
     return (vec)t;
 }
 

@@ -355,8 +355,9 @@ static void forward_group(void *context, size_t group, size_t thread)
     kernels->squash(u, raw, model->at.capsules, model->shape.primary_dims);
     for (size_t r = 0; r < iterations; r++, s += routed, v += routed) {
         float *sum = vsum + r * routed;
-        for (size_t k = 0; r > 0 && k < routed; k++)
-            sum[k] = v[k - routed] + (r > 1 ? sum[k - routed] : 0);
+        const float *last_v = r > 0 ? v - routed : NULL, *last_sum = r > 1 ? sum - routed : NULL;
+        for (size_t k = 0; last_v && k < routed; k++)
+            sum[k] = last_v[k] + (last_sum ? last_sum[k] : 0);
         kernels->route(&routing, u, r > 0 ? sum : NULL, s, ws->scratch[thread].u_hat);
         kernels->squash(v, s, model->shape.classes, model->shape.pose_dims);
     }

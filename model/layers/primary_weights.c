@@ -59,11 +59,12 @@ static void quad_to_points(const struct capsnet_model *model, struct panel_int8 
 {
     const struct patch patch = kernel_patch(model, phase);
     const float *w = model->parameters + kernel_offset(model, panel, phase) + c * KERNEL_PANEL;
+    float *values = (float *)(void *)p->values;
     struct planes near;
     for (size_t plane = 0; plane < POINT_PLANES; plane++)
         near.at[plane] = plane * QUAD * KERNEL_PANEL;
     for (size_t i = 0; i < QUAD * KERNEL_PANEL; i += KERNEL_PAD)
-        model->kernels->to_points(p->values[0][0] + i, &near, OPERAND_RIGHT,
+        model->kernels->to_points(values + i, &near, OPERAND_RIGHT,
                                   &model->winograd.kernel, w + i, &patch);
 }
 
