@@ -291,8 +291,8 @@ void capsnet_turn_give(struct capsnet_workspace *workspace);
  * changes it by rounding only: in f32, with PrimaryCaps' kernels of 9x9, by what routing
  * makes of 5e-5 of the root mean square of PrimaryCaps' values: with the network of
  * weights/capsnet-mnist.safetensors 1e-5 of a length at most, of MNIST's test images
- * (`make answers`), with random weights up to 7e-4.  From where on a batch is large is
- * the machine's (capsnet_model_measure). */
+ * (`make answers`), with random weights more (test_promises prints it).  From where on
+ * a batch is large is the machine's (capsnet_model_measure). */
 void capsnet_forward(struct capsnet_workspace *workspace, size_t n, const float *images,
                      float *lengths, float *poses);
 

@@ -15,35 +15,35 @@ size_t capsnet_winner(const struct capsnet_shape *shape, const float *lengths)
     return best;
 }
 
-/* Two sums, of every second pixel: an addition waits for the one before it. */
-float capsnet_pixel_error(const struct capsnet_shape *shape, const float *a, const float *b)
+static double difference(const float *a, const float *b, size_t i)
 {
-    const size_t pixels = capsnet_pixels(shape);
+    return (double)a[i] - (b ? (double)b[i] : 0);
+}
+
+/* The mean of (a - b)^2; b NULL: of a^2.  Two sums, of every second value, as an addition
+ * waits for the one before it. */
+static float mean_square(const float *a, const float *b, size_t n)
+{
     double even = 0, odd = 0;
-    for (size_t i = 0; i < pixels / 2 * 2; i += 2) {
-        const double first = (double)a[i] - (double)b[i];
-        const double second = (double)a[i + 1] - (double)b[i + 1];
+    size_t i = 0;
+    for (; i + 1 < n; i += 2) {
+        const double first = difference(a, b, i), second = difference(a, b, i + 1);
         even += first * first;
         odd += second * second;
     }
-    if (pixels % 2) {
-        const double last = (double)a[pixels - 1] - (double)b[pixels - 1];
-        even += last * last;
-    }
-    return (float)((even + odd) / (double)pixels);
+    if (i < n)
+        even += difference(a, b, i) * difference(a, b, i);
+    return (float)((even + odd) / (double)n);
+}
+
+float capsnet_pixel_error(const struct capsnet_shape *shape, const float *a, const float *b)
+{
+    return mean_square(a, b, capsnet_pixels(shape));
 }
 
 float capsnet_ink(const struct capsnet_shape *shape, const float *image)
 {
-    const size_t pixels = capsnet_pixels(shape);
-    double even = 0, odd = 0;
-    for (size_t i = 0; i < pixels / 2 * 2; i += 2) {
-        even += (double)image[i] * (double)image[i];
-        odd += (double)image[i + 1] * (double)image[i + 1];
-    }
-    if (pixels % 2)
-        even += (double)image[pixels - 1] * (double)image[pixels - 1];
-    return (float)((even + odd) / (double)pixels);
+    return mean_square(image, NULL, capsnet_pixels(shape));
 }
 
 int capsnet_is_known(const struct capsnet_known *known, float error, float length, float ink)

@@ -282,7 +282,7 @@ static double farthest(const double *a, const double *b, size_t n)
 static const double PRIMARY_F32 = 5e-5;
 
 /* How far an image's length, pose or pixel (of class 1) moves at most when PrimaryCaps'
- * values move by that at random: of random networks by 5e-5 to 7e-4, as routing has it. */
+ * values move by that at random. */
 static double sensitivity(const struct small *s, const float *image, struct random *random)
 {
     enum { TRIES = 4 };
@@ -345,6 +345,12 @@ static void try_sizes(const struct kernels *k, struct random *random, struct wor
         answer(ws, &s, images + i * s.at->pixels, &alone[i]);
         bounds[i] = is_f32 ? sensitivity(&s, images + i * s.at->pixels, random) : 0.1;
     }
+    double least = bounds[0], most = bounds[0];
+    for (size_t i = 1; i < N; i++) {
+        least = fmin(least, bounds[i]);
+        most = fmax(most, bounds[i]);
+    }
+    print_message("  %s: an image may differ by %.1e to %.1e\n", precision, least, most);
     static const size_t sizes[] = {2, 3, 4, 5, 6, 16, 17, N};
     for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
         all.n = sizes[b];
