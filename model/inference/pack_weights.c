@@ -154,8 +154,11 @@ static void pack_decoder(struct capsnet_model *model, size_t l)
     const float *w = model->parameters + at->decoder_weight[l];
     if (to->decoder_form[l] == FORM_INT8)
         pack_decoder_int8(model, l);
-    for (size_t i = 0; to->decoder_form[l] == FORM_F16 && i < in * row; i++)
-        ((uint16_t *)to->decoder[l])[i] = (uint16_t)f16_of(w[i]);
+    for (size_t i = 0; to->decoder_form[l] == FORM_F16 && i < in * row; i++) {
+        const size_t o = i % row, panel = o / KERNEL_PANEL * in * KERNEL_PANEL;
+        uint16_t *halves = to->decoder[l];
+        halves[panel + i / row * KERNEL_PANEL + o % KERNEL_PANEL] = (uint16_t)f16_of(w[i]);
+    }
     for (size_t p = 0; to->decoder_form[l] == FORM_BF16 && p < panels(row); p++)
         pack_run((uint32_t *)to->decoder[l] + p * in / 2 * KERNEL_PANEL, w + p * KERNEL_PANEL, in,
                  columns_left(row, p), row);
@@ -413,6 +416,6 @@ void model_release(struct capsnet_model *model)
     if (model->precision != PRECISION_F32)
         release(model, at->primary_weight, kernel * kernel * at->conv1_row * at->primary_row);
     for (size_t l = 0; l < 3; l++)
-        if (model->packed.decoder_form[l] >= FORM_BF16)
+        if (model->packed.decoder_form[l] != FORM_F32)
             release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);
 }

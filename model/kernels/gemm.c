@@ -8,7 +8,7 @@
  * read where it lies, at any strides; nothing is packed here, because the
  * right operands are stored in panels by whoever makes them.
  */
-#include "model/kernels/vector.h"
+#include "model/kernels/words.h"
 
 /* Vectors beside each other in a tile of one row, whose sums are too few to
  * hide the latency otherwise; all of one panel. */
@@ -22,17 +22,20 @@ struct tile {
     vec acc[GEMM_ROWS][WIDE];
 };
 
-/* What is asked for of B at every step: two lines, `second` floats apart; floats from
- * one step to the next. */
+enum { LINE = 64 };
+
+/* What is asked for of B at every step: two lines, `second` bytes apart; bytes from one step to
+ * the next. */
 struct ahead {
-    const float *at;
+    const char *at;
     size_t second, step;
 };
 
-/* acc += A[rows][k] B[k][nv vectors], asking for what comes ahead.  rows and nv are constants to the compiler: every call site is expanded
- * with its own. */
-ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
-                            const struct operand *a, const float *b, size_t b_stride,
+/* acc += A[rows][k] B[k][nv vectors], b_step bytes from one k to the next, asking for what comes
+ * ahead.  kind, rows and nv are constants to the compiler: every call site is expanded with its
+ * own. */
+ALWAYS_INLINE void tile_run(enum kind kind, struct tile *t, size_t rows, size_t nv, size_t k,
+                            const struct operand *a, const char *b, size_t b_step,
                             struct ahead ahead)
 {
     const float *p[GEMM_ROWS];
@@ -46,8 +49,8 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     for (; k > 0; k--) {
         vec bv[WIDE];
         for (size_t v = 0; v < nv; v++)
-            bv[v] = vec_load(b + v * VEC);
-        b += b_stride;
+            bv[v] = (vec)load_words(kind, b + v * VEC * word_size(kind));
+        b += b_step;
         __builtin_prefetch(ahead.at, 0, 2);
         __builtin_prefetch(ahead.at + ahead.second, 0, 2);
         ahead.at += ahead.step;
@@ -77,9 +80,11 @@ ALWAYS_INLINE void tile_run(struct tile *t, size_t rows, size_t nv, size_t k,
     default: f(GEMM_ROWS, __VA_ARGS__); break; \
     }
 
-ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const float *a,
-                             const float *b, float *c, const float *bias, struct ahead ahead)
+ALWAYS_INLINE void gemm_tile(size_t rows, enum kind kind, size_t nv, const struct gemm *g,
+                             const float *a, const char *b, float *c, const float *bias,
+                             struct ahead ahead)
 {
+    const size_t b_step = g->b.stride * word_size(kind);
     const struct operand left = {a, g->a.row, g->a.col};
     struct tile t;
     for (size_t i = 0; i < rows; i++)
@@ -98,7 +103,7 @@ ALWAYS_INLINE void gemm_tile(size_t rows, size_t nv, const struct gemm *g, const
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < nv; v++)
                 part.acc[i][v] = vec_set(0);
-        tile_run(&part, rows, nv, count, &run, b + k * g->b.stride, g->b.stride,
+        tile_run(kind, &part, rows, nv, count, &run, b + k * b_step, b_step,
                  (struct ahead){ahead.at + k * ahead.step, ahead.second, ahead.step});
         for (size_t i = 0; i < rows; i++)
             for (size_t v = 0; v < nv; v++)
@@ -130,18 +135,20 @@ enum { LONG = 128 };
 /* A packed B comes from memory, a panel once: while the last two tiles of rows use
  * one the next is fetched, half of it each.  The first tile, for which nobody asked, asks for
  * what comes 64 steps later. */
-ALWAYS_INLINE struct ahead ahead_of(const struct gemm *g, size_t i, size_t j, const float *b)
+ALWAYS_INLINE struct ahead ahead_of(enum kind kind, const struct gemm *g, size_t i, size_t j,
+                                    const char *b)
 {
     const size_t left = (g->m - i + GEMM_ROWS - 1) / GEMM_ROWS;
+    const size_t size = word_size(kind), b_step = g->b.stride * size;
     const int is_packed = g->b.stride == KERNEL_PANEL;
     if (g->m <= GEMM_ROWS || (i == 0 && j == 0 && g->k >= LONG))
-        return (struct ahead){b + 64 * g->b.stride, 16, g->b.stride};
+        return (struct ahead){b + 64 * b_step, LINE, b_step};
     if (!is_packed || left > 2 || j % KERNEL_PANEL != 0)
-        return (struct ahead){b, 0, 16};
-    const float *next = j + KERNEL_PANEL < g->n ? b + g->b.panel : g->then;
+        return (struct ahead){b, 0, LINE};
+    const char *next = j + KERNEL_PANEL < g->n ? b + g->b.panel * size : (const char *)g->then;
     if (!next)
-        return (struct ahead){b, 0, 16};
-    return (struct ahead){next + (2 - left) * KERNEL_PANEL / 2 * g->k, 0, 16};
+        return (struct ahead){b, 0, LINE};
+    return (struct ahead){next + (2 - left) * KERNEL_PANEL / 2 * g->k * size, 0, LINE};
 }
 
 /* The rows of the next tile, of those that are left: about the same for all, since a few
@@ -152,44 +159,63 @@ ALWAYS_INLINE size_t rows_from(size_t left)
     return (left + tiles - 1) / tiles;
 }
 
+/* Column j of B. */
+ALWAYS_INLINE const char *right(enum kind kind, const struct gemm *g, size_t j)
+{
+    const char *b = kind == KIND_F16 ? (const char *)g->halves : (const char *)g->b.data;
+    return b + column(j, g->b.panel) * word_size(kind);
+}
+
 /* One row, as of a single image: WIDE vectors at a time. */
-static void gemm_row(const struct gemm *g, size_t n)
+ALWAYS_INLINE void multiply_row(enum kind kind, const struct gemm *g, size_t n)
 {
     for (size_t j = 0; j < n; j += WIDE * VEC) {
-        const float *b = g->b.data + column(j, g->b.panel);
+        const char *b = right(kind, g, j);
         const float *bias = g->bias ? g->bias + j : NULL;
         float *c = g->c.data + column(j, g->c.panel);
-        const struct ahead ahead = ahead_of(g, 0, j, b);
+        const struct ahead ahead = ahead_of(kind, g, 0, j, b);
         if (n - j >= WIDE * VEC)
-            gemm_tile(1, WIDE, g, g->a.data, b, c, bias, ahead);
+            gemm_tile(1, kind, WIDE, g, g->a.data, b, c, bias, ahead);
         else
-            gemm_tile(1, KERNEL_PAD / VEC, g, g->a.data, b, c, bias, ahead);
+            gemm_tile(1, kind, KERNEL_PAD / VEC, g, g->a.data, b, c, bias, ahead);
     }
 }
 
-void PRODUCT(gemm)(const struct gemm *g)
+ALWAYS_INLINE void multiply(enum kind kind, const struct gemm *g)
 {
     const size_t n = round_up(g->n);
     if (g->m == 1) {
-        gemm_row(g, n);
+        multiply_row(kind, g, n);
         return;
     }
     for (size_t j = 0; j < n; j += 2 * VEC) {
-        const float *b = g->b.data + column(j, g->b.panel);
+        const char *b = right(kind, g, j);
         const float *bias = g->bias ? g->bias + j : NULL;
         for (size_t i = 0, rows; i < g->m; i += rows) {
             const float *a = g->a.data + i * g->a.row;
             float *c = g->c.data + column(j, g->c.panel) + i * g->c.stride;
             rows = rows_from(g->m - i);
-            const struct ahead ahead = ahead_of(g, i, j, b);
+            const struct ahead ahead = ahead_of(kind, g, i, j, b);
             if (n - j >= 2 * VEC) {
-                WITH_ROWS(gemm_tile, rows, 2, g, a, b, c, bias, ahead)
+                WITH_ROWS(gemm_tile, rows, kind, 2, g, a, b, c, bias, ahead)
             } else {
-                WITH_ROWS(gemm_tile, rows, 1, g, a, b, c, bias, ahead)
+                WITH_ROWS(gemm_tile, rows, kind, 1, g, a, b, c, bias, ahead)
             }
         }
     }
 }
+
+void PRODUCT(gemm)(const struct gemm *g)
+{
+    multiply(KIND_F32, g);
+}
+
+#if HAS_F16
+void KERNEL(gemm_f16)(const struct gemm *g)
+{
+    multiply(KIND_F16, g);
+}
+#endif
 
 /* Lanes of a (index below VEC) and b (from VEC on). */
 ALWAYS_INLINE vec shuffle(vec a, vec b, ivec index)

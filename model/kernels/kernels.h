@@ -19,6 +19,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     KERNEL_PAD = 16,   /* floats; rows are multiples of it */
@@ -64,6 +65,7 @@ struct gemm {
     enum gemm_epilogue epilogue;
     const float *bias; /* [n rounded up to KERNEL_PAD], for the BIAS epilogues */
     const float *then; /* the first panel of the next product's B, to be asked for, or NULL */
+    const uint16_t *halves; /* gemm_f16: instead of b.data */
 };
 
 /* ---- bf16 and 8-bit operands --------------------------------------------
@@ -123,7 +125,7 @@ struct narrow3 {
 
 enum {
     SPARSE_ROWS = 3,   /* at most, taken together */
-    SPARSE_SLACK = 128, /* zeros that follow a list */
+    SPARSE_SLACK = 128, /* words that follow a list */
 };
 
 /* One word (one fp32, two bf16, four u8) of each of up to SPARSE_ROWS rows, not zero in
@@ -132,11 +134,22 @@ struct sparse_word {
     uint32_t value[SPARSE_ROWS], number;
 };
 
+/* Ends a list with words of zeros, whose rows of B are asked for while the list's last ones are in
+ * work: those of the `count` words that are multiplied next, `rows` further on.  The first may be
+ * read, too. */
+static inline void sparse_end(struct sparse_word *end, const struct sparse_word *next, size_t count,
+                              size_t rows)
+{
+    memset(end, 0, SPARSE_SLACK * sizeof *end);
+    for (size_t i = 1; i < SPARSE_SLACK && i < count; i++)
+        end[i].number = next[i].number + (uint32_t)rows;
+}
+
 /* C = A B + bias, of one panel of B: row w of it lies at [w * b_row], in fp32 or fp16, or
  * words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
 struct sparse_product {
     size_t rows, count;
-    const struct sparse_word *words; /* [count], and SPARSE_SLACK zeros */
+    const struct sparse_word *words; /* [count], and what sparse_end() writes */
     const void *b;
     size_t b_row;
     int relu; /* C = max(0, that) */
@@ -380,6 +393,7 @@ struct kernels {
 
     /* From here on NULL at levels whose instructions they need: F16C or AVX-512.  As those
      * of fp32, to the bit, with a B or a W of fp16. */
+    void (*gemm_f16)(const struct gemm *g);
     void (*gemm_sparse_f16)(const struct sparse_product *g);
     void (*predict_images_f16)(const struct image_routing *r, size_t images, const float *u,
                                float *u_hat, float *s, float *sums);

@@ -34,6 +34,7 @@ const struct kernels PRODUCT(kernels) = {
     .sigmoid = KERNEL(sigmoid),
 #if HAS_F16
     .gemm_sparse_f16 = KERNEL(gemm_sparse_f16),
+    .gemm_f16 = KERNEL(gemm_f16),
     .predict_images_f16 = KERNEL(predict_images_f16),
 #endif
 #if defined(__AVX512VNNI__)

@@ -214,6 +214,7 @@ void KERNEL(route_image)(const struct image_routing *r, const float *u_hat, cons
 
 /* Levels that lack the instructions do not define these. */
 void KERNEL(gemm_sparse_f16)(const struct sparse_product *g);
+void KERNEL(gemm_f16)(const struct gemm *g);
 void KERNEL(predict_images_f16)(const struct image_routing *r, size_t images, const float *u,
                                 float *u_hat, float *s, float *sums);
 void KERNEL(gemm_int8)(const struct narrow *g);

@@ -2,8 +2,8 @@
  * decoder.c - the reconstruction network (section 4.1 of the paper): the pose
  * of one class, all others masked with zero, through three dense layers,
  *   x1 = relu(W0 x0 + b0);  x2 = relu(W1 x1 + b1);  picture = sigmoid(W2 x2 + b2).
- * 1.4 M multiply-adds an image, but what a single one takes is to read W: of few images, in fp32,
- * the rows whose input is zero are left out, and the others read in fp16 where that is the same.
+ * 1.4 M multiply-adds an image, but what a few take is to read W: in fp32 it is read in fp16 where
+ * that is the same, and of few images the rows whose input is zero are left out.
  * int8 has the second W in 8 bits, and its input with a scale an image: what comes from a ReLU is
  * not negative, as u8 are not.  Of the first the input can be, and the third's weights, of which
  * few are large, would be seen in the picture: they are in bf16.  Where a training step is in bf16
@@ -126,7 +126,9 @@ static void list_inputs(struct pass *pass)
         const void *const from[SPARSE_ROWS] = {x};
         const uint64_t *const set[SPARSE_ROWS] = {ws->decoder_set};
         pass->listed[i] = kernels->list_words(list, 1, from, set, at->in[l], 0);
-        memset(list + pass->listed[i], 0, SPARSE_SLACK * sizeof *list);
+        /* In fp16 the same rows of the next panel, in_row further on, come next. */
+        sparse_end(list + pass->listed[i], list,
+                   ws->model->packed.decoder_form[l] == FORM_F16 ? pass->listed[i] : 0, at->in_row[l]);
     }
 }
 
@@ -146,8 +148,8 @@ static size_t listed_columns(const struct pass *pass, size_t j, size_t columns)
                 .rows = 1,
                 .count = pass->listed[i],
                 .words = ws->decoder_lists + i * ws->decoder_list_words,
-                .b = halves ? (const void *)(halves + o) : w + o,
-                .b_row = row,
+                .b = halves ? (const void *)(halves + o * at->in_row[l]) : w + o,
+                .b_row = halves ? KERNEL_PANEL : row,
                 .bias = ws->model->parameters + at->decoder_bias[l] + o,
                 .relu = l < 2,
                 .c = ws->decoder[l + 1] + i * row + o,
@@ -176,10 +178,14 @@ static void forward_columns(void *context, size_t item, size_t thread)
         .bias = model->parameters + at->decoder_bias[l] + j,
     };
     const enum weight_form form = ws->training ? FORM_F32 : model->packed.decoder_form[l];
+    if (form == FORM_F16) {
+        g.halves = (const uint16_t *)model->packed.decoder[l] + j * at->in_row[l];
+        g.b = (struct const_matrix){NULL, KERNEL_PANEL, at->in_row[l] * KERNEL_PANEL};
+    }
     if (form >= FORM_BF16 || step_is_bf16(ws))
         columns_narrow(pass, form == FORM_INT8, j, columns);
     else if (columns > 0)
-        model->kernels->gemm(&g);
+        (form == FORM_F16 ? model->kernels->gemm_f16 : model->kernels->gemm)(&g);
     for (size_t i = 0; l == 2 && i < pass->n; i++)
         model->kernels->sigmoid(ws->decoder[3] + i * row + first, end - first);
 }

@@ -213,7 +213,22 @@ static void list_strip(void *context, size_t item, size_t thread)
         }
     }
     ws->list_counts[number] = (size_t)(to - (ws->lists + number * ws->list_words));
-    memset(to, 0, SPARSE_SLACK * sizeof *to);
+}
+
+/* Ends the lists of a pass: behind each comes the next one, and behind the last the first, of the
+ * next panel. */
+static void end_lists(const struct pass *pass)
+{
+    const struct capsnet_workspace *ws = pass->ws;
+    const struct layout *at = &ws->model->at;
+    const size_t lists = pass->n * at->strips, first = pass->slot * at->strips;
+    const size_t rows = at->primary_taps / values_per_word(ws->model->precision);
+    for (size_t i = 0; i < lists; i++) {
+        const size_t number = first + i, next = i + 1 < lists ? number + 1 : first;
+        sparse_end(ws->lists + number * ws->list_words + ws->list_counts[number],
+                   ws->lists + next * ws->list_words, ws->list_counts[next],
+                   i + 1 < lists ? 0 : rows);
+    }
 }
 
 /* Item: one panel of one image; all images share a panel. */
@@ -282,6 +297,7 @@ static void group_item(void *context, size_t item, size_t thread)
         turns_pause(pool_party(ws->pool));
         list_image(&group, i, thread);
     }
+    end_lists(&group);
     if (thread == 0)
         phase_end(ws, PHASE_CONV1, &clock);
     for (size_t i = 0; i < panels * group.n; i++) {
@@ -302,6 +318,7 @@ static void run_together(struct pass *pass)
     if (ws->model->precision == PRECISION_INT8)
         pool_run(ws->pool, pass->n * at->conv1_bands, quantise_band, pass);
     pool_run(ws->pool, pass->n * at->strips, list_strip, pass);
+    end_lists(pass);
     phase_end(ws, PHASE_CONV1, &clock);
     pool_run(ws->pool, pass->n * (at->primary_row / KERNEL_PANEL), panel_item, pass);
     phase_end(ws, PHASE_PRIMARY, &clock);

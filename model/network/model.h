@@ -48,8 +48,8 @@ struct packed {
     enum weight_form digit_form, decoder_form[3];
     void *digit;           /* struct image_routing's weight and scales */
     float *digit_scales;
-    void *decoder[3];      /* fp16: [in_row][out_row], as the parameters, which are read where
-                            * it is fp32; words of bf16 or s8: [panel][words][KERNEL_PANEL] */
+    void *decoder[3];      /* [panel][words][KERNEL_PANEL] of fp16, or words of bf16 or s8; in fp32
+                            * the parameters are read */
     float *decoder_scales[3]; /* s8: [out_row] value of a unit */
 };
 

@@ -39,9 +39,8 @@ static struct work work_of(const struct variant *variant, enum phase phase, doub
     double dense = 0, dense_bytes = 0;
     for (size_t l = 0; l < 3; l++) {
         const double weights = (double)(at->in[l] * at->out[l]);
-        const int is_listed = layers != PRECISION_F32 || n <= DECODER_LISTS;
         dense += weights;
-        dense_bytes += weights * (is_listed ? form_sizes[model->packed.decoder_form[l]] : 4);
+        dense_bytes += weights * form_sizes[model->packed.decoder_form[l]];
     }
     switch (phase) {
     case PHASE_CONV1:

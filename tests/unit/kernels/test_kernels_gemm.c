@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/weights_file/float_formats.h"
 #include "tests/common/kernel_check.h"
 #include "tests/common/reference.h"
 
@@ -127,7 +128,7 @@ static void gemm_case(const struct kernels *kernels, struct random *random, stru
             {guard_input(b.data, b.count, side), b.stride, b.panel},
             {guard_update(c.data, c.count, side), c.stride, c.panel},
             epilogue,
-            epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL, NULL,
+            epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL, NULL, NULL,
         };
         result[side] = g.c.data;
         kernels->gemm(&g);
@@ -165,6 +166,65 @@ static void test_gemm(const struct kernels *kernels, struct random *random, stru
     gemm_case(kernels, random, worst, (size_t[]){9, 96, 1024}, GEMM_BIAS);
 }
 
+/* Rounds what b has to fp16, there and, with its gaps full of NaN, as such: half as many floats. */
+static float *make_halves(const struct right *b)
+{
+    float *floats = check_floats(b->count / 2);
+    uint16_t *halves = (uint16_t *)(void *)floats;
+    for (size_t at = 0; at < b->count; at++) {
+        halves[at] = canary_intact(b->data + at) ? 0x7e00 : safetensors_f16_from_f32(b->data[at]);
+        if (halves[at] != 0x7e00)
+            b->data[at] = safetensors_f32_from_f16(halves[at]);
+    }
+    return floats;
+}
+
+/* With B in fp16: the bits that gemm gives with the same numbers in fp32. */
+static void halves_case(const struct kernels *kernels, struct random *random,
+                        const size_t size[3], enum gemm_epilogue epilogue)
+{
+    const size_t m = size[0], n = size[1], k = size[2];
+    const struct left a = random_left(random, m, k, MAGNITUDE_ONE);
+    const struct right b = random_right(random, k, n, MAGNITUDE_ONE);
+    const struct right c = random_right(random, m, n, MAGNITUDE_ONE);
+    const float *halves = make_halves(&b);
+    float *bias = check_floats(c.width);
+    random_fill(random, bias, n, MAGNITUDE_ONE);
+    for (enum side side = 0; side < SIDES; side++) {
+        struct gemm g = {
+            .m = m, .n = n, .k = k,
+            .a = {guard_input(a.data, a.count, side), a.row, a.col},
+            .b = {guard_input(b.data, b.count, side), b.stride, b.panel},
+            .c = {guard_update(c.data, c.count, side), c.stride, c.panel},
+            .epilogue = epilogue,
+            .bias = epilogue >= GEMM_BIAS ? guard_input(bias, c.width, side) : NULL,
+            .halves = (const uint16_t *)(const void *)guard_input(halves, b.count / 2, side),
+        };
+        const float *want = g.c.data;
+        kernels->gemm(&g);
+        g.b.data = NULL;
+        g.c.data = guard_update(c.data, c.count, side);
+        kernels->gemm_f16(&g);
+        check_bits(g.c.data, want, c.count, "gemm of fp16");
+    }
+    check_release();
+}
+
+static void test_gemm_f16(const struct kernels *kernels, struct random *random,
+                          struct worst *worst)
+{
+    if (!kernels->gemm_f16) {
+        print_message("  skipped: level %s has no such instructions\n", kernels->level);
+        return;
+    }
+    for (size_t i = 0; i < COUNT(m_sizes); i++)
+        for (size_t j = 0; j < COUNT(n_sizes); j++)
+            for (size_t p = 0; p < COUNT(k_sizes); p++, worst->values++)
+                halves_case(kernels, random, (size_t[]){m_sizes[i], n_sizes[j], k_sizes[p]},
+                            (enum gemm_epilogue)random_below(random, GEMM_BIAS_RELU + 1));
+    halves_case(kernels, random, (size_t[]){9, 96, 1024}, GEMM_BIAS);
+}
+
 /* Operands of the row test. */
 enum { ROWS_M = 19, ROWS_N = 48, ROWS_K = 37, ROWS_BAD = 6 };
 
@@ -180,7 +240,7 @@ static void rows_run(const struct kernels *kernels, const struct rows *r, enum g
         {r->a + first * ROWS_K, ROWS_K, 1},
         {r->b, ROWS_N, KERNEL_PANEL},
         {r->result, ROWS_N, KERNEL_PANEL},
-        e, r->bias, NULL,
+        e, r->bias, NULL, NULL,
     };
     memcpy(r->result, r->c + first * ROWS_N, rows * ROWS_N * sizeof(float));
     kernels->gemm(&g);
@@ -274,7 +334,7 @@ static void bench_gemm(const struct kernels *k)
         {bench_input(BENCH_M * BENCH_K), BENCH_K, 1},
         bench_panels(BENCH_K),
         {guard_output(BENCH_M * BENCH_N, SIDE_START), BENCH_N, KERNEL_PANEL},
-        GEMM_STORE, NULL, NULL,
+        GEMM_STORE, NULL, NULL, NULL,
     };
     bench_print(k, "gemm 64x256x1024", 2.0 * BENCH_M * BENCH_N * BENCH_K, "GFLOP/s", call_gemm, &g);
     g.m = 1;
@@ -308,6 +368,7 @@ int main(void)
 {
     static const struct check checks[] = {
         {"gemm", test_gemm, bench_gemm},
+        {"gemm of fp16", test_gemm_f16, NULL},
         {"gemm rows", test_gemm_rows, NULL},
         {"transpose", test_transpose, bench_transpose},
     };

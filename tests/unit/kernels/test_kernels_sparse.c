@@ -82,7 +82,8 @@ static size_t list_part(const struct kernels *kernels, const struct task *t,
     return kernels->list_words(list, t->rows, from, set, count, (uint32_t)first);
 }
 
-/* All that a list may have room for, and zeros behind it: where the product looks ahead. */
+/* All that a list may have room for, and the same list behind it, or that of rows behind B: where
+ * the product looks ahead. */
 static void make_list(const struct kernels *kernels, struct task *t, enum side side)
 {
     const size_t words = t->words + SPARSE_SLACK, floats = words * sizeof *t->list / sizeof(float);
@@ -91,7 +92,7 @@ static void make_list(const struct kernels *kernels, struct task *t, enum side s
     const size_t first = t->words / 3;
     t->count = list_part(kernels, t, list, 0, first, side);
     t->count += list_part(kernels, t, list + t->count, first, t->words - first, side);
-    memset(list + t->count, 0, SPARSE_SLACK * sizeof *list);
+    sparse_end(list + t->count, list, t->count, side == SIDE_START ? 0 : t->words);
     t->list = (const struct sparse_word *)(const void *)guard_input(
         (const float *)(const void *)list,
         (t->count + SPARSE_SLACK) * sizeof *list / sizeof(float), side);

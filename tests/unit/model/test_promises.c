@@ -589,14 +589,18 @@ static double some_f16(struct random *random, size_t i, double x)
     return (double)safetensors_f32_from_f16(i % 50 == 0 ? any : safetensors_f16_from_f32((float)x));
 }
 
-/* The decoder's weights in fp16 are its parameters. */
+/* The decoder's weights in fp16, in panels, are those of the file. */
 static void check_halves(const struct small *s)
 {
+    static const enum small_tensor tensors[] = {T_DENSE0_W, T_DENSE1_W, T_DENSE2_W};
     for (size_t l = 0; l < 3; l++) {
+        const size_t in = s->at->in[l], out = s->at->out[l], in_row = s->at->in_row[l];
         const uint16_t *halves = s->model->packed.decoder[l];
-        const float *w = s->model->parameters + s->at->decoder_weight[l];
-        for (size_t i = 0; i < s->at->in_row[l] * s->at->out_row[l]; i++)
-            assert_int_equal(halves[i], safetensors_f16_from_f32(w[i]));
+        for (size_t o = 0; o < out; o++)
+            for (size_t i = 0; i < in; i++)
+                assert_int_equal(halves[(o / KERNEL_PANEL * in_row + i) * KERNEL_PANEL +
+                                        o % KERNEL_PANEL],
+                                 safetensors_f16_from_f32((float)s->tensor[tensors[l]][o * in + i]));
     }
 }
 
