@@ -2,9 +2,12 @@
  * test_concurrent.c - many clients at once: each gets its own answer, the one
  * that it would get alone, whatever shares its batch.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/http/fixtures.h"
 #include "tests/http/harness.h"
@@ -127,6 +130,45 @@ static void a_large_request_passes_a_small_queue(void **state)
     server_stop(server);
 }
 
+/* Requests that arrive on n connections while the server looks at none of them. */
+static void ask_while_it_sleeps(const struct server *server, size_t n)
+{
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const char last[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    int *fds = calloc(n, sizeof *fds);
+    char answer[4096];
+    assert_non_null(fds);
+    for (size_t i = 0; i < n; i++) { /* known to its thread, which waits for the next request */
+        fds[i] = raw_connect(server, stretch_ms(5000));
+        assert_int_equal(raw_send(fds[i], request, strlen(request)), 0);
+        assert_true(read(fds[i], answer, sizeof answer) > 0);
+    }
+    assert_int_equal(kill(server->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(server->pid, NULL, WUNTRACED), server->pid);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(raw_send(fds[i], last, strlen(last)), 0);
+    assert_int_equal(kill(server->pid, SIGCONT), 0);
+    for (size_t i = 0; i < n; i++) {
+        if (raw_read_all(fds[i], answer, sizeof answer) < 0)
+            fail_msg("of %zu requests at once, number %zu got no answer", n, i);
+        assert_memory_equal(answer, "HTTP/1.1 200", 12);
+        close(fds[i]);
+    }
+    free(fds);
+}
+
+/* libmicrohttpd looks at 128 events at a time. */
+static void as_many_at_once_as_the_library_looks_at(void **state)
+{
+    (void)state;
+    struct server *server = server_start(ARGS("--threads", "1"), NO_ARGS);
+    ask_while_it_sleeps(server, 127);
+    ask_while_it_sleeps(server, 128);
+    ask_while_it_sleeps(server, 256);
+    expect_well(server);
+    server_stop(server);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
@@ -135,6 +177,7 @@ int main(void)
         TEST(batched_answers_are_the_same),
         TEST(requests_larger_than_a_batch_are_the_same),
         TEST(a_large_request_passes_a_small_queue),
+        TEST(as_many_at_once_as_the_library_looks_at),
     };
     return cmocka_run_group_tests_name("concurrent", tests, NULL, NULL);
 }
