@@ -2,8 +2,9 @@
 # How fast the service is, beside the engine that it serves: http.sh BUILD WEIGHTS
 #
 # The real server on loopback, wrk asking /classify with one 28x28 PNG from 1, 2, 4,
-# 8, 64 and 256 connections; right before and after each, the same network
-# without HTTP.  BENCH_ROUNDS times, BENCH_SECONDS each; medians are shown.  wrk
+# 8, 64 and 256 connections; right before and after each, half as long, the same network
+# without HTTP.  BENCH_ROUNDS times, BENCH_SECONDS each; medians are shown: of many short
+# rounds rather than of a few long ones, as a machine's speed changes from second to second.  wrk
 # works on the same processors as the server: what it used is shown, and is
 # missing from the server's share.  Then 1 and 64 connections again with the last
 # processor for wrk, and the others for server and engine: clients are mostly
@@ -11,7 +12,7 @@
 # other things the figures are worth nothing.
 set -eu
 build=$1 weights=$2
-seconds=${BENCH_SECONDS:-3} rounds=${BENCH_ROUNDS:-3} precision=${BENCH_PRECISION:-f32}
+seconds=${BENCH_SECONDS:-1} rounds=${BENCH_ROUNDS:-9} precision=${BENCH_PRECISION:-f32}
 folder=$(mktemp -d)
 server=
 # The server is the only process that this starts and leaves to itself.
@@ -55,7 +56,8 @@ machine_cpu() {
 }
 # The engine in batches of $1: images/s, and those of its median pass (engine.c).
 engine() {
-    taskset -c "$server_cpus" "$build/tests/bench/engine" "$weights" "$precision" "$1" "${2-1}"
+    taskset -c "$server_cpus" "$build/tests/bench/engine" "$weights" "$precision" "$1" \
+        "${2-$(awk "BEGIN { print $seconds / 2 }")}"
 }
 
 # One line for the table: a round at $1 connections.
