@@ -77,7 +77,7 @@ static int64_t resume_answered(void *context)
 {
     struct service *service = context;
     resume_queue_flush(&service->resume_queue);
-    return steps_look_us(service);
+    return steps_look_us(service, 1);
 }
 
 /* Loads the models and makes everything that computes.  Returns 0, or the exit

@@ -15,7 +15,7 @@ int network_thread_on_wait(struct network_thread *t, int epoll_fd, int timeout_m
     t->is_seen = 1;
     if (us == 0) {
         gathering_run(&t->gathering);
-        t->look_us = clock_us() + steps_look_us(t->service);
+        t->look_us = clock_us() + steps_look_us(t->service, batcher_lanes(t->service->threads));
     } else if (us > 0 && !has_moved) {
         /* libmicrohttpd itself would not wait, for those that are gathered. */
         struct pollfd news = {epoll_fd, POLLIN, 0};

@@ -124,10 +124,10 @@ unsigned steps_submit(struct request *r)
 }
 
 /* On a single CPU the looking would be in the way. */
-int64_t steps_look_us(struct service *service)
+int64_t steps_look_us(struct service *service, size_t clients)
 {
     enum { LOOK_US = 100 };
-    const int is_worth = service->threads > 1 && metrics_connections(&service->metrics) == 1;
+    const int is_worth = service->threads > 1 && metrics_connections(&service->metrics) <= clients;
     return is_worth ? LOOK_US : 0;
 }
 

@@ -43,7 +43,8 @@ void steps_run_here(struct request *const *requests, size_t n, size_t lane);
 unsigned steps_submit(struct request *request);
 
 /* For how many microseconds a thread that has answered looks for the next request before it
- * sleeps: a client who is alone and asks all the time is back sooner than a thread wakes up. */
-int64_t steps_look_us(struct service *service);
+ * sleeps, where there are so many clients at most: one who asks all the time, of a thread that
+ * answers nobody else, is back sooner than the thread wakes up. */
+int64_t steps_look_us(struct service *service, size_t clients);
 
 #endif
