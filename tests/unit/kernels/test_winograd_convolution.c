@@ -100,7 +100,7 @@ static void primary_forward(const struct kernels *k, const struct primary *p)
             {p->x_planes + product->x * IMAGES * ROWS + product->column, ROWS, 1},
             {p->w_planes + (product->x * ROWS + product->column) * COUT, COUT, KERNEL_PANEL},
             {p->y_planes + product->y * IMAGES * COUT, COUT, KERNEL_PANEL},
-            GEMM_STORE, NULL, NULL,
+            GEMM_STORE, NULL, NULL, NULL,
         };
         if (product->is_complex)
             complex_product(p, product);
@@ -128,11 +128,11 @@ static void primary_backward(const struct kernels *k, const struct primary *p)
         k->transpose(transposed, product->k, p->w_planes + at_w, COUT, product->k, COUT);
         const struct gemm dx = {
             IMAGES, product->k, COUT, {dy, COUT, 1}, {transposed, product->k, KERNEL_PANEL},
-            {p->dx_planes + at_x, ROWS, KERNEL_PANEL}, GEMM_STORE, NULL, NULL,
+            {p->dx_planes + at_x, ROWS, KERNEL_PANEL}, GEMM_STORE, NULL, NULL, NULL,
         };
         const struct gemm dw = {
             product->k, COUT, IMAGES, {p->x_planes + at_x, 1, ROWS}, {dy, COUT, KERNEL_PANEL},
-            {p->dw_planes + at_w, COUT, KERNEL_PANEL}, GEMM_STORE, NULL, NULL,
+            {p->dw_planes + at_w, COUT, KERNEL_PANEL}, GEMM_STORE, NULL, NULL, NULL,
         };
         k->gemm(&dx);
         k->gemm(&dw);
