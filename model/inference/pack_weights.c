@@ -129,6 +129,14 @@ static void pack_conv1_int8(struct capsnet_model *model)
     }
 }
 
+/* A panel [rows][KERNEL_PANEL] of fp16, of which `cols` columns are of the matrix. */
+static void pack_panel_f16(uint16_t *dst, const float *src, size_t rows, size_t cols, size_t stride)
+{
+    for (size_t k = 0; k < rows; k++, dst += KERNEL_PANEL, src += stride)
+        for (size_t o = 0; o < cols; o++)
+            dst[o] = (uint16_t)f16_of(src[o]);
+}
+
 static void pack_decoder_int8(struct capsnet_model *model, size_t l)
 {
     const struct layout *at = &model->at;
@@ -154,11 +162,9 @@ static void pack_decoder(struct capsnet_model *model, size_t l)
     const float *w = model->parameters + at->decoder_weight[l];
     if (to->decoder_form[l] == FORM_INT8)
         pack_decoder_int8(model, l);
-    for (size_t i = 0; to->decoder_form[l] == FORM_F16 && i < in * row; i++) {
-        const size_t o = i % row, panel = o / KERNEL_PANEL * in * KERNEL_PANEL;
-        uint16_t *halves = to->decoder[l];
-        halves[panel + i / row * KERNEL_PANEL + o % KERNEL_PANEL] = (uint16_t)f16_of(w[i]);
-    }
+    for (size_t p = 0; to->decoder_form[l] == FORM_F16 && p < panels(row); p++)
+        pack_panel_f16((uint16_t *)to->decoder[l] + p * in * KERNEL_PANEL, w + p * KERNEL_PANEL, in,
+                       columns_left(row, p), row);
     for (size_t p = 0; to->decoder_form[l] == FORM_BF16 && p < panels(row); p++)
         pack_run((uint32_t *)to->decoder[l] + p * in / 2 * KERNEL_PANEL, w + p * KERNEL_PANEL, in,
                  columns_left(row, p), row);

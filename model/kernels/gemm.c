@@ -22,8 +22,6 @@ struct tile {
     vec acc[GEMM_ROWS][WIDE];
 };
 
-enum { LINE = 64 };
-
 /* What is asked for of B at every step: two lines, `second` bytes apart; bytes from one step to
  * the next. */
 struct ahead {

@@ -20,8 +20,8 @@ enum { SETS = VEC == 16 ? 2 : 1 };
 /* As in gemm.c: longer sums of floats would lose precision. */
 enum { RUN = 64 };
 
-/* Words that are asked for ahead of those in work, by lines of so many bytes. */
-enum { AHEAD = 64, LINE = 64 };
+/* Words that are asked for ahead of those in work. */
+enum { AHEAD = 64 };
 _Static_assert((int)AHEAD + (int)SETS <= (int)SPARSE_SLACK, "what is read past a list is there");
 
 /* ---- The list ------------------------------------------------------------- */

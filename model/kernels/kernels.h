@@ -125,7 +125,7 @@ struct narrow3 {
 
 enum {
     SPARSE_ROWS = 3,   /* at most, taken together */
-    SPARSE_SLACK = 128, /* words that follow a list */
+    SPARSE_SLACK = 72, /* words that follow a list */
 };
 
 /* One word (one fp32, two bf16, four u8) of each of up to SPARSE_ROWS rows, not zero in

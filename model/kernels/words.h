@@ -8,6 +8,8 @@
 
 #include "model/kernels/vector.h"
 
+enum { LINE = 64 }; /* bytes that are asked for at a time */
+
 enum kind { KIND_F32, KIND_F16, KIND_BF16, KIND_INT8 };
 
 /* How many values a word has. */

@@ -13,6 +13,7 @@
 set -eu
 build=$1 weights=$2
 seconds=${BENCH_SECONDS:-1} rounds=${BENCH_ROUNDS:-9} precision=${BENCH_PRECISION:-f32}
+beside=$(awk "BEGIN { print $seconds / 2 }") # for so long the engine, before and after
 folder=$(mktemp -d)
 server=
 # The server is the only process that this starts and leaves to itself.
@@ -56,8 +57,7 @@ machine_cpu() {
 }
 # The engine in batches of $1: images/s, and those of its median pass (engine.c).
 engine() {
-    taskset -c "$server_cpus" "$build/tests/bench/engine" "$weights" "$precision" "$1" \
-        "${2-$(awk "BEGIN { print $seconds / 2 }")}"
+    taskset -c "$server_cpus" "$build/tests/bench/engine" "$weights" "$precision" "$1" "${2-$beside}"
 }
 
 # One line for the table: a round at $1 connections.
