@@ -3,9 +3,9 @@
  * side by side, and with bf16 and int8 everything in the kernels' words.
  *
  * int8 has one scale per output channel of conv1 and of PrimaryCaps, per output of the decoder's
- * second layer, and per capsule and class of DigitCaps.  In f32 DigitCaps and the decoder are
- * read in fp16 where all of a layer's weights are fp16 numbers: few images at a time take as
- * long as reading them.
+ * second layer, and per capsule and class of DigitCaps.  In f32 PrimaryCaps, DigitCaps and the
+ * decoder are read in fp16 where all of a layer's weights are fp16 numbers: to read them takes
+ * longer than to multiply.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -218,17 +218,15 @@ static void pack_digit(struct capsnet_model *model)
 
 /* ---- PrimaryCaps, by panels ---------------------------------------------- */
 
-/* Item: one panel of 32 output channels. */
-static void pack_panel(void *context, size_t panel, size_t thread)
+/* One panel of 32 output channels in bf16's or in int8's words. */
+static void pack_primary_words(const struct capsnet_model *model, size_t panel)
 {
-    (void)thread;
-    const struct capsnet_model *model = context;
     const struct layout *at = &model->at;
     const struct word_order order = word_order_of(model);
     const size_t kernel = model->shape.primary_kernel, taps = at->primary_taps;
     const int is_int8 = model->precision == PRECISION_INT8;
     const float *w = model->parameters + at->primary_weight + panel * taps * KERNEL_PANEL;
-    uint32_t *dst = model->packed.primary + panel * taps / order.values * KERNEL_PANEL;
+    uint32_t *dst = (uint32_t *)model->packed.primary + panel * taps / order.values * KERNEL_PANEL;
     double units[KERNEL_PANEL];
     for (size_t o = 0; is_int8 && o < KERNEL_PANEL; o++) {
         units[o] = unit_of(w + o, taps, KERNEL_PANEL);
@@ -244,6 +242,21 @@ static void pack_panel(void *context, size_t panel, size_t thread)
                 else
                     ((uint16_t *)(void *)(to + o))[value] = (uint16_t)bf16_of(w[o]);
         }
+}
+
+/* Item: one panel. */
+static void pack_primary(void *context, size_t panel, size_t thread)
+{
+    (void)thread;
+    const struct capsnet_model *model = context;
+    const struct layout *at = &model->at;
+    const size_t first = panel * at->primary_taps * KERNEL_PANEL;
+    if (model->packed.primary_form == FORM_F16)
+        pack_panel_f16((uint16_t *)model->packed.primary + first,
+                       model->parameters + at->primary_weight + first, at->primary_taps,
+                       KERNEL_PANEL, KERNEL_PANEL);
+    else
+        pack_primary_words(model, panel);
 }
 
 /* ---- The order of channels ----------------------------------------------- */
@@ -326,6 +339,9 @@ static void choose_forms(struct capsnet_model *model)
     const int is_int8 = model->precision == PRECISION_INT8;
     const size_t n = at->capsules * at->outputs * model->shape.primary_dims;
     p->has_bf16_layers = model->kernels->gemm_bf16 && model->precision != PRECISION_F32;
+    p->primary_form = is_int8 ? FORM_INT8
+                              : form_of(model, at->primary_weight,
+                                        at->primary_taps * at->primary_row);
     p->digit_form = is_int8 && p->has_bf16_layers ? FORM_INT8 : form_of(model, at->digit_weight, n);
     for (size_t l = 0; l < 3; l++)
         p->decoder_form[l] = is_int8 && l == 1 ? FORM_INT8
@@ -339,8 +355,7 @@ static void carve(struct capsnet_model *model)
     const struct layout *at = &model->at;
     const struct capsnet_shape *shape = &model->shape;
     struct packed *p = &model->packed;
-    const size_t kernel = shape->primary_kernel, word = sizeof(uint32_t);
-    const size_t weights = kernel * kernel * at->conv1_row * at->primary_row;
+    const size_t word = sizeof(uint32_t);
     const size_t values = digit_values(p->digit_form);
     const size_t words = (shape->primary_dims + values - 1) / values;
     p->bytes = 0;
@@ -348,12 +363,10 @@ static void carve(struct capsnet_model *model)
                            (p->digit_form == FORM_F16 ? sizeof(uint16_t) : word));
     if (p->digit_form == FORM_INT8)
         p->digit_scales = take(p, at->groups * shape->classes * KERNEL_LANES * sizeof(float));
-    if (model->precision == PRECISION_BF16)
-        p->primary = take(p, weights * 2);
-    if (model->precision == PRECISION_INT8) {
-        p->primary = take(p, weights);
+    if (p->primary_form != FORM_F32)
+        p->primary = take(p, at->primary_taps * at->primary_row * form_bytes(p->primary_form));
+    if (p->primary_form == FORM_INT8)
         p->primary_scales = take(p, at->primary_row * sizeof(float));
-    }
     if (model->precision != PRECISION_F32) {
         const size_t per_word = model->precision == PRECISION_BF16 ? 2 : 4;
         p->conv1_words = (shape->conv1_kernel * shape->channels + per_word - 1) / per_word;
@@ -400,8 +413,8 @@ enum capsnet_status model_pack(struct capsnet_model *model, struct capsnet_error
         pack_conv1_int8(model);
     for (size_t l = 0; l < 3; l++)
         pack_decoder(model, l);
-    if (model->precision != PRECISION_F32)
-        pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_panel, model);
+    if (model->packed.primary_form != FORM_F32)
+        pool_run(pool, model->at.primary_row / KERNEL_PANEL, pack_primary, model);
     if (model->is_spectral)
         primary_prepare(model, pool);
     pool_free(pool);
@@ -417,10 +430,9 @@ static void release(struct capsnet_model *model, size_t offset, size_t floats)
 void model_release(struct capsnet_model *model)
 {
     const struct layout *at = &model->at;
-    const size_t kernel = model->shape.primary_kernel;
     release(model, at->digit_weight, at->capsules * at->outputs * model->shape.primary_dims);
-    if (model->precision != PRECISION_F32)
-        release(model, at->primary_weight, kernel * kernel * at->conv1_row * at->primary_row);
+    if (model->packed.primary_form != FORM_F32)
+        release(model, at->primary_weight, at->primary_taps * at->primary_row);
     for (size_t l = 0; l < 3; l++)
         if (model->packed.decoder_form[l] != FORM_F32)
             release(model, at->decoder_weight[l], at->in_row[l] * at->out_row[l]);

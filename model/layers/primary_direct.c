@@ -242,19 +242,22 @@ static void panel_item(void *context, size_t item, size_t thread)
     const struct layout *at = &model->at;
     const size_t panel = item / pass->n, i = item % pass->n, slot = pass->slot + i;
     const size_t o = panel * KERNEL_PANEL;
-    const size_t weights = o * at->primary_taps / values_per_word(model->precision);
-    void (*const multiply[PRECISIONS])(const struct sparse_product *) = {
-        kernels->gemm_sparse, kernels->gemm_sparse_bf16, kernels->gemm_sparse_int8};
+    const enum weight_form form = model->packed.primary_form;
+    const void *weights = form == FORM_F32 ? model->parameters + at->primary_weight
+                                           : model->packed.primary;
+    void (*const multiply[])(const struct sparse_product *) = {
+        [FORM_F32] = kernels->gemm_sparse,
+        [FORM_F16] = kernels->gemm_sparse_f16,
+        [FORM_BF16] = kernels->gemm_sparse_bf16,
+        [FORM_INT8] = kernels->gemm_sparse_int8,
+    };
     struct sparse_product g = {
+        .b = (const char *)weights + o * at->primary_taps * form_bytes(form),
         .b_row = KERNEL_PANEL,
         .bias = model->parameters + at->primary_bias + o,
         .c_stride = at->primary_row,
     };
-    if (model->precision == PRECISION_F32)
-        g.b = model->parameters + at->primary_weight + weights;
-    else
-        g.b = model->packed.primary + weights;
-    if (model->precision == PRECISION_INT8) {
+    if (form == FORM_INT8) {
         g.row_scale = scale_of(ws, slot);
         g.scales = model->packed.primary_scales + o;
     }
@@ -266,7 +269,7 @@ static void panel_item(void *context, size_t item, size_t thread)
         g.words = ws->lists + list * ws->list_words;
         g.count = ws->list_counts[list];
         g.c = z + (strip.y * at->primary_w + strip.x) * at->primary_row;
-        multiply[model->precision](&g);
+        multiply[form](&g);
     }
 }
 

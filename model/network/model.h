@@ -26,6 +26,12 @@ static inline size_t values_per_word(enum precision precision)
  * where the weights have no other values, as those of a file in F16. */
 enum weight_form { FORM_F32, FORM_F16, FORM_BF16, FORM_INT8 };
 
+/* Bytes of a value. */
+static inline size_t form_bytes(enum weight_form form)
+{
+    return form == FORM_F32 ? 4 : form == FORM_INT8 ? 1 : 2;
+}
+
 /* Weights as inference reads them, beside or instead of the parameters: one
  * block, made by model_pack().  Words and panels as in kernels.h; NULL where
  * the precision does not use it. */
@@ -36,7 +42,8 @@ struct packed {
     uint32_t *conv1;       /* [panel][ky][conv1_words][KERNEL_PANEL] bf16 or s8 */
     size_t conv1_words;    /* of a kernel row, the last filled up */
     float *conv1_scales;   /* s8: [conv1_row] value of a unit */
-    uint32_t *primary;     /* [panel][ky][primary_words][KERNEL_PANEL] bf16 or s8 */
+    void *primary;         /* [panel][ky][primary_words][KERNEL_PANEL] of fp16, or words of bf16 or
+                            * s8; in fp32 the parameters are read */
     float *primary_scales; /* [primary_row] value of an s8's unit */
     uint32_t *spectrum;    /* planes of [panel][spectral_k / values][KERNEL_PANEL] words of
                             * values: 2 bf16 or 4 s8 */
@@ -45,7 +52,7 @@ struct packed {
                                * column's weights of each phase's first KERNEL_PAD channels,
                                * twice as many ..: what a u8 of 128 for 0 adds */
     size_t spectrum_plane; /* words from one to the next */
-    enum weight_form digit_form, decoder_form[3];
+    enum weight_form primary_form, digit_form, decoder_form[3];
     void *digit;           /* struct image_routing's weight and scales */
     float *digit_scales;
     void *decoder[3];      /* [panel][words][KERNEL_PANEL] of fp16, or words of bf16 or s8; in fp32

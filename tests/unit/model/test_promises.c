@@ -589,9 +589,14 @@ static double some_f16(struct random *random, size_t i, double x)
     return (double)safetensors_f32_from_f16(i % 50 == 0 ? any : safetensors_f16_from_f32((float)x));
 }
 
-/* The decoder's weights in fp16, in panels, are those of the file. */
+/* PrimaryCaps' weights in fp16 are the parameters, in panels as they are there; the decoder's are
+ * those of the file. */
 static void check_halves(const struct small *s)
 {
+    const float *w = s->model->parameters + s->at->primary_weight;
+    for (size_t i = 0; i < s->at->primary_taps * s->at->primary_row; i++)
+        assert_int_equal(((const uint16_t *)s->model->packed.primary)[i],
+                         safetensors_f16_from_f32(w[i]));
     static const enum small_tensor tensors[] = {T_DENSE0_W, T_DENSE1_W, T_DENSE2_W};
     for (size_t l = 0; l < 3; l++) {
         const size_t in = s->at->in[l], out = s->at->out[l], in_row = s->at->in_row[l];
@@ -604,8 +609,10 @@ static void check_halves(const struct small *s)
     }
 }
 
-static void check_forms(const struct small *s, enum weight_form digit, enum weight_form decoder)
+static void check_forms(const struct small *s, enum weight_form primary, enum weight_form digit,
+                        enum weight_form decoder)
 {
+    assert_int_equal(s->model->packed.primary_form, primary);
     assert_int_equal(s->model->packed.digit_form, digit);
     for (size_t l = 0; l < 3; l++)
         assert_int_equal(s->model->packed.decoder_form[l], decoder);
@@ -615,7 +622,8 @@ static void check_forms(const struct small *s, enum weight_form digit, enum weig
  * and give the bits that they give in fp32; one that is none is kept. */
 static void test_f16(const struct kernels *k, struct random *random, struct worst *worst)
 {
-    static const enum small_tensor tensors[] = {T_DIGIT_W, T_DENSE0_W, T_DENSE1_W, T_DENSE2_W};
+    static const enum small_tensor tensors[] = {T_PRIMARY_W, T_DIGIT_W, T_DENSE0_W, T_DENSE1_W,
+                                                T_DENSE2_W};
     static const double others[] = {65520, 1e-8, 1.00048828125 + 1.0 / 4096, 3e38};
     const enum weight_form form = k->predict_images_f16 ? FORM_F16 : FORM_F32;
     struct kernels without = *k;
@@ -626,7 +634,7 @@ static void test_f16(const struct kernels *k, struct random *random, struct wors
     shape.decoder_hidden[0] = 40;
     shape.decoder_hidden[1] = 70;
     small_create(&s, &shape, k->level, random);
-    check_forms(&s, FORM_F32, FORM_F32);
+    check_forms(&s, FORM_F32, FORM_F32, FORM_F32);
     for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++)
         for (size_t i = 0; i < s.count[tensors[t]]; i++)
             s.tensor[tensors[t]][i] = some_f16(random, i, s.tensor[tensors[t]][i]);
@@ -636,7 +644,8 @@ static void test_f16(const struct kernels *k, struct random *random, struct wors
         for (size_t i = 0; i < 2; i++) {
             s.model->kernels = i == 0 ? k : &without;
             small_load(&s);
-            check_forms(&s, i == 0 ? form : FORM_F32, i == 0 ? form : FORM_F32);
+            const enum weight_form stored = i == 0 ? form : FORM_F32;
+            check_forms(&s, stored, stored, stored);
             if (i == 0 && form == FORM_F16)
                 check_halves(&s);
             struct capsnet_workspace *ws = workspace(&s, n, 1, 0);
@@ -647,12 +656,13 @@ static void test_f16(const struct kernels *k, struct random *random, struct wors
             same_image(&s, &a[0], i, &a[1], i, "weights in fp16");
     }
     s.model->kernels = k;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++, worst->values++) {
-        double *one = &s.tensor[T_DIGIT_W][random_below(random, s.count[T_DIGIT_W])];
+    for (size_t i = 0; i < 2 * sizeof others / sizeof *others; i++, worst->values++) {
+        const enum small_tensor t = i % 2 ? T_DIGIT_W : T_PRIMARY_W;
+        double *one = &s.tensor[t][random_below(random, s.count[t])];
         const double before = *one;
-        *one = others[i];
+        *one = others[i / 2];
         small_load(&s);
-        check_forms(&s, FORM_F32, form);
+        check_forms(&s, t == T_PRIMARY_W ? FORM_F32 : form, t == T_DIGIT_W ? FORM_F32 : form, form);
         *one = before;
     }
     capsnet_model_free(s.model);
