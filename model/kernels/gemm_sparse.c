@@ -11,8 +11,9 @@
  */
 #include "model/kernels/words.h"
 
-/* The vectors of a panel that are worked on at a time. */
-enum { WIDTH = VEC == 4 ? 4 : KERNEL_PANEL / VEC };
+/* The vectors of a panel that are worked on at a time, and as many panels as there are registers
+ * for their sums, so that a word is taken from the list once for both. */
+enum { WIDTH = VEC == 4 ? 4 : KERNEL_PANEL / VEC, PANELS = VEC == 16 ? SPARSE_PANELS : 1 };
 
 /* Words of the list that are worked on at a time. */
 enum { SETS = VEC == 16 ? 2 : 1 };
@@ -89,78 +90,92 @@ size_t KERNEL(used_columns)(const float *x, size_t rows, size_t n)
 /* ---- The product ---------------------------------------------------------- */
 
 struct sums {
-    sum acc[SPARSE_ROWS][WIDTH];
+    sum acc[SPARSE_ROWS][PANELS * WIDTH];
 };
 
 /* t = the product of count words.  Every second one has sums of its own, so that none
- * waits for the one before. */
-ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows,
-                                const struct sparse_word *word, const char *b, size_t b_row,
-                                size_t count)
+ * waits for the one before.  rows and panels are constants to the compiler. */
+ALWAYS_INLINE void multiply_run(enum kind kind, struct sums *t, size_t rows, size_t panels,
+                                const struct sparse_product *g, const struct sparse_word *word,
+                                const char *b, size_t count)
 {
-    sum acc[SETS][SPARSE_ROWS][WIDTH];
+    const size_t b_row = g->b_row * word_size(kind), b_panel = g->b_panel * word_size(kind);
+    sum acc[SETS][SPARSE_ROWS][PANELS * WIDTH];
     for (size_t q = 0; q < SETS; q++)
         for (size_t i = 0; i < rows; i++)
-            for (size_t v = 0; v < WIDTH; v++)
+            for (size_t v = 0; v < panels * WIDTH; v++)
                 acc[q][i][v] = (sum){0};
     for (const struct sparse_word *end = word + count; word < end; word += SETS) {
 #pragma GCC unroll 2
         for (size_t q = 0; q < SETS; q++) {
             const char *at = b + word[q].number * b_row;
             const char *ahead = b + word[q + AHEAD].number * b_row;
-            for (size_t line = 0; line < KERNEL_PANEL * word_size(kind); line += LINE)
-                if (kind == KIND_F32)
-                    __builtin_prefetch(ahead + line, 0, 2);
-                else
-                    __builtin_prefetch(ahead + line, 0, 3);
-            sum bv[WIDTH];
-            for (size_t v = 0; v < WIDTH; v++)
-                bv[v] = load_words(kind, at + v * VEC * word_size(kind));
+            for (size_t p = 0; p < panels; p++)
+                for (size_t line = 0; line < KERNEL_PANEL * word_size(kind); line += LINE)
+                    if (kind == KIND_F32)
+                        __builtin_prefetch(ahead + p * b_panel + line, 0, 2);
+                    else
+                        __builtin_prefetch(ahead + p * b_panel + line, 0, 3);
+            sum bv[PANELS * WIDTH];
+            for (size_t v = 0; v < panels * WIDTH; v++)
+                bv[v] = load_words(kind, at + v / WIDTH * b_panel +
+                                             v % WIDTH * VEC * word_size(kind));
 #pragma GCC unroll 3
             for (size_t i = 0; i < rows; i++)
-                for (size_t v = 0; v < WIDTH; v++) {
+                for (size_t v = 0; v < panels * WIDTH; v++) {
                     acc[q][i][v] = multiply_add(kind, acc[q][i][v], &word[q].value[i], bv[v]);
                     IN_PLACE(acc[q][i][v]);
                 }
         }
     }
     for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < WIDTH; v++)
+        for (size_t v = 0; v < panels * WIDTH; v++)
             t->acc[i][v] = SETS == 2 ? add(kind, acc[0][i][v], acc[SETS - 1][i][v]) : acc[0][i][v];
 }
 
-/* WIDTH vectors of all rows, from column j on. */
-ALWAYS_INLINE void columns(enum kind kind, size_t rows, const struct sparse_product *g, size_t j)
+/* WIDTH vectors of each of some panels, of all rows, from column j of the first one on. */
+ALWAYS_INLINE void columns(enum kind kind, size_t rows, size_t panels,
+                           const struct sparse_product *g, size_t panel, size_t j)
 {
-    const char *b = (const char *)g->b + j * word_size(kind);
+    const char *b = (const char *)g->b + (panel * g->b_panel + j) * word_size(kind);
     struct sums t, part;
     for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < WIDTH; v++)
+        for (size_t v = 0; v < panels * WIDTH; v++)
             t.acc[i][v] = (sum){0};
     for (size_t k = 0; k < g->count; k += RUN) {
-        multiply_run(kind, &part, rows, g->words + k, b, g->b_row * word_size(kind),
+        multiply_run(kind, &part, rows, panels, g, g->words + k, b,
                      g->count - k < RUN ? g->count - k : RUN);
         for (size_t i = 0; i < rows; i++)
-            for (size_t v = 0; v < WIDTH; v++)
+            for (size_t v = 0; v < panels * WIDTH; v++)
                 t.acc[i][v] = add(kind, t.acc[i][v], part.acc[i][v]);
     }
     for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < WIDTH; v++) {
-            const size_t at = j + v * VEC;
+        for (size_t v = 0; v < panels * WIDTH; v++) {
+            const size_t at = (panel + v / WIDTH) * KERNEL_PANEL + j + v % WIDTH * VEC;
             const vec x = scaled(kind, t.acc[i][v], g->row_scale, g->scales, at) +
                           vec_load(g->bias + at);
             vec_store(g->c + i * g->c_stride + at, g->relu ? vec_max(x, vec_set(0)) : x);
         }
 }
 
-ALWAYS_INLINE void multiply(enum kind kind, const struct sparse_product *g)
+ALWAYS_INLINE void multiply_panels(enum kind kind, size_t panels, const struct sparse_product *g,
+                                   size_t panel)
 {
     for (size_t j = 0; j < KERNEL_PANEL; j += WIDTH * VEC)
         switch (g->rows) {
-        case 1: columns(kind, 1, g, j); break;
-        case 2: columns(kind, 2, g, j); break;
-        default: columns(kind, SPARSE_ROWS, g, j); break;
+        case 1: columns(kind, 1, panels, g, panel, j); break;
+        case 2: columns(kind, 2, panels, g, panel, j); break;
+        default: columns(kind, SPARSE_ROWS, panels, g, panel, j); break;
         }
+}
+
+ALWAYS_INLINE void multiply(enum kind kind, const struct sparse_product *g)
+{
+    size_t panel = 0;
+    for (; panel + PANELS <= g->panels; panel += PANELS)
+        multiply_panels(kind, PANELS, g, panel);
+    for (; panel < g->panels; panel++)
+        multiply_panels(kind, 1, g, panel);
 }
 
 void KERNEL(gemm_sparse)(const struct sparse_product *g)

@@ -125,6 +125,7 @@ struct narrow3 {
 
 enum {
     SPARSE_ROWS = 3,   /* at most, taken together */
+    SPARSE_PANELS = 2, /* that a product takes at a time, where it can */
     SPARSE_SLACK = 72, /* words that follow a list */
 };
 
@@ -145,17 +146,17 @@ static inline void sparse_end(struct sparse_word *end, const struct sparse_word 
         end[i].number = next[i].number + (uint32_t)rows;
 }
 
-/* C = A B + bias, of one panel of B: row w of it lies at [w * b_row], in fp32 or fp16, or
- * words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
+/* C = A B + bias, of some panels of B: row w of panel p lies at [p * b_panel + w * b_row], in fp32
+ * or fp16, or words of bf16 or s8.  8 bits: the sum times row_scale * scales[j] before the bias. */
 struct sparse_product {
-    size_t rows, count;
+    size_t rows, count, panels;
     const struct sparse_word *words; /* [count], and what sparse_end() writes */
     const void *b;
-    size_t b_row;
+    size_t b_row, b_panel;
     int relu; /* C = max(0, that) */
-    const float *bias, *scales; /* [KERNEL_PANEL] */
+    const float *bias, *scales; /* [panels * KERNEL_PANEL] */
     float row_scale;
-    float *c; /* [rows] of KERNEL_PANEL, c_stride apart */
+    float *c; /* [rows] of panels * KERNEL_PANEL, c_stride apart */
     size_t c_stride;
 };
 

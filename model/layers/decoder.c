@@ -126,9 +126,10 @@ static void list_inputs(struct pass *pass)
         const void *const from[SPARSE_ROWS] = {x};
         const uint64_t *const set[SPARSE_ROWS] = {ws->decoder_set};
         pass->listed[i] = kernels->list_words(list, 1, from, set, at->in[l], 0);
-        /* In fp16 the same rows of the next panel, in_row further on, come next. */
+        /* In fp16 the same rows of the next panels, in_row further on each, come next. */
         sparse_end(list + pass->listed[i], list,
-                   ws->model->packed.decoder_form[l] == FORM_F16 ? pass->listed[i] : 0, at->in_row[l]);
+                   ws->model->packed.decoder_form[l] == FORM_F16 ? pass->listed[i] : 0,
+                   SPARSE_PANELS * at->in_row[l]);
     }
 }
 
@@ -142,14 +143,16 @@ static size_t listed_columns(const struct pass *pass, size_t j, size_t columns)
     const struct kernels *kernels = ws->model->kernels;
     const uint16_t *halves = ws->model->packed.decoder[l]; /* or NULL */
     const float *w = ws->model->parameters + at->decoder_weight[l];
-    for (size_t o = j; o < j + n; o += KERNEL_PANEL)
+    for (size_t o = j; o < j + n; o += SPARSE_PANELS * KERNEL_PANEL)
         for (size_t i = 0; i < pass->n; i++)
             (halves ? kernels->gemm_sparse_f16 : kernels->gemm_sparse)(&(struct sparse_product){
                 .rows = 1,
                 .count = pass->listed[i],
+                .panels = smaller(SPARSE_PANELS, (j + n - o) / KERNEL_PANEL),
                 .words = ws->decoder_lists + i * ws->decoder_list_words,
                 .b = halves ? (const void *)(halves + o * at->in_row[l]) : w + o,
                 .b_row = halves ? KERNEL_PANEL : row,
+                .b_panel = halves ? at->in_row[l] * KERNEL_PANEL : KERNEL_PANEL,
                 .bias = ws->model->parameters + at->decoder_bias[l] + o,
                 .relu = l < 2,
                 .c = ws->decoder[l + 1] + i * row + o,

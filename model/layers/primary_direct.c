@@ -29,6 +29,7 @@ struct pass {
     const float *images;
     size_t slot; /* where the first one's activations and lists are, the others' behind it */
     size_t size; /* of a group, where they are taken in groups */
+    size_t panels; /* at a time: panels_at_once() */
 };
 
 /* What an image in work has behind conv1: its values [conv1_h][conv1_w][channels]; words
@@ -216,7 +217,7 @@ static void list_strip(void *context, size_t item, size_t thread)
 }
 
 /* Ends the lists of a pass: behind each comes the next one, and behind the last the first, of the
- * next panel. */
+ * next panels. */
 static void end_lists(const struct pass *pass)
 {
     const struct capsnet_workspace *ws = pass->ws;
@@ -227,12 +228,12 @@ static void end_lists(const struct pass *pass)
         const size_t number = first + i, next = i + 1 < lists ? number + 1 : first;
         sparse_end(ws->lists + number * ws->list_words + ws->list_counts[number],
                    ws->lists + next * ws->list_words, ws->list_counts[next],
-                   i + 1 < lists ? 0 : rows);
+                   i + 1 < lists ? 0 : pass->panels * rows);
     }
 }
 
-/* Item: one panel of one image; all images share a panel. */
-static void panel_item(void *context, size_t item, size_t thread)
+/* Item: some panels of one image; all images share them. */
+static void panels_item(void *context, size_t item, size_t thread)
 {
     (void)thread;
     const struct pass *pass = context;
@@ -240,7 +241,7 @@ static void panel_item(void *context, size_t item, size_t thread)
     const struct capsnet_model *model = ws->model;
     const struct kernels *kernels = model->kernels;
     const struct layout *at = &model->at;
-    const size_t panel = item / pass->n, i = item % pass->n, slot = pass->slot + i;
+    const size_t panel = item / pass->n * pass->panels, i = item % pass->n, slot = pass->slot + i;
     const size_t o = panel * KERNEL_PANEL;
     const enum weight_form form = model->packed.primary_form;
     const void *weights = form == FORM_F32 ? model->parameters + at->primary_weight
@@ -252,8 +253,10 @@ static void panel_item(void *context, size_t item, size_t thread)
         [FORM_INT8] = kernels->gemm_sparse_int8,
     };
     struct sparse_product g = {
+        .panels = smaller(pass->panels, at->primary_row / KERNEL_PANEL - panel),
         .b = (const char *)weights + o * at->primary_taps * form_bytes(form),
         .b_row = KERNEL_PANEL,
+        .b_panel = at->primary_taps / values_per_word(model->precision) * KERNEL_PANEL,
         .bias = model->parameters + at->primary_bias + o,
         .c_stride = at->primary_row,
     };
@@ -271,6 +274,18 @@ static void panel_item(void *context, size_t item, size_t thread)
         g.c = z + (strip.y * at->primary_w + strip.x) * at->primary_row;
         multiply[form](&g);
     }
+}
+
+/* In fp16 what an image reads of two panels stays in the second-level cache, in no other form. */
+static size_t panels_at_once(const struct capsnet_model *model)
+{
+    return model->packed.primary_form == FORM_F16 ? SPARSE_PANELS : 1;
+}
+
+static size_t panel_items(const struct pass *pass)
+{
+    const size_t panels = pass->ws->model->at.primary_row / KERNEL_PANEL;
+    return (panels + pass->panels - 1) / pass->panels * pass->n;
 }
 
 /* One image as far as its lists. */
@@ -293,8 +308,8 @@ static void group_item(void *context, size_t item, size_t thread)
     const struct pass *all = context;
     struct capsnet_workspace *ws = all->ws;
     struct pass group = {.ws = ws, .first = all->first + item * all->size, .n = all->size,
-                         .images = all->images, .slot = thread * all->size};
-    const size_t panels = ws->model->at.primary_row / KERNEL_PANEL;
+                         .images = all->images, .slot = thread * all->size,
+                         .panels = panels_at_once(ws->model)};
     uint64_t clock = phase_clock();
     for (size_t i = 0; i < group.n; i++) {
         turns_pause(pool_party(ws->pool));
@@ -303,9 +318,9 @@ static void group_item(void *context, size_t item, size_t thread)
     end_lists(&group);
     if (thread == 0)
         phase_end(ws, PHASE_CONV1, &clock);
-    for (size_t i = 0; i < panels * group.n; i++) {
+    for (size_t i = 0; i < panel_items(&group); i++) {
         turns_pause(pool_party(ws->pool));
-        panel_item(&group, i, thread);
+        panels_item(&group, i, thread);
     }
     if (thread == 0)
         phase_end(ws, PHASE_PRIMARY, &clock);
@@ -321,9 +336,12 @@ static void run_together(struct pass *pass)
     if (ws->model->precision == PRECISION_INT8)
         pool_run(ws->pool, pass->n * at->conv1_bands, quantise_band, pass);
     pool_run(ws->pool, pass->n * at->strips, list_strip, pass);
+    pass->panels = panels_at_once(ws->model);
+    if (panel_items(pass) < pool_threads(ws->pool))
+        pass->panels = 1;
     end_lists(pass);
     phase_end(ws, PHASE_CONV1, &clock);
-    pool_run(ws->pool, pass->n * (at->primary_row / KERNEL_PANEL), panel_item, pass);
+    pool_run(ws->pool, panel_items(pass), panels_item, pass);
     phase_end(ws, PHASE_PRIMARY, &clock);
 }
 

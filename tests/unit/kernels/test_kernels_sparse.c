@@ -19,14 +19,16 @@
 enum kind { F32, F16, BF16, INT8, KINDS };
 static const size_t values_per_word[KINDS] = {1, 1, 2, 4};
 
-/* A left operand of few values, and a panel. */
+enum { MAX_PANELS = 2 * SPARSE_PANELS - 1 };
+
+/* A left operand of few values, and some panels, one behind the other or beside each other. */
 struct task {
     enum kind kind;
-    size_t rows, words, k, b_row;
+    size_t rows, words, k, n, panels, b_row, b_panel, b_words;
     int relu;
     double density;
-    uint32_t *a, *b;            /* [rows][words], [words][b_row] */
-    double *a_dense, *b_dense;  /* [rows][k], [k][KERNEL_PANEL] */
+    uint32_t *a, *b;            /* [rows][words], [b_words] */
+    double *a_dense, *b_dense;  /* [rows][k], [k][n] */
     const struct sparse_word *list; /* against a guard page */
     size_t count;
 };
@@ -121,27 +123,29 @@ static void random_task(struct task *t, struct random *random, enum magnitude ma
     const size_t per_word = values_per_word[t->kind];
     t->k = t->words * per_word;
     t->a = (uint32_t *)(void *)check_floats(t->rows * t->words);
-    t->b = (uint32_t *)(void *)check_floats(t->words * t->b_row);
+    t->b_words = (t->panels - 1) * t->b_panel + (t->words - 1) * t->b_row + KERNEL_PANEL;
+    t->b = (uint32_t *)(void *)check_floats(t->b_words);
     for (size_t i = 0; i < t->rows * t->words; i++)
         t->a[i] = (random_real(random) + 1) / 2 < t->density ? random_word(random, t->kind, magnitude) : 0;
-    for (size_t i = 0; i < t->words * t->b_row; i++)
+    for (size_t i = 0; i < t->b_words; i++)
         t->b[i] = t->kind == F16 ? random_f16(random) : random_word(random, t->kind, magnitude);
     t->a_dense = check_doubles(t->rows * t->k);
-    t->b_dense = check_doubles(t->k * KERNEL_PANEL);
+    t->b_dense = check_doubles(t->k * t->n);
     for (size_t i = 0; i < t->rows; i++)
         for (size_t p = 0; p < t->k; p++)
             t->a_dense[i * t->k + p] =
                 value_of(t->kind, t->a + i * t->words + p / per_word, p % per_word, 1);
     for (size_t p = 0; p < t->k; p++)
-        for (size_t j = 0; j < KERNEL_PANEL; j++)
-            t->b_dense[p * KERNEL_PANEL + j] =
-                value_of(t->kind, t->b + p / per_word * t->b_row + j, p % per_word, 0);
+        for (size_t j = 0; j < t->n; j++)
+            t->b_dense[p * t->n + j] =
+                value_of(t->kind, t->b + j / KERNEL_PANEL * t->b_panel + p / per_word * t->b_row +
+                                      j % KERNEL_PANEL, p % per_word, 0);
 }
 
-/* A panel of B at a guard page; F16: stored as such. */
-static const void *guard_panel(const struct task *t, enum side side)
+/* B at a guard page; F16: stored as such. */
+static const void *guard_panels(const struct task *t, enum side side)
 {
-    const size_t count = (t->words - 1) * t->b_row + KERNEL_PANEL;
+    const size_t count = t->b_words;
     const float *b = (const float *)(const void *)t->b;
     if (t->kind != F16)
         return guard_input(b, count, side);
@@ -155,7 +159,7 @@ static const void *guard_panel(const struct task *t, enum side side)
 static const float *run(const struct kernels *kernels, struct task *t, const float *bias,
                         float row_scale, const float *scales, size_t stride)
 {
-    const size_t count = (t->rows - 1) * stride + KERNEL_PANEL;
+    const size_t count = (t->rows - 1) * stride + t->n;
     float *sides[SIDES];
     for (enum side side = 0; side < SIDES; side++) {
         make_list(kernels, t, side);
@@ -164,12 +168,14 @@ static const float *run(const struct kernels *kernels, struct task *t, const flo
         struct sparse_product g = {
             .rows = t->rows,
             .count = t->count,
+            .panels = t->panels,
             .words = t->list,
-            .b = guard_panel(t, side),
+            .b = guard_panels(t, side),
             .b_row = t->b_row,
+            .b_panel = t->b_panel,
             .relu = t->relu,
-            .bias = guard_input(bias, KERNEL_PANEL, side),
-            .scales = t->kind == INT8 ? guard_input(scales, KERNEL_PANEL, side) : NULL,
+            .bias = guard_input(bias, t->n, side),
+            .scales = t->kind == INT8 ? guard_input(scales, t->n, side) : NULL,
             .row_scale = row_scale,
             .c = sides[side],
             .c_stride = stride,
@@ -187,12 +193,12 @@ static const float *run(const struct kernels *kernels, struct task *t, const flo
             g.c = check_floats(count);
             kernels->gemm_sparse(&g);
             for (size_t i = 0; i < t->rows; i++)
-                check_bits(sides[side] + i * stride, g.c + i * stride, KERNEL_PANEL,
+                check_bits(sides[side] + i * stride, g.c + i * stride, t->n,
                            "sparse product in fp32");
         }
     }
     for (size_t i = 0; i < t->rows; i++)
-        check_bits(sides[0] + i * stride, sides[1] + i * stride, KERNEL_PANEL, "sparse product");
+        check_bits(sides[0] + i * stride, sides[1] + i * stride, t->n, "sparse product");
     return sides[0];
 }
 
@@ -200,27 +206,32 @@ static void one_case(const struct kernels *kernels, struct random *random, struc
                      struct task *t)
 {
     const enum magnitude magnitude = random_below(random, 4) ? MAGNITUDE_ONE : MAGNITUDE_HOSTILE;
-    const size_t stride = KERNEL_PANEL + KERNEL_PAD * random_below(random, 2);
-    float bias[KERNEL_PANEL], scales[KERNEL_PANEL], row_scale;
-    t->b_row = KERNEL_PANEL + KERNEL_PAD * random_below(random, 4);
+    const int is_beside = (int)random_below(random, 2);
+    float bias[MAX_PANELS * KERNEL_PANEL], scales[MAX_PANELS * KERNEL_PANEL], row_scale;
+    t->panels = 1 + random_below(random, MAX_PANELS);
+    t->n = t->panels * KERNEL_PANEL;
+    t->b_row = (is_beside ? t->n : KERNEL_PANEL) + KERNEL_PAD * random_below(random, 4);
+    t->b_panel = is_beside ? KERNEL_PANEL : t->words * t->b_row;
+    const size_t n = t->n, stride = n + KERNEL_PAD * random_below(random, 2);
     t->relu = (int)random_below(random, 2);
     random_task(t, random, magnitude);
-    random_fill(random, bias, KERNEL_PANEL, magnitude);
-    random_fill(random, scales, KERNEL_PANEL, MAGNITUDE_ONE);
+    random_fill(random, bias, n, magnitude);
+    random_fill(random, scales, n, MAGNITUDE_ONE);
     random_fill(random, &row_scale, 1, MAGNITUDE_ONE);
     const float *got = run(kernels, t, bias, row_scale, scales, stride);
-    double *want = check_doubles(t->rows * KERNEL_PANEL), *terms = check_doubles(t->rows * KERNEL_PANEL);
-    reference_product(want, terms, t->rows, KERNEL_PANEL, t->k, t->a_dense, t->b_dense);
+    double *want = check_doubles(t->rows * n), *terms = check_doubles(t->rows * n);
+    reference_product(want, terms, t->rows, n, t->k, t->a_dense, t->b_dense);
     for (size_t i = 0; i < t->rows; i++)
-        for (size_t j = 0; j < KERNEL_PANEL; j++) {
-            const size_t at = i * KERNEL_PANEL + j;
+        for (size_t j = 0; j < n; j++) {
+            const size_t at = i * n + j;
             const double by = t->kind == INT8 ? (double)row_scale * (double)scales[j] : 1;
             const double size = t->kind == INT8 ? fabs(want[at] * by) : terms[at];
             const double roundings = t->kind == INT8 ? 4 : (double)t->k + 4;
             const double sum = want[at] * by + (double)bias[j];
             check_value(worst, (double)got[i * stride + j], t->relu ? fmax(0, sum) : sum,
                         roundings * (ROUNDING * (size + fabs((double)bias[j])) + (double)FLT_MIN),
-                        "%zu rows, %zu of %zu words: c[%zu][%zu]", t->rows, t->count, t->words, i, j);
+                        "%zu rows, %zu of %zu words, %zu panels: c[%zu][%zu]", t->rows, t->count,
+                        t->words, t->panels, i, j);
         }
     check_release();
 }
