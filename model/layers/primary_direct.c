@@ -288,6 +288,13 @@ static size_t panel_items(const struct pass *pass)
     return (panels + pass->panels - 1) / pass->panels * pass->n;
 }
 
+/* Panels that the thread with most items has, where all threads take them. */
+static size_t most_panels(const struct pass *pass)
+{
+    const size_t threads = pool_threads(pass->ws->pool);
+    return (panel_items(pass) + threads - 1) / threads * pass->panels;
+}
+
 /* One image as far as its lists. */
 static void list_image(struct pass *pass, size_t i, size_t thread)
 {
@@ -336,8 +343,10 @@ static void run_together(struct pass *pass)
     if (ws->model->precision == PRECISION_INT8)
         pool_run(ws->pool, pass->n * at->conv1_bands, quantise_band, pass);
     pool_run(ws->pool, pass->n * at->strips, list_strip, pass);
+    pass->panels = 1;
+    const size_t least = most_panels(pass);
     pass->panels = panels_at_once(ws->model);
-    if (panel_items(pass) < pool_threads(ws->pool))
+    if (most_panels(pass) > least)
         pass->panels = 1;
     end_lists(pass);
     phase_end(ws, PHASE_CONV1, &clock);
