@@ -190,9 +190,10 @@ static void serve(struct service *service, struct http *http, struct listener *l
 
     notify_send("STOPPING=1");
     leave(service, http);
-    atomic_store(&service->state, SERVICE_DRAINING);
     unix_remove(&listener->file);
-    http_stop_listening(http);
+    /* Before answers close their connections, whose clients would connect again. */
+    http_stop_listening(http, listener->is_shared);
+    atomic_store(&service->state, SERVICE_DRAINING);
     drain(service, http);
     reload_finish(&reload);
 }

@@ -160,6 +160,7 @@ enum listen_status listen_take_over(struct listener *listener, const char *schem
         return LISTEN_FAILED;
     }
     listener->fd = fd;
+    listener->is_shared = 1;
     print_url(listener, scheme);
     return LISTEN_OK;
 }

@@ -15,6 +15,7 @@ enum listen_status {
 
 struct listener {
     int fd;                /* the caller's to close */
+    int is_shared;         /* taken over: whoever opened it has it, too */
     char url[160];         /* "http://ADDR:PORT" with the real port, or "unix:PATH" */
     struct unix_file file; /* for unix_remove() at the end */
 };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <search.h>
@@ -12,8 +13,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "server/basics/clock.h"
+
 /* How soon it tries again where the system is short of descriptors or memory. */
 enum { RETRY_MS = 100 };
+
+/* How long handshakes under way are waited for at the end, and for how long at most one after the
+ * other. */
+enum { HANDSHAKE_MS = 5, LAST_US = 100000 };
 
 /* ---- Connections of an address (with the lock) ---------------------------------- */
 
@@ -139,6 +146,39 @@ static void accept_one(struct acceptor *a)
         close(fd);
 }
 
+static int has_room(struct acceptor *a)
+{
+    pthread_mutex_lock(&a->lock);
+    const int has = a->open < a->max;
+    pthread_mutex_unlock(&a->lock);
+    return has;
+}
+
+/* Drops what would begin a TCP handshake, which its client repeats after a second, and is told
+ * then that nobody listens.  Nothing on other sockets. */
+static void begin_no_handshakes(int fd)
+{
+    enum { FLAGS_AT = 13, SYN = 0x02 }; /* RFC 9293, 3.1 */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+/* Whoever has connected by now, or is about to, would be cut off when the socket is closed. */
+static void accept_last(struct acceptor *a)
+{
+    const int64_t until = clock_us() + LAST_US;
+    struct pollfd news = {a->listen_fd, POLLIN, 0};
+    begin_no_handshakes(a->listen_fd);
+    while (has_room(a) && clock_us() < until && poll(&news, 1, HANDSHAKE_MS) > 0)
+        accept_one(a);
+}
+
 static void *run(void *argument)
 {
     struct acceptor *a = argument;
@@ -149,6 +189,9 @@ static void *run(void *argument)
         if (news[0].revents)
             accept_one(a);
     }
+    if (!a->is_shared)
+        accept_last(a);
+    close(a->listen_fd);
     return NULL;
 }
 
@@ -176,23 +219,23 @@ int acceptor_start(struct acceptor *a, int listen_fd)
     return a->is_running ? 0 : -1;
 }
 
-void acceptor_stop(struct acceptor *a)
+void acceptor_stop(struct acceptor *a, int is_shared)
 {
     if (!a->is_running)
         return;
     pthread_mutex_lock(&a->lock);
     a->stopping = 1;
+    a->is_shared = is_shared;
     pthread_cond_signal(&a->has_room);
     pthread_mutex_unlock(&a->lock);
     (void)!write(a->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     pthread_join(a->thread, NULL);
     a->is_running = 0;
-    close(a->listen_fd);
 }
 
 void acceptor_destroy(struct acceptor *a)
 {
-    acceptor_stop(a);
+    acceptor_stop(a, 1);
     if (a->stop_fd >= 0)
         close(a->stop_fd);
     tdestroy(a->addresses, free);

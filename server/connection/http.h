@@ -16,8 +16,8 @@ struct http *http_start(struct service *service, int listen_fd);
  * milliseconds it wants to be called again. */
 int http_sweep(struct http *http);
 
-/* Accepts no more connections and closes the listening socket. */
-void http_stop_listening(struct http *http);
+/* Accepts no more connections and closes the listening socket: acceptor_stop(). */
+void http_stop_listening(struct http *http, int is_shared);
 
 /* Requests begun and not yet answered to the last byte. */
 size_t http_active(struct http *http);

@@ -1,7 +1,7 @@
 /*
  * test_overload.c - more than the server can do: what it takes it answers in
  * time, the rest it refuses at once, and probes do not wait; nor do reloads
- * and an end lose a request.
+ * and an end lose a request, or one who has connected.
  *
  * In `make test` with a small network and loose bounds, for a machine that does
  * other things meanwhile.  `make bench-http` runs the same at full size, with the
@@ -11,12 +11,14 @@
  * OVERLOAD_WEIGHTS  weights to serve, with the bounds that the service promises
  * argv[1]           only the tests that fit this pattern
  */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/common/cannot_run.h"
@@ -199,6 +201,66 @@ static void no_request_is_lost_by_reloads_or_the_end(void **state)
     assert_int_equal(result->sent, result->answered + result->refused);
 }
 
+/* A client that connects anew for each request, until it cannot. */
+struct visitor {
+    pthread_t thread;
+    unsigned port;
+    size_t answered, cut_off;
+};
+
+/* One visit; 0 when nobody listens any more. */
+static int visit(struct visitor *v)
+{
+    static const char ask[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const struct sockaddr_in to = {AF_INET, htons((uint16_t)v->port), {htonl(INADDR_LOOPBACK)}, {0}};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char answer[2048];
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+        if (fd >= 0) close(fd);
+        return 0;
+    }
+    long n = raw_send(fd, ask, sizeof ask - 1) == 0 ? raw_read_all(fd, answer, sizeof answer) : -1;
+    const int is_whole = n > 0 && memcmp(answer, "HTTP/1.1 200", 12) == 0;
+    v->answered += (size_t)is_whole;
+    v->cut_off += (size_t)!is_whole;
+    close(fd);
+    return 1;
+}
+
+static void *run_visitor(void *argument)
+{
+    while (visit(argument))
+        continue;
+    return NULL;
+}
+
+static void nobody_who_has_connected_is_cut_off(void **state)
+{
+    enum { ENDS = 4, VISITORS = 8 };
+    (void)state;
+    size_t answered = 0, cut_off = 0;
+    for (size_t end = 0; end < ENDS; end++) {
+        struct server *server = server_start(ARGS("--log-level", "error"), NO_ARGS);
+        struct visitor visitors[VISITORS];
+        for (size_t i = 0; i < VISITORS; i++) {
+            visitors[i] = (struct visitor){.port = server->port};
+            assert_int_equal(pthread_create(&visitors[i].thread, NULL, run_visitor, &visitors[i]), 0);
+        }
+        sleep_ms(50);
+        server_terminate(server);
+        for (size_t i = 0; i < VISITORS; i++) {
+            assert_int_equal(pthread_join(visitors[i].thread, NULL), 0);
+            answered += visitors[i].answered;
+            cut_off += visitors[i].cut_off;
+        }
+        server_finish(server);
+    }
+    print_message("SIGTERM %d times while %d clients connect anew for each request: %zu answered, %zu "
+                  "cut off\n", ENDS, VISITORS, answered, cut_off);
+    assert_true(answered > 0);
+    assert_int_equal(cut_off, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, server_kill_leftovers)
@@ -206,6 +268,7 @@ int main(int argc, char **argv)
         TEST(the_rest_is_refused_at_once),
         TEST(the_rest_is_refused_with_clients_apart),
         TEST(no_request_is_lost_by_reloads_or_the_end),
+        TEST(nobody_who_has_connected_is_cut_off),
     };
     full_weights = getenv("OVERLOAD_WEIGHTS");
     if (argc > 1) cmocka_set_test_filter(argv[1]);
