@@ -212,7 +212,8 @@ struct visitor {
 static int visit(struct visitor *v)
 {
     static const char ask[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    const struct sockaddr_in to = {AF_INET, htons((uint16_t)v->port), {htonl(INADDR_LOOPBACK)}, {0}};
+    const struct sockaddr_in to = {
+        AF_INET, htons((uint16_t)v->port), {htonl(INADDR_LOOPBACK)}, {0}};
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     char answer[2048];
     if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
@@ -244,7 +245,8 @@ static void nobody_who_has_connected_is_cut_off(void **state)
         struct visitor visitors[VISITORS];
         for (size_t i = 0; i < VISITORS; i++) {
             visitors[i] = (struct visitor){.port = server->port};
-            assert_int_equal(pthread_create(&visitors[i].thread, NULL, run_visitor, &visitors[i]), 0);
+            assert_int_equal(
+                pthread_create(&visitors[i].thread, NULL, run_visitor, &visitors[i]), 0);
         }
         sleep_ms(50);
         server_terminate(server);
@@ -255,8 +257,8 @@ static void nobody_who_has_connected_is_cut_off(void **state)
         }
         server_finish(server);
     }
-    print_message("SIGTERM %d times while %d clients connect anew for each request: %zu answered, %zu "
-                  "cut off\n", ENDS, VISITORS, answered, cut_off);
+    print_message("SIGTERM %d times while %d clients connect anew for each request: "
+                  "%zu answered, %zu cut off\n", ENDS, VISITORS, answered, cut_off);
     assert_true(answered > 0);
     assert_int_equal(cut_off, 0);
 }
