@@ -191,8 +191,9 @@ static void serve(struct service *service, struct http *http, struct listener *l
     notify_send("STOPPING=1");
     leave(service, http);
     unix_remove(&listener->file);
-    /* Before answers close their connections, whose clients would connect again. */
-    http_stop_listening(http, listener->is_shared);
+    /* Before answers close their connections, whose clients would connect again.  Who waits on a
+     * socket that others hold, too, is theirs. */
+    http_stop_listening(http, !listener->is_shared);
     atomic_store(&service->state, SERVICE_DRAINING);
     drain(service, http);
     reload_finish(&reload);

@@ -4,8 +4,8 @@
  *
  * int8 has one scale per output channel of conv1 and of PrimaryCaps, per output of the decoder's
  * second layer, and per capsule and class of DigitCaps.  In f32 PrimaryCaps, DigitCaps and the
- * decoder are read in fp16 where all of a layer's weights are fp16 numbers: to read them takes
- * longer than to multiply.
+ * decoder are read in fp16 where all of a layer's weights are fp16 numbers: a small batch
+ * waits for them.
  */
 #include <math.h>
 #include <stdlib.h>

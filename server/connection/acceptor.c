@@ -189,7 +189,7 @@ static void *run(void *argument)
         if (news[0].revents)
             accept_one(a);
     }
-    if (!a->is_shared)
+    if (a->takes_last)
         accept_last(a);
     close(a->listen_fd);
     return NULL;
@@ -219,13 +219,13 @@ int acceptor_start(struct acceptor *a, int listen_fd)
     return a->is_running ? 0 : -1;
 }
 
-void acceptor_stop(struct acceptor *a, int is_shared)
+void acceptor_stop(struct acceptor *a, int takes_last)
 {
     if (!a->is_running)
         return;
     pthread_mutex_lock(&a->lock);
     a->stopping = 1;
-    a->is_shared = is_shared;
+    a->takes_last = takes_last;
     pthread_cond_signal(&a->has_room);
     pthread_mutex_unlock(&a->lock);
     (void)!write(a->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
@@ -235,7 +235,7 @@ void acceptor_stop(struct acceptor *a, int is_shared)
 
 void acceptor_destroy(struct acceptor *a)
 {
-    acceptor_stop(a, 1);
+    acceptor_stop(a, 0);
     if (a->stop_fd >= 0)
         close(a->stop_fd);
     tdestroy(a->addresses, free);

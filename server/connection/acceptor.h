@@ -24,7 +24,7 @@ struct acceptor {
     pthread_cond_t has_room;
     size_t open;     /* connections accepted and not forgotten */
     void *addresses; /* a tree (tsearch) of those that are counted, by address */
-    int stopping, is_shared;
+    int stopping, takes_last;
 };
 
 /* Where there are `max` connections, others wait until one is forgotten; where an IP address
@@ -39,9 +39,9 @@ int acceptor_start(struct acceptor *acceptor, int listen_fd);
 /* A connection is over, from an address as it was handed over.  Thread-safe. */
 void acceptor_forget(struct acceptor *acceptor, const struct sockaddr *address);
 
-/* Closes the listening socket, and before that accepts whoever has connected to it, unless
- * is_shared: others hold the socket, too, who will. */
-void acceptor_stop(struct acceptor *acceptor, int is_shared);
+/* Accepts no more, and closes the listening socket; where it takes_last, after accepting whoever
+ * has connected to it, as there is room. */
+void acceptor_stop(struct acceptor *acceptor, int takes_last);
 
 /* Stops, and frees what it holds. */
 void acceptor_destroy(struct acceptor *acceptor);

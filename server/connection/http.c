@@ -547,9 +547,9 @@ int http_sweep(struct http *http)
     return lingering_sweep(&http->lingering, now) ? LINGER_SWEEP_MS : SWEEP_MS;
 }
 
-void http_stop_listening(struct http *http, int is_shared)
+void http_stop_listening(struct http *http, int takes_last)
 {
-    acceptor_stop(&http->acceptor, is_shared);
+    acceptor_stop(&http->acceptor, takes_last);
 }
 
 size_t http_active(struct http *http)
@@ -561,7 +561,7 @@ void http_free(struct http *http)
 {
     if (!http)
         return;
-    acceptor_stop(&http->acceptor, 1);
+    acceptor_stop(&http->acceptor, 0);
     for (size_t i = 0; i < http->n_threads && http->threads; i++)
         if (http->threads[i].daemon)
             MHD_stop_daemon(http->threads[i].daemon);

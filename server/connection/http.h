@@ -17,7 +17,7 @@ struct http *http_start(struct service *service, int listen_fd);
 int http_sweep(struct http *http);
 
 /* Accepts no more connections and closes the listening socket: acceptor_stop(). */
-void http_stop_listening(struct http *http, int is_shared);
+void http_stop_listening(struct http *http, int takes_last);
 
 /* Requests begun and not yet answered to the last byte. */
 size_t http_active(struct http *http);
