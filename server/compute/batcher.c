@@ -1,10 +1,10 @@
 /*
  * batcher.c - the queue, the one thread that computes what lies there, and the lanes.
  *
- * Few small pictures are not queued (batcher_admit_here): the network thread that read them
- * computes them, beside the other network threads, on its lane, which is a batch and a part of
- * the threads; or with all threads, on the team, where one client alone asks.  The rest of
- * this is about the queue.
+ * Small pictures are not queued (batcher_admit_here) unless they are many: the network thread
+ * that read them computes them, beside the other network threads, on its lane, which is a batch
+ * and a part of the threads; or with all threads, on the team, where one client alone asks.  The
+ * rest of this is about the queue.
  * Concurrency.  Any thread submits jobs; one thread at a time owns the team
  * and computes, which is what `is_computing` says: ours, or, where a single image is all
  * there is, the one that brings it, since to wake ours would take longer than all else
@@ -24,6 +24,7 @@
 #include "server/compute/batcher.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,13 @@ enum { MAX_LANES = 4 };
  * the next two of these clients will meet, too. */
 enum { CROWD_US = 3000 };
 
+/* Few requests, which a network thread may have in any case; and for how long it may compute
+ * more, while its other connections wait. */
+enum { FEW = 8, HOLD_US = 20000 };
+
 struct batcher {
     size_t max_batch, queue, delay_us;
+    size_t most_here; /* requests that a network thread may have */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -55,8 +61,11 @@ struct batcher {
     int64_t goal_us; /* until then */
     int is_computing; /* somebody has taken a batch, or is about to, and owns `team` */
     int is_lent;      /* that is a network thread, alone */
-    size_t lanes_busy;
+    size_t lanes_busy, lanes_jobs; /* that compute, and what they compute */
+    size_t crowd; /* requests that there were after the last batch, its own among them */
     int64_t crowded_us; /* until then it takes several clients for granted */
+    int64_t image_us;   /* what an image takes a lane, by the last batch */
+    _Atomic int64_t asked_us;
     int stopping;
     pthread_t thread;
     int started;
@@ -118,11 +127,15 @@ static void take_batch(struct batcher *b)
 static int set_goal(struct batcher *b, int64_t start, int64_t end)
 {
     const struct batch *batch = &b->team;
-    size_t n = 0;
-    for (size_t i = 0; i < batch->n_slices; i++)
+    size_t n = 0, computed = 0;
+    for (size_t i = 0; i < batch->n_slices; i++) {
         n += (size_t)slice_is_last(&batch->slices[i]);
+        computed += batch->slices[i].count ? batch->slices[i].count : 1;
+    }
     pthread_mutex_lock(&b->lock);
+    b->image_us = (end - start) * (int64_t)b->n_lanes / (int64_t)computed;
     b->goal = n + b->jobs + b->admitted;
+    b->crowd = b->goal + b->gathered + b->lanes_jobs;
     b->goal_us = end + batch_company_us(end - start);
     const int is_alone = batch->n_slices == 1 && batch->slices[0].count <= 1 &&
                          batch->slices[0].job->n_pictures <= 1 && !b->head;
@@ -218,9 +231,17 @@ size_t batcher_lanes(size_t threads)
     return threads < MAX_LANES ? threads : MAX_LANES;
 }
 
+/* An image costs the same in a batch of any size where it is computed directly; where many are
+ * faster together, they are better queued. */
+static size_t most_here(const struct capsnet_model *model)
+{
+    const int is_direct = strcmp(capsnet_model_plan(model, BATCHER_HERE / 2), "direct") == 0;
+    return is_direct ? BATCHER_HERE : FEW;
+}
+
 size_t batcher_here(const struct batcher *b)
 {
-    return b->max_batch < BATCHER_HERE ? b->max_batch : BATCHER_HERE;
+    return b->max_batch < b->most_here ? b->max_batch : b->most_here;
 }
 
 size_t batcher_lane_threads(size_t threads)
@@ -260,6 +281,7 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     b->max_batch = max_batch;
     b->queue = queue;
     b->delay_us = delay_us;
+    b->most_here = most_here(model);
     b->tail = &b->head;
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_t monotonic;
@@ -304,8 +326,19 @@ size_t batcher_waiting(struct batcher *b)
     return waiting;
 }
 
+int64_t batcher_asked_us(const struct batcher *b)
+{
+    return atomic_load_explicit(&b->asked_us, memory_order_relaxed);
+}
+
+static void note_asking(struct batcher *b)
+{
+    atomic_store_explicit(&b->asked_us, clock_us(), memory_order_relaxed);
+}
+
 int batcher_admit(struct batcher *b)
 {
+    note_asking(b);
     pthread_mutex_lock(&b->lock);
     int admitted = b->admitted + b->gathered + b->listed < b->queue;
     b->admitted += (size_t)admitted;
@@ -313,21 +346,29 @@ int batcher_admit(struct batcher *b)
     return admitted;
 }
 
-/* Is the queue in use, or about to be, by the clients of its last batch, of whom there are too
- * many for the lanes?  Called with the lock. */
-static int is_queue_used(struct batcher *b)
+/* How many a network thread may have now.  Called with the lock. */
+static size_t room_here(const struct batcher *b, int is_mixed)
+{
+    const size_t most = is_mixed ? FEW : b->most_here;
+    return (int64_t)most * b->image_us > HOLD_US ? (size_t)(HOLD_US / b->image_us) : most;
+}
+
+/* Is the queue in use, or about to be again, by more clients than lanes of `most` each are for?
+ * Called with the lock. */
+static int is_queue_used(struct batcher *b, size_t most)
 {
     return b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
-           (b->goal > b->n_lanes * BATCHER_HERE && clock_us() < b->goal_us);
+           (b->crowd > b->n_lanes * most && clock_us() < b->goal_us);
 }
 
 /* The queue makes larger batches of many, and has them wait for others where they are to. */
-int batcher_admit_here(struct batcher *b, size_t gathered)
+int batcher_admit_here(struct batcher *b, size_t gathered, int is_mixed)
 {
+    note_asking(b);
     pthread_mutex_lock(&b->lock);
+    const size_t most = room_here(b, is_mixed);
     const int is_for_queue =
-        b->delay_us ||
-        (b->max_batch > BATCHER_HERE && (gathered >= BATCHER_HERE || is_queue_used(b)));
+        b->delay_us || gathered >= most || (b->max_batch > most && is_queue_used(b, most));
     const int admitted = !is_for_queue && b->admitted + b->gathered + b->listed < b->queue;
     b->gathered += (size_t)admitted;
     pthread_mutex_unlock(&b->lock);
@@ -404,15 +445,20 @@ static struct batch *enter(struct batcher *b, size_t lane, size_t n)
     b->is_computing |= is_team;
     b->is_lent |= is_team;
     b->lanes_busy++;
+    b->lanes_jobs += n;
     b->gathered -= n;
     pthread_mutex_unlock(&b->lock);
     return is_team ? &b->team : &b->lanes[lane];
 }
 
-static void leave(struct batcher *b, const struct batch *batch)
+/* They took it that many microseconds. */
+static void leave(struct batcher *b, const struct batch *batch, size_t n, int64_t took_us)
 {
+    const size_t lanes = batch == &b->team ? b->n_lanes : 1;
     pthread_mutex_lock(&b->lock);
+    b->image_us = took_us * (int64_t)lanes / (int64_t)n;
     b->lanes_busy--;
+    b->lanes_jobs -= n;
     if (batch == &b->team) {
         b->is_computing = b->is_lent = 0;
         tell(b, b->head || b->stopping);
@@ -435,7 +481,7 @@ void batcher_run_here(struct batcher *b, size_t lane, struct job *const *jobs, s
     for (size_t i = 0; i < n; i++)
         jobs[i]->done_us = done_us;
     capsnet_turn_give(batch->workspace);
-    leave(b, batch);
+    leave(b, batch, n, done_us - started_us);
 }
 
 void batcher_free(struct batcher *b)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/basics/clock.h"
 #include "server/compute/weights_files.h"
 
 /* How long measuring all models may keep a server from being ready; their last passes
@@ -147,6 +148,18 @@ const struct engine *generation_find(const struct generation *generation, const 
             return &generation->engines[i];
     }
     return NULL;
+}
+
+int generation_is_mixed(const struct generation *generation, const struct engine *engine)
+{
+    enum { SECOND_US = 1000000 };
+    for (size_t i = 0; i < generation->n; i++) {
+        const struct engine *other = &generation->engines[i];
+        const int64_t asked_us = other == engine ? 0 : batcher_asked_us(other->batcher);
+        if (asked_us && clock_us() - asked_us < SECOND_US)
+            return 1;
+    }
+    return 0;
 }
 
 size_t generation_bytes(const struct generation *generation)

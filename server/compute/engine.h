@@ -61,6 +61,9 @@ generation_load(struct generation **generation, struct engines *engines,
 const struct engine *generation_find(const struct generation *generation, const char *name,
                                      size_t n);
 
+/* Is another model than the engine's asked, too, as far as the last second tells? */
+int generation_is_mixed(const struct generation *generation, const struct engine *engine);
+
 /* Bytes of an engine's weights, and of what its batches are computed in; of all. */
 size_t engine_bytes(const struct engine *engine);
 size_t generation_bytes(const struct generation *generation);

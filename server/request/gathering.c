@@ -5,10 +5,6 @@
 #include "server/request/request.h"
 #include "server/request/steps.h"
 
-/* For so long a batch may keep the thread's other connections waiting; where an image alone
- * takes longer, this is now and then tried again. */
-enum { HOLD_US = 10000, HOLD_DECAY = 16 };
-
 void gathering_init(struct gathering *g, size_t lane)
 {
     *g = (struct gathering){.lane = lane};
@@ -17,10 +13,6 @@ void gathering_init(struct gathering *g, size_t lane)
 
 int gathering_add(struct gathering *g, struct request *r)
 {
-    if ((int64_t)(g->n + 1) * g->image_us > HOLD_US) {
-        g->image_us -= g->image_us / HOLD_DECAY;
-        return 0;
-    }
     if (!steps_take_place_here(r, g->n))
         return 0;
     r->stage = REQUEST_GATHERED;
@@ -77,7 +69,6 @@ void gathering_run(struct gathering *g)
     const int64_t start = clock_us();
     steps_run_here(batch, n, g->lane);
     const int64_t end = clock_us();
-    g->image_us = (end - start) / (int64_t)n;
     g->answered = n;
     g->goal_us = end + batch_company_us(end - start);
 }

@@ -3,10 +3,9 @@
  *
  * To hand a request to another thread and back takes as long as a small pass, and while
  * the CPUs compute, each hand-over waits for the scheduler.  So a network thread keeps what is
- * small (route.h: is_small) and few, until it has read all that has arrived; computes it as
- * one batch on its lane, beside the other network threads; and answers.  What many clients ask
- * for goes the way of all else: a batch of them all costs less, and a thread that computed for
- * long would keep its other connections waiting.  One network thread's.
+ * small (route.h: is_small) until it has read all that has arrived; computes it as one batch
+ * on its lane, beside the other network threads; and answers.  What would keep its other
+ * connections waiting for long goes the way of all else.  One network thread's.
  */
 #ifndef CAPSNETD_GATHERING_H
 #define CAPSNETD_GATHERING_H
@@ -20,7 +19,6 @@ struct gathering {
     size_t lane;
     struct request *head, **tail; /* in the order of their arrival */
     size_t n;
-    int64_t image_us; /* what an image took in the last batch */
     size_t answered;  /* by the last batch, until gathering_wait_us() has been asked */
     size_t goal;      /* requests that the next batch waits for, */
     int64_t goal_us;  /* until then */

@@ -135,7 +135,8 @@ int64_t steps_look_us(struct service *service, size_t clients)
 
 int steps_take_place_here(struct request *r, size_t gathered)
 {
-    if (!batcher_admit_here(r->engine->batcher, gathered))
+    const int is_mixed = generation_is_mixed(r->generation, r->engine);
+    if (!batcher_admit_here(r->engine->batcher, gathered, is_mixed))
         return 0;
     note_arrival(r);
     return 1;

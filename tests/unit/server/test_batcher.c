@@ -20,7 +20,7 @@
 /* From the top of the tree, where the tests run. */
 #define WEIGHTS "tests/golden/small.safetensors"
 
-static struct capsnet_model *model;
+static struct capsnet_model *model, *direct; /* the latter computes all batches directly */
 static struct capsnet_shape shape;
 static size_t pixels, pose_floats;
 
@@ -28,7 +28,9 @@ static int load(void **state)
 {
     (void)state;
     struct capsnet_error error;
-    if (capsnet_model_load(&model, WEIGHTS, NULL, &error) != CAPSNET_OK) {
+    if (capsnet_model_load(&model, WEIGHTS, NULL, &error) != CAPSNET_OK ||
+        capsnet_model_load(&direct, WEIGHTS, &(struct capsnet_options){.plan = "direct"}, &error) !=
+            CAPSNET_OK) {
         fprintf(stderr, "%s\n", error.text);
         return -1;
     }
@@ -42,23 +44,24 @@ static int unload(void **state)
 {
     (void)state;
     capsnet_model_free(model);
+    capsnet_model_free(direct);
     return 0;
 }
 
-static struct batcher *make_of(size_t threads, size_t max_batch, size_t queue, size_t delay_us,
-                               struct capsnet_turns *turns)
+static struct batcher *make_of(const struct capsnet_model *of, size_t threads, size_t max_batch,
+                               size_t queue, size_t delay_us, struct capsnet_turns *turns)
 {
     struct batcher *batcher;
     struct capsnet_error error;
-    assert_int_equal(batcher_create(&batcher, model, max_batch, threads, queue, delay_us, turns,
-                                    NULL, &error),
+    assert_int_equal(batcher_create(&batcher, of, max_batch, threads, queue, delay_us, turns, NULL,
+                                    &error),
                      CAPSNET_OK);
     return batcher;
 }
 
 static struct batcher *make(size_t max_batch, size_t queue, size_t delay_us)
 {
-    return make_of(1, max_batch, queue, delay_us, NULL);
+    return make_of(model, 1, max_batch, queue, delay_us, NULL);
 }
 
 /* ---- Jobs ------------------------------------------------------------------ */
@@ -314,7 +317,7 @@ static void late_jobs_are_not_computed(void **state)
 
 /* ---- On the caller's thread ------------------------------------------------------ */
 
-/* A network thread: batches of 1 to 16 on its own lane. */
+/* A network thread: batches of 1 and more on its own lane. */
 struct here {
     struct batcher *batcher;
     size_t lane;
@@ -330,7 +333,7 @@ static void *run_here(void *argument)
         n = n < N - i ? n : N - i;
         n = n < batcher_here(here->batcher) ? n : batcher_here(here->batcher);
         for (size_t k = 0; k < n; k++) {
-            while (!batcher_admit_here(here->batcher, k))
+            while (!batcher_admit_here(here->batcher, k, 0))
                 usleep(10);
             here->jobs[i + k]->queued_us = clock_us();
         }
@@ -346,7 +349,7 @@ static void network_threads_compute_beside_the_queue(void **state)
     enum { N = sizeof ((struct here *)0)->jobs / sizeof(struct job *), QUEUED = 20 };
     for (size_t threads = 1; threads <= 6; threads++) {
         struct capsnet_turns *turns = capsnet_turns_create();
-        struct batcher *batcher = make_of(threads, 20, 100, 0, turns);
+        struct batcher *batcher = make_of(threads % 2 ? model : direct, threads, 20, 100, 0, turns);
         const size_t lanes = batcher_lanes(threads);
         assert_in_range(lanes * batcher_lane_threads(threads), threads, threads + lanes - 1);
         struct here *here = calloc(lanes, sizeof *here);
@@ -392,20 +395,20 @@ static void gathered_requests_take_places(void **state)
     (void)state;
     struct batcher *batcher = make(64, 3, 0);
     struct job *jobs[2] = {new_job(1, 1, 1), new_job(1, 0, 2)};
-    assert_int_equal(batcher_here(batcher), BATCHER_HERE);
-    assert_true(batcher_admit_here(batcher, 0));
-    assert_true(batcher_admit_here(batcher, 1));
+    assert_in_range(batcher_here(batcher), 2, BATCHER_HERE / 2 - 1);
+    assert_true(batcher_admit_here(batcher, 0, 0));
+    assert_true(batcher_admit_here(batcher, 1, 0));
     assert_int_equal(batcher_waiting(batcher), 2);
     assert_false(batcher_is_full(batcher));
-    assert_false(batcher_admit_here(batcher, BATCHER_HERE)); /* many are better queued, */
+    assert_false(batcher_admit_here(batcher, batcher_here(batcher), 0)); /* many are queued, */
     assert_true(batcher_admit(batcher));
     assert_true(batcher_is_full(batcher));
-    assert_false(batcher_admit_here(batcher, 2));
+    assert_false(batcher_admit_here(batcher, 2, 0));
     assert_false(batcher_admit(batcher));
     batcher_withdraw_here(batcher);
-    assert_false(batcher_admit_here(batcher, 1)); /* as are more where some are */
+    assert_false(batcher_admit_here(batcher, 1, 0)); /* as are more where some are */
     batcher_withdraw(batcher);
-    assert_true(batcher_admit_here(batcher, 1));
+    assert_true(batcher_admit_here(batcher, 1, 0));
     jobs[0]->queued_us = jobs[1]->queued_us = clock_us();
     batcher_run_here(batcher, 0, jobs, 2);
     assert_int_equal(batcher_waiting(batcher), 0);
@@ -419,12 +422,12 @@ static void gathered_requests_take_places(void **state)
         free_job(jobs[i]);
     }
 
-    batcher = make(1, 20, 0); /* a queue that makes no larger batches */
-    for (size_t i = 0; i < 20; i++)
-        assert_true(i % 4 ? batcher_admit_here(batcher, i) : batcher_admit(batcher));
-    assert_false(batcher_admit_here(batcher, 0));
+    batcher = make(1, 8, 0); /* a queue that makes no larger batches */
+    for (size_t i = 0; i < 8; i++)
+        assert_true(i % 4 ? batcher_admit_here(batcher, i, 0) : batcher_admit(batcher));
+    assert_false(batcher_admit_here(batcher, 0, 0));
     assert_int_equal(batcher_here(batcher), 1);
-    for (size_t i = 0; i < 20; i++)
+    for (size_t i = 0; i < 8; i++)
         if (i % 4)
             batcher_withdraw_here(batcher);
         else
@@ -432,7 +435,62 @@ static void gathered_requests_take_places(void **state)
     batcher_free(batcher);
 
     batcher = make(64, 20, 1); /* batches that are to wait */
-    assert_false(batcher_admit_here(batcher, 0));
+    assert_false(batcher_admit_here(batcher, 0, 0));
+    batcher_free(batcher);
+}
+
+/* One job of a network thread's, without an image. */
+static void draw_here(struct batcher *batcher, size_t n_pictures)
+{
+    struct job *job = new_job(0, n_pictures, 1);
+    assert_true(batcher_admit_here(batcher, 0, 0));
+    job->queued_us = clock_us();
+    batcher_run_here(batcher, 0, &job, 1);
+    free_job(job);
+}
+
+/* Many are no faster together where all batches are computed directly; but they are not kept for
+ * as long as they would take, nor where other models' clients would wait. */
+static void many_are_computed_here_where_that_is_as_fast(void **state)
+{
+    (void)state;
+    struct batcher *batcher = make_of(direct, 1, 64, 100, 0, NULL);
+    assert_int_equal(batcher_asked_us(batcher), 0);
+    assert_int_equal(batcher_here(batcher), BATCHER_HERE);
+    for (size_t i = 0; i < BATCHER_HERE; i++)
+        assert_true(batcher_admit_here(batcher, i, 0));
+    assert_false(batcher_admit_here(batcher, BATCHER_HERE, 0));
+    assert_in_range(batcher_asked_us(batcher), clock_us() - 10000000, clock_us());
+    for (size_t i = 0; i < BATCHER_HERE; i++)
+        batcher_withdraw_here(batcher);
+    size_t mixed = 0;
+    while (batcher_admit_here(batcher, mixed, 1))
+        mixed++;
+    assert_in_range(mixed, 2, BATCHER_HERE / 2);
+    for (size_t i = 0; i < mixed; i++)
+        batcher_withdraw_here(batcher);
+
+    /* Longer and longer jobs, until one is too long. */
+    int is_admitted = 1;
+    for (size_t n = 1000; is_admitted && n < 1000000; n *= 2) {
+        draw_here(batcher, n);
+        is_admitted = batcher_admit_here(batcher, 0, 0);
+        if (is_admitted)
+            batcher_withdraw_here(batcher);
+    }
+    assert_false(is_admitted);
+    /* The queue's batches tell when they are short again. */
+    struct job *job = new_job(0, 1, 1);
+    sem_init(&done, 0, 0);
+    assert_true(batcher_admit(batcher));
+    assert_true(batcher_submit_or_run(batcher, job));
+    sem_wait(&done);
+    free_job(job);
+    draw_here(batcher, 1);
+    batcher_free(batcher);
+
+    batcher = make_of(direct, 1, 20, 100, 0, NULL);
+    assert_int_equal(batcher_here(batcher), 20);
     batcher_free(batcher);
 }
 
@@ -446,6 +504,7 @@ int main(void)
         cmocka_unit_test(late_jobs_are_not_computed),
         cmocka_unit_test(network_threads_compute_beside_the_queue),
         cmocka_unit_test(gathered_requests_take_places),
+        cmocka_unit_test(many_are_computed_here_where_that_is_as_fast),
     };
     return cmocka_run_group_tests_name("server batcher", tests, load, unload);
 }
