@@ -225,6 +225,11 @@ const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
  * that time, or for want of memory, stays as it was: from 13 images on. */
 void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds);
 
+/* Gives back the weights in the transform domain where batches of up to max_batch images are
+ * all computed without them: memory is low from then on.  Before the model is shared, and
+ * before it has a workspace. */
+void capsnet_model_trim(struct capsnet_model *model, size_t max_batch);
+
 /* Takes over what was found out for a model of the same shape, level and precision,
  * and returns 1; else 0. */
 int capsnet_model_measured_as(struct capsnet_model *model, const struct capsnet_model *other);

@@ -228,13 +228,33 @@ out:
     return status;
 }
 
+static void free_spectrum(struct capsnet_model *model)
+{
+    if (model->spectrum)
+        huge_free(model->spectrum, spectrum_bytes(model));
+    model->spectrum = NULL;
+}
+
 static void free_weights(struct capsnet_model *model)
 {
     huge_free(model->packed.memory, model->packed.bytes);
-    if (model->spectrum)
-        huge_free(model->spectrum, spectrum_bytes(model));
     memset(&model->packed, 0, sizeof model->packed);
-    model->spectrum = NULL;
+    free_spectrum(model);
+}
+
+/* What the packed block has of them lies at its end (pack_weights.c). */
+void capsnet_model_trim(struct capsnet_model *model, size_t max_batch)
+{
+    struct packed *packed = &model->packed;
+    if (!model->is_spectral || max_batch > model->direct_max)
+        return;
+    model->is_spectral = 0;
+    free_spectrum(model);
+    if (packed->spectrum) {
+        const size_t before = (size_t)((char *)packed->spectrum - (char *)packed->memory);
+        model->released_bytes += huge_release(packed->spectrum, packed->bytes - before);
+        packed->spectrum = NULL;
+    }
 }
 
 void capsnet_model_free(struct capsnet_model *model)

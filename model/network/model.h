@@ -71,7 +71,7 @@ struct capsnet_model {
     int is_plan_fixed; /* by the options */
     size_t direct_max; /* largest batch that is computed directly, if is_spectral */
     float *parameters; /* [at.total] */
-    size_t released_bytes; /* of them */
+    size_t released_bytes; /* of them, and of what is packed */
     struct winograd winograd; /* of PrimaryCaps' spectral plan */
     float *spectrum;   /* f32: primary_weight's planes, see primary_spectral.c */
     size_t spectrum_plane;

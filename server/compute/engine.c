@@ -35,6 +35,8 @@ static enum capsnet_status load_engine(struct engine *engine, const char *path,
     const struct engine *old = before ? generation_find(before, name, strlen(name)) : NULL;
     if (!old || !capsnet_model_measured_as(engine->model, old->model))
         capsnet_model_measure(engine->model, threads, measure_s);
+    if (strcmp(options->memory, "auto") == 0)
+        capsnet_model_trim(engine->model, options->max_batch);
     return batcher_create(&engine->batcher, engine->model, options->max_batch, threads,
                           options->queue, options->batch_delay_us, turns, engine->metrics, error);
 }

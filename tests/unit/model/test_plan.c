@@ -2,6 +2,7 @@
  * test_plan.c - which plan and which precision run: as asked for, or as measured.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/common/small_network.h"
@@ -107,6 +108,84 @@ static void test_fixed(const struct kernels *k, struct random *random, struct wo
     }
 }
 
+/* The golden network, and what it answers to N noises in a workspace of its own. */
+enum { N = 20 };
+
+struct golden {
+    struct capsnet_model *model;
+    float *lengths, *poses; /* [N] of each */
+};
+
+static void load_golden(struct golden *g, const struct kernels *k, const char *precision,
+                        const char *memory)
+{
+    const struct capsnet_options options = {k->level, precision, memory, NULL};
+    struct capsnet_error error;
+    assert_int_equal(capsnet_model_load(&g->model, "tests/golden/small.safetensors", &options, &error),
+                     CAPSNET_OK);
+    g->lengths = calloc(N * g->model->shape.classes, sizeof *g->lengths);
+    g->poses = calloc(N * g->model->at.outputs, sizeof *g->poses);
+}
+
+static void ask_golden(struct golden *g)
+{
+    struct capsnet_workspace *ws;
+    struct capsnet_error error;
+    const size_t floats = N * g->model->at.pixels;
+    float *images = calloc(floats, sizeof *images);
+    for (size_t i = 0; i < floats; i++)
+        images[i] = (float)(i * 2654435761u >> 16 & 255) / 255;
+    assert_int_equal(capsnet_workspace_create(&ws, g->model, N, 2, &error), CAPSNET_OK);
+    capsnet_forward(ws, N, images, g->lengths, g->poses);
+    capsnet_workspace_free(ws);
+    free(images);
+}
+
+static void free_golden(struct golden *g)
+{
+    capsnet_model_free(g->model);
+    free(g->lengths);
+    free(g->poses);
+}
+
+/* Weights in the transform domain are given back where no batch is computed with them; then all
+ * is as in a model that never had them. */
+static void test_trimmed(const struct kernels *k, struct random *random, struct worst *worst)
+{
+    static const char *const names[PRECISIONS] = {"f32", "bf16", "int8"};
+    const int has[PRECISIONS] = {1, k->gemm_bf16 != NULL, k->gemm_int8 != NULL};
+    (void)random;
+    for (size_t p = 0; p < PRECISIONS; p++) {
+        struct golden full, low;
+        if (!has[p])
+            continue;
+        load_golden(&full, k, names[p], "full");
+        load_golden(&low, k, names[p], "low");
+        const size_t bytes = capsnet_model_bytes(full.model), least = capsnet_model_bytes(low.model);
+
+        assert_string_equal(capsnet_model_plan(full.model, N), "spectral");
+        capsnet_model_trim(full.model, N); /* such a batch needs them */
+        assert_string_equal(capsnet_model_memory(full.model), "full");
+        assert_int_equal(capsnet_model_bytes(full.model), bytes);
+        ask_golden(&full);
+
+        full.model->direct_max = N;
+        capsnet_model_trim(full.model, N);
+        assert_string_equal(capsnet_model_memory(full.model), "low");
+        assert_in_range(capsnet_model_bytes(full.model), least, least + (bytes - least) / 10);
+        assert_string_equal(capsnet_model_plan(full.model, 2 * N), "direct");
+        capsnet_model_trim(full.model, N); /* again: nothing */
+        ask_golden(&full);
+        ask_golden(&low);
+        assert_memory_equal(full.lengths, low.lengths,
+                            N * low.model->shape.classes * sizeof *low.lengths);
+        assert_memory_equal(full.poses, low.poses, N * low.model->at.outputs * sizeof *low.poses);
+        worst->values++;
+        free_golden(&full);
+        free_golden(&low);
+    }
+}
+
 /* What a level cannot multiply takes forever, and auto is what it can. */
 static void test_precision(const struct kernels *k, struct random *random, struct worst *worst)
 {
@@ -139,6 +218,7 @@ int main(void)
         {"plan measured", test_measured, NULL},
         {"plan kept", test_kept, NULL},
         {"plan asked for", test_fixed, NULL},
+        {"weights given back", test_trimmed, NULL},
         {"precision", test_precision, NULL},
     };
     return check_main(checks, sizeof checks / sizeof *checks);
