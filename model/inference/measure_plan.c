@@ -20,9 +20,13 @@
 enum { SIZES = 9, FEW = 14, LARGEST = 64, SETS = 4, MOST = 12 };
 _Static_assert(SETS * FEW <= LARGEST, "all sets are among the drawings");
 
-/* A size is measured for a turn at least, and for more in so much time, up to MOST: the largest
- * for longer, since where that is faster directly all are. */
+/* A size is measured for a turn at least, and for more in so much time, up to MOST, while it is
+ * not clear which plan is faster: the largest for longer, since where that is faster directly
+ * all are. */
 static const uint64_t SIZE_NS = 60000000, LARGEST_NS = 120000000;
+
+/* One turn of which the plans are 1.65 times apart is enough, or two of which they are 1.28. */
+static const double CLEAR = 0.5;
 
 /* Images.  The spectral plan's products take them by tiles of up to 12 in bf16 and int8, and
  * another tile costs much: 14 are two, 18 half of the way to the third. */
@@ -133,7 +137,8 @@ static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t
     const int is_close = ratio > 0.8 && ratio < 1;
     if (p->turns == 0 || (n == LARGEST && p->turns < 4 && (p->turns < 2 || is_close)))
         return 1;
-    return p->turns < MOST && spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
+    return fabs(log(ratio)) * (double)p->turns < CLEAR && p->turns < MOST &&
+           spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
 }
 
 /* ratio_of() n images.  Both plans in turns; a few images in several sets, since pictures differ.
@@ -233,6 +238,9 @@ void capsnet_model_measure(struct capsnet_model *model, size_t threads, double s
         s.poses = s.lengths + LARGEST * model->shape.classes;
         draw_rings(&model->shape, LARGEST, s.images);
         model->direct_max = search(&s, model->direct_max);
+        /* Directly a thread has whole images: of one more than they share evenly all wait for one. */
+        if (model->direct_max > threads)
+            model->direct_max -= model->direct_max % threads;
     }
     free(floats);
     capsnet_workspace_free(s.ws);

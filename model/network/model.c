@@ -25,9 +25,12 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 
 /* ---- Options ------------------------------------------------------------- */
 
-/* Without a measurement, the direct convolution is taken for up to this many images:
- * about so it is on one core of an AMD Zen 5. */
-enum { DIRECT_UNMEASURED = 12 };
+/* The largest batch that is computed directly without a measurement: any, as with the networks of
+ * weights/ but the smallest it is best on Zen 4 and 5; with OpenBLAS's products about this. */
+static size_t direct_unmeasured(const struct kernels *kernels)
+{
+    return strcmp(kernels->level, "openblas") == 0 ? 12 : SIZE_MAX;
+}
 
 /* The points of the spectral plan: what winograd.h says of their noise. */
 static const struct point_set *const points_of[PRECISIONS] = {&points_real, &points_imaginary,
@@ -171,7 +174,9 @@ static enum capsnet_status choose_memory(struct capsnet_model *model,
     if (plan != PLAN_AUTO && memory == AUTO)
         memory = plan == PLAN_ALWAYS_DIRECT ? LOW : FULL;
     model->is_plan_fixed = plan != PLAN_AUTO;
-    model->direct_max = plan == PLAN_AUTO ? DIRECT_UNMEASURED : plan == PLAN_ALWAYS_DIRECT ? SIZE_MAX : 0;
+    model->direct_max = plan == PLAN_AUTO            ? direct_unmeasured(model->kernels)
+                        : plan == PLAN_ALWAYS_DIRECT ? SIZE_MAX
+                                                     : 0;
     model->is_spectral = memory == FULL || (memory != LOW && capsnet_may_be_full(&sizes, 0));
     return CAPSNET_OK;
 }

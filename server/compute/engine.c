@@ -1,6 +1,7 @@
 /* engine.c - see engine.h. */
 #include "server/compute/engine.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,26 @@ static const double MEASURE_S = 0.2;
 
 /* ---- One model ----------------------------------------------------------------- */
 
+/* What is left of MEASURE_S, and for how many models: what one does not need the others have. */
+struct measuring {
+    double left_s;
+    size_t models;
+};
+
+static void measure(struct capsnet_model *model, size_t threads, struct measuring *measuring)
+{
+    const int64_t start = clock_us();
+    capsnet_model_measure(model, threads, measuring->left_s / (double)measuring->models);
+    measuring->left_s = fmax(0, measuring->left_s - 1e-6 * (double)(clock_us() - start));
+}
+
 /* before: the generation that this one is to follow, or NULL; a model of it is not timed
  * again. */
 static enum capsnet_status load_engine(struct engine *engine, const char *path,
                                        const struct options *options,
                                        const struct capsnet_options *plan, size_t threads,
-                                       double measure_s, const struct generation *before,
+                                       struct measuring *measuring,
+                                       const struct generation *before,
                                        struct capsnet_turns *turns, struct metrics *metrics,
                                        struct capsnet_error *error)
 {
@@ -34,7 +49,7 @@ static enum capsnet_status load_engine(struct engine *engine, const char *path,
     const char *name = capsnet_model_name(engine->model);
     const struct engine *old = before ? generation_find(before, name, strlen(name)) : NULL;
     if (!old || !capsnet_model_measured_as(engine->model, old->model))
-        capsnet_model_measure(engine->model, threads, measure_s);
+        measure(engine->model, threads, measuring);
     if (strcmp(options->memory, "auto") == 0)
         capsnet_model_trim(engine->model, options->max_batch);
     return batcher_create(&engine->batcher, engine->model, options->max_batch, threads,
@@ -89,6 +104,7 @@ static enum capsnet_status load_all(struct generation *g, const struct weights_f
                                     struct capsnet_error *error)
 {
     const struct generation *before = engines->current;
+    struct measuring measuring = {.left_s = MEASURE_S};
     /* A reload's first step of low memory is no matter of the options' plan. */
     const int is_step = strcmp(memory, "low") == 0 && strcmp(options->memory, "low") != 0;
     struct capsnet_options plan = {options->cpu_level, options->precision, memory,
@@ -100,13 +116,14 @@ static enum capsnet_status load_all(struct generation *g, const struct weights_f
     for (size_t i = 0; i < files->n && status == CAPSNET_OK; i++)
         status = capsnet_model_sizes(&sizes[i], files->paths[i], &plan, error);
     for (size_t i = 0; i < files->n && status == CAPSNET_OK; i++) {
+        measuring.models = files->n - i;
         if (is_auto)
             plan.memory = capsnet_may_be_full(&sizes[i], others_bytes(g, sizes, files->n, i))
                               ? "full"
                               : "low";
         g->n = i + 1;
         status = load_engine(&g->engines[i], files->paths[i], options, &plan, threads,
-                             MEASURE_S / (double)files->n, before, engines->turns, metrics, error);
+                             &measuring, before, engines->turns, metrics, error);
         if (status != CAPSNET_OK)
             return status;
         status = check_name(g, files, error);

@@ -87,6 +87,9 @@ static double print_batch(struct scene *s, size_t n)
     return worse;
 }
 
+/* What a server of all models of weights/ has for each at least. */
+static const double SHARE_S = 0.2 / 3;
+
 /* The worst of a precision's batches. */
 static double print_plan(struct scene *s, size_t threads)
 {
@@ -94,7 +97,7 @@ static double print_plan(struct scene *s, size_t threads)
     struct capsnet_error error;
     double worst = 0;
     const size_t expected = model->direct_max;
-    capsnet_model_measure(model, threads, 0.3); /* as the server does */
+    capsnet_model_measure(model, threads, SHARE_S);
     if (workspace_create(&s->ws, model, MAX_BATCH, threads, 0, &error) != CAPSNET_OK)
         bench_die(error.text);
     printf("\n%s, %zu thread%s: images/s by batch, and how much slower the plan that was chosen "

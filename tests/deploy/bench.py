@@ -101,26 +101,13 @@ def measure_memory(server, weights, precision, plan):
     return resident, peak, with_reload
 
 
-def smallest_full_mib(server, weights, precision):
-    """The smallest limit, to 16 MiB, at which `--memory auto` takes the full plan."""
-    low, high = 0, UNLIMITED_MIB // 16
-    while high - low > 1:
-        middle = (low + high) // 2
-        replica = Replica(server, weights, 1, max(middle * 16, 64), "--precision", precision)
-        is_full = bool(replica.line) and replica.memory_plan() == "full"
-        replica.stop()
-        low, high = (low, middle) if is_full else (middle, high)
-    return high * 16
-
-
 def memory_table(server, weights, precisions):
     print("memory, MiB: full batches of 64, then three reloads under them")
-    print(f"{'':14} {'resident':>9} {'peak':>6} {'with reloads':>13} {'auto from':>10}")
+    print(f"{'':14} {'resident':>9} {'peak':>6} {'with reloads':>13}")
     for precision in precisions:
-        for plan in ("full", "low"):
+        for plan in ("auto", "full", "low"):
             figures = measure_memory(server, weights, precision, plan)
-            least = f"{smallest_full_mib(server, weights, precision):10}" if plan == "full" else ""
-            print(f"{precision + ', ' + plan:14} {figures[0]:9.0f} {figures[1]:6.0f} {figures[2]:13.0f} {least}", flush=True)
+            print(f"{precision + ', ' + plan:14} {figures[0]:9.0f} {figures[1]:6.0f} {figures[2]:13.0f}", flush=True)
 
 
 # ---- Requests ------------------------------------------------------------------------

@@ -20,7 +20,7 @@
 /* From the top of the tree, where the tests run. */
 #define WEIGHTS "tests/golden/small.safetensors"
 
-static struct capsnet_model *model, *direct; /* the latter computes all batches directly */
+static struct capsnet_model *model, *direct; /* the former computes all batches spectrally */
 static struct capsnet_shape shape;
 static size_t pixels, pose_floats;
 
@@ -28,9 +28,9 @@ static int load(void **state)
 {
     (void)state;
     struct capsnet_error error;
-    if (capsnet_model_load(&model, WEIGHTS, NULL, &error) != CAPSNET_OK ||
-        capsnet_model_load(&direct, WEIGHTS, &(struct capsnet_options){.plan = "direct"}, &error) !=
-            CAPSNET_OK) {
+    const struct capsnet_options spectral = {.plan = "spectral"}, not = {.plan = "direct"};
+    if (capsnet_model_load(&model, WEIGHTS, &spectral, &error) != CAPSNET_OK ||
+        capsnet_model_load(&direct, WEIGHTS, &not, &error) != CAPSNET_OK) {
         fprintf(stderr, "%s\n", error.text);
         return -1;
     }
