@@ -85,8 +85,8 @@ static struct option_table table_of(struct option_entry entries[MAX_OPTIONS], st
          "what the weights are rounded to; bf16 and int8 need a CPU that multiplies them; auto: "
          "whichever is fastest on this one"},
         {"memory", "auto|low|full", OPTION_TEXT, &o->memory, 0, 0,
-         "low: without the weights in the transform domain (95 MB, bf16 57, int8 34), slower from a few "
-         "images a batch on; auto: low where the memory limit is tight"},
+         "low: without the weights in the transform domain (95 MB, bf16 57, int8 34), slower where larger "
+         "batches are computed there; auto: low where none is, or the memory limit is tight"},
         {"plan", "auto|direct|spectral", OPTION_TEXT, &o->plan, 0, 0,
          "how batches are computed; auto times both at the start, for 0.3 s at most"},
         {"cors-origin", "ORIGIN", OPTION_TEXT, &o->cors_origin, 0, 0,
