@@ -222,8 +222,8 @@ const char *capsnet_model_plan(const struct capsnet_model *model, size_t n);
 /* Finds out from how many images on the spectral plan is the faster one on this
  * machine, with that many threads, in at most about `seconds` and a batch of 64 images
  * at most; for plan "auto", before the model is shared.  What it cannot find out in
- * that time, or for want of memory, stays as it was: for no batch, but at level "openblas" from
- * 13 images on. */
+ * that time, or for want of memory, stays as it was: none is, but at level "openblas" from 13
+ * images on. */
 void capsnet_model_measure(struct capsnet_model *model, size_t threads, double seconds);
 
 /* Gives back the weights in the transform domain where batches of up to max_batch images are

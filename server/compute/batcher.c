@@ -42,8 +42,8 @@ enum { MAX_LANES = 4 };
  * the next two of these clients will meet, too. */
 enum { CROWD_US = 3000 };
 
-/* Few requests, which a network thread may have in any case; and for how long it may compute
- * more, while its other connections wait. */
+/* How many requests a network thread may have where more are not for it; and for how long it may
+ * compute, while its other connections wait. */
 enum { FEW = 8, HOLD_US = 20000 };
 
 struct batcher {
