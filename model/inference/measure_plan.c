@@ -238,7 +238,7 @@ void capsnet_model_measure(struct capsnet_model *model, size_t threads, double s
         s.poses = s.lengths + LARGEST * model->shape.classes;
         draw_rings(&model->shape, LARGEST, s.images);
         model->direct_max = search(&s, model->direct_max);
-        /* Directly a thread has whole images: of one more than they share evenly all wait for one. */
+        /* Directly a thread has whole images: of one more than they share all wait for one. */
         if (model->direct_max > threads)
             model->direct_max -= model->direct_max % threads;
     }

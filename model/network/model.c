@@ -26,7 +26,8 @@ static size_t spectrum_bytes(const struct capsnet_model *model)
 /* ---- Options ------------------------------------------------------------- */
 
 /* The largest batch that is computed directly without a measurement: any, which is the best for
- * the networks of weights/ on Zen 4 and 5, but for the slim one; with OpenBLAS's products about this. */
+ * the networks of weights/ on Zen 4 and 5, but for the slim one; with OpenBLAS's products about
+ * this. */
 static size_t direct_unmeasured(const struct kernels *kernels)
 {
     return strcmp(kernels->level, "openblas") == 0 ? 12 : SIZE_MAX;

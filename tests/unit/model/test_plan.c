@@ -123,8 +123,8 @@ static void load_golden(struct golden *g, const struct kernels *k, const char *p
 {
     const struct capsnet_options options = {k->level, precision, memory, NULL};
     struct capsnet_error error;
-    assert_int_equal(capsnet_model_load(&g->model, "tests/golden/small.safetensors", &options, &error),
-                     CAPSNET_OK);
+    const char *path = "tests/golden/small.safetensors";
+    assert_int_equal(capsnet_model_load(&g->model, path, &options, &error), CAPSNET_OK);
     g->lengths = calloc(N * g->model->shape.classes, sizeof *g->lengths);
     g->poses = calloc(N * g->model->at.outputs, sizeof *g->poses);
 }
@@ -163,7 +163,8 @@ static void test_trimmed(const struct kernels *k, struct random *random, struct 
             continue;
         load_golden(&full, k, names[p], "full");
         load_golden(&low, k, names[p], "low");
-        const size_t bytes = capsnet_model_bytes(full.model), least = capsnet_model_bytes(low.model);
+        const size_t bytes = capsnet_model_bytes(full.model);
+        const size_t least = capsnet_model_bytes(low.model);
 
         full.model->direct_max = N - 1;
         capsnet_model_trim(full.model, N); /* such a batch needs them */
