@@ -462,7 +462,7 @@ static void test_arguments(struct random *random)
         assert_int_equal(capsnet_model_load(&model, path, &options, &error), CAPSNET_OK);
         assert_string_equal(capsnet_model_memory(model), memories[i]);
         assert_string_equal(capsnet_model_plan(model, 1), "direct");
-        assert_string_equal(capsnet_model_plan(model, 64), i ? "spectral" : "direct");
+        assert_string_equal(capsnet_model_plan(model, 64), "direct"); /* until it is measured */
         bytes[i] = capsnet_model_bytes(model);
         if (i == 0)
             capsnet_model_free(model);
