@@ -1,10 +1,10 @@
 /*
  * batcher.c - the queue, the one thread that computes what lies there, and the lanes.
  *
- * Small pictures are not queued (batcher_admit_here) unless they are many: the network thread
- * that read them computes them, beside the other network threads, on its lane, which is a batch
- * and a part of the threads; or with all threads, on the team, where one client alone asks.  The
- * rest of this is about the queue.
+ * Small pictures are mostly not queued (batcher_admit_here): the network thread that read them
+ * computes them, beside the other network threads, on its lane, which is a batch and a part of
+ * the threads; or with all threads, on the team, where one client alone asks.  The rest of this
+ * is about the queue.
  * Concurrency.  Any thread submits jobs; one thread at a time owns the team
  * and computes, which is what `is_computing` says: ours, or, where a single image is all
  * there is, the one that brings it, since to wake ours would take longer than all else
@@ -43,12 +43,13 @@ enum { MAX_LANES = 4 };
 enum { CROWD_US = 3000 };
 
 /* How many requests a network thread may have where more are not for it; and for how long it may
- * compute, while its other connections wait. */
+ * compute at a time, while its other connections wait. */
 enum { FEW = 8, HOLD_US = 20000 };
 
 struct batcher {
     size_t max_batch, queue, delay_us;
-    size_t most_here; /* requests that a network thread may have */
+    int is_direct; /* batches of many are computed directly: an image costs the same in any */
+    size_t lane_size; /* images that a lane takes at a time */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -231,17 +232,14 @@ size_t batcher_lanes(size_t threads)
     return threads < MAX_LANES ? threads : MAX_LANES;
 }
 
-/* An image costs the same in a batch of any size where it is computed directly; where many are
- * faster together, they are better queued. */
-static size_t most_here(const struct capsnet_model *model)
+size_t batcher_here(struct batcher *b)
 {
-    const int is_direct = strcmp(capsnet_model_plan(model, BATCHER_HERE / 2), "direct") == 0;
-    return is_direct ? BATCHER_HERE : FEW;
-}
-
-size_t batcher_here(const struct batcher *b)
-{
-    return b->max_batch < b->most_here ? b->max_batch : b->most_here;
+    pthread_mutex_lock(&b->lock);
+    const int64_t image_us = b->image_us;
+    pthread_mutex_unlock(&b->lock);
+    if ((int64_t)b->lane_size * image_us <= HOLD_US)
+        return b->lane_size;
+    return image_us < HOLD_US ? (size_t)(HOLD_US / image_us) : 1;
 }
 
 size_t batcher_lane_threads(size_t threads)
@@ -257,7 +255,7 @@ static enum capsnet_status make_batches(struct batcher *b, const struct capsnet_
     enum capsnet_status status =
         batch_init(&b->team, model, b->max_batch, threads, turns, 0, metrics, error);
     for (size_t i = 0; i < b->n_lanes && status == CAPSNET_OK; i++)
-        status = batch_init(&b->lanes[i], model, batcher_here(b), batcher_lane_threads(threads),
+        status = batch_init(&b->lanes[i], model, b->lane_size, batcher_lane_threads(threads),
                             turns, 1, metrics, error);
     return status;
 }
@@ -281,7 +279,10 @@ enum capsnet_status batcher_create(struct batcher **batcher, const struct capsne
     b->max_batch = max_batch;
     b->queue = queue;
     b->delay_us = delay_us;
-    b->most_here = most_here(model);
+    b->is_direct = strcmp(capsnet_model_plan(model, BATCHER_HERE / 2), "direct") == 0;
+    b->lane_size = b->is_direct ? BATCHER_HERE : FEW;
+    if (b->lane_size > max_batch)
+        b->lane_size = max_batch;
     b->tail = &b->head;
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_t monotonic;
@@ -346,29 +347,27 @@ int batcher_admit(struct batcher *b)
     return admitted;
 }
 
-/* How many a network thread may have now.  Called with the lock. */
-static size_t room_here(const struct batcher *b, int is_mixed)
-{
-    const size_t most = is_mixed ? FEW : b->most_here;
-    return (int64_t)most * b->image_us > HOLD_US ? (size_t)(HOLD_US / b->image_us) : most;
-}
-
-/* Is the queue in use, or about to be again, by more clients than lanes of `most` each are for?
+/* Is the queue in use, or about to be again, by more clients than lanes of FEW each are for?
  * Called with the lock. */
-static int is_queue_used(struct batcher *b, size_t most)
+static int is_queue_used(struct batcher *b)
 {
     return b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
-           (b->crowd > b->n_lanes * most && clock_us() < b->goal_us);
+           (b->crowd > b->n_lanes * FEW && clock_us() < b->goal_us);
 }
 
-/* The queue makes larger batches of many, and has them wait for others where they are to. */
+/* Are more than a few better queued: for larger batches of them, where these are faster, or so that
+ * others do not wait for all of them? */
+static int is_for_few(const struct batcher *b, int is_mixed)
+{
+    return b->max_batch > FEW && (is_mixed || !b->is_direct);
+}
+
 int batcher_admit_here(struct batcher *b, size_t gathered, int is_mixed)
 {
     note_asking(b);
     pthread_mutex_lock(&b->lock);
-    const size_t most = room_here(b, is_mixed);
-    const int is_for_queue =
-        b->delay_us || gathered >= most || (b->max_batch > most && is_queue_used(b, most));
+    const int is_for_queue = b->delay_us || b->image_us > HOLD_US ||
+                             (is_for_few(b, is_mixed) && (gathered >= FEW || is_queue_used(b)));
     const int admitted = !is_for_queue && b->admitted + b->gathered + b->listed < b->queue;
     b->gathered += (size_t)admitted;
     pthread_mutex_unlock(&b->lock);

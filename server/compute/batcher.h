@@ -62,12 +62,13 @@ int64_t batcher_asked_us(const struct batcher *batcher);
 
 /* The same for a request whose job its network thread is to compute itself, which has `gathered`
  * of them: not where it is better queued.  Of n of these, each of one image at most and
- * batcher_here() together at most, BATCHER_HERE or fewer, batcher_run_here() is the end.
+ * batcher_here() together at most, batcher_run_here() is the end.
  * is_mixed: other models' clients, of whom the thread may have some, are not to wait for many.
  * lane: the thread's own, below batcher_lanes().  It fills what a batch fills; expires_us, done()
  * and what goes with them are for the others. */
 enum { BATCHER_HERE = 48 };
-size_t batcher_here(const struct batcher *batcher);
+size_t batcher_here(struct batcher *batcher); /* BATCHER_HERE, or fewer: max_batch, or where an
+                                               * image takes long */
 CAPSNET_MUST_CHECK int batcher_admit_here(struct batcher *batcher, size_t gathered, int is_mixed);
 void batcher_withdraw_here(struct batcher *batcher);
 void batcher_run_here(struct batcher *batcher, size_t lane, struct job *const *jobs, size_t n);

@@ -4,8 +4,8 @@
  * To hand a request to another thread and back takes as long as a small pass, and while
  * the CPUs compute, each hand-over waits for the scheduler.  So a network thread keeps what is
  * small (route.h: is_small) until it has read all that has arrived; computes it as one batch
- * on its lane, beside the other network threads; and answers.  What would keep its other
- * connections waiting for long goes the way of all else.  One network thread's.
+ * on its lane, beside the other network threads; and answers.  Where others would wait for that,
+ * or larger batches are faster, it goes the way of all else.  One network thread's.
  */
 #ifndef CAPSNETD_GATHERING_H
 #define CAPSNETD_GATHERING_H

@@ -92,7 +92,7 @@ check "dashboard: ids, places, data source" dashboard
 
 # ---- Limits ----------------------------------------------------------------------------
 if python3 -c 'import sys; sys.path.insert(0, "tests/deploy"); import cgroup; sys.exit(not cgroup.available())'; then
-    check "within the manifests' limits: the fast plan, reloads under load" \
+    check "within the manifests' limits: plans of memory, reloads under load" \
         tests/deploy/limits.py "$BUILD/capsnetd" weights
 else
     echo "  SKIPPED  the manifests' limits: control groups cannot be made here"

@@ -449,20 +449,23 @@ static void draw_here(struct batcher *batcher, size_t n_pictures)
     free_job(job);
 }
 
-/* Many are no faster together where all batches are computed directly; but they are not kept for
- * as long as they would take, nor where other models' clients would wait. */
+/* Many are no faster together where all batches are computed directly: all of them stay, though a
+ * batch is not to take long, but where an image alone does, or other models' clients would wait. */
 static void many_are_computed_here_where_that_is_as_fast(void **state)
 {
     (void)state;
-    struct batcher *batcher = make_of(direct, 1, 64, 100, 0, NULL);
+    enum { QUEUE = 100 };
+    struct batcher *batcher = make_of(direct, 1, 64, QUEUE, 0, NULL);
     assert_int_equal(batcher_asked_us(batcher), 0);
     assert_int_equal(batcher_here(batcher), BATCHER_HERE);
-    for (size_t i = 0; i < BATCHER_HERE; i++)
-        assert_true(batcher_admit_here(batcher, i, 0));
-    assert_false(batcher_admit_here(batcher, BATCHER_HERE, 0));
+    assert_true(batcher_admit(batcher)); /* somebody else is in the queue */
+    for (size_t i = 1; i < QUEUE; i++)
+        assert_true(batcher_admit_here(batcher, i - 1, 0));
+    assert_false(batcher_admit_here(batcher, QUEUE - 1, 0));
     assert_in_range(batcher_asked_us(batcher), clock_us() - 10000000, clock_us());
-    for (size_t i = 0; i < BATCHER_HERE; i++)
+    for (size_t i = 1; i < QUEUE; i++)
         batcher_withdraw_here(batcher);
+    batcher_withdraw(batcher);
     size_t mixed = 0;
     while (batcher_admit_here(batcher, mixed, 1))
         mixed++;
@@ -470,15 +473,19 @@ static void many_are_computed_here_where_that_is_as_fast(void **state)
     for (size_t i = 0; i < mixed; i++)
         batcher_withdraw_here(batcher);
 
-    /* Longer and longer jobs, until one is too long. */
-    int is_admitted = 1;
-    for (size_t n = 1000; is_admitted && n < 1000000; n *= 2) {
+    /* Longer and longer jobs, until one is too long; before that fewer are a batch. */
+    int is_admitted = 1, is_shorter = 0;
+    for (size_t n = 100; is_admitted && n < 1000000; n *= 2) {
         draw_here(batcher, n);
+        assert_in_range(batcher_here(batcher), 1, BATCHER_HERE);
+        is_shorter |= batcher_here(batcher) > 1 && batcher_here(batcher) < BATCHER_HERE;
         is_admitted = batcher_admit_here(batcher, 0, 0);
         if (is_admitted)
             batcher_withdraw_here(batcher);
     }
+    assert_true(is_shorter);
     assert_false(is_admitted);
+    assert_int_equal(batcher_here(batcher), 1);
     /* The queue's batches tell when they are short again. */
     struct job *job = new_job(0, 1, 1);
     sem_init(&done, 0, 0);
