@@ -44,7 +44,7 @@ enum { CROWD_US = 3000 };
 
 /* How many requests a network thread may have where more are not for it; and for how long it may
  * compute at a time, while its other connections wait. */
-enum { FEW = 8, HOLD_US = 20000 };
+enum { FEW = 8, HOLD_US = 4000 };
 
 struct batcher {
     size_t max_batch, queue, delay_us;
