@@ -62,8 +62,7 @@ struct batcher {
     int64_t goal_us; /* until then */
     int is_computing; /* somebody has taken a batch, or is about to, and owns `team` */
     int is_lent;      /* that is a network thread, alone */
-    size_t lanes_busy, lanes_jobs; /* that compute, and what they compute */
-    size_t crowd; /* requests that there were after the last batch, its own among them */
+    size_t lanes_busy;
     int64_t crowded_us; /* until then it takes several clients for granted */
     int64_t image_us;   /* what an image takes a lane, by the last batch */
     _Atomic int64_t asked_us;
@@ -136,7 +135,6 @@ static int set_goal(struct batcher *b, int64_t start, int64_t end)
     pthread_mutex_lock(&b->lock);
     b->image_us = (end - start) * (int64_t)b->n_lanes / (int64_t)computed;
     b->goal = n + b->jobs + b->admitted;
-    b->crowd = b->goal + b->gathered + b->lanes_jobs;
     b->goal_us = end + batch_company_us(end - start);
     const int is_alone = batch->n_slices == 1 && batch->slices[0].count <= 1 &&
                          batch->slices[0].job->n_pictures <= 1 && !b->head;
@@ -347,12 +345,12 @@ int batcher_admit(struct batcher *b)
     return admitted;
 }
 
-/* Is the queue in use, or about to be again, by more clients than lanes of FEW each are for?
- * Called with the lock. */
+/* Is the queue in use, or about to be, by the clients of its last batch, of whom there are too
+ * many for the lanes?  Called with the lock. */
 static int is_queue_used(struct batcher *b)
 {
     return b->admitted || b->listed || (b->is_computing && !b->is_lent) ||
-           (b->crowd > b->n_lanes * FEW && clock_us() < b->goal_us);
+           (b->goal > b->n_lanes * FEW && clock_us() < b->goal_us);
 }
 
 /* Are more than a few better queued: for larger batches of them, where these are faster, or so that
@@ -444,7 +442,6 @@ static struct batch *enter(struct batcher *b, size_t lane, size_t n)
     b->is_computing |= is_team;
     b->is_lent |= is_team;
     b->lanes_busy++;
-    b->lanes_jobs += n;
     b->gathered -= n;
     pthread_mutex_unlock(&b->lock);
     return is_team ? &b->team : &b->lanes[lane];
@@ -457,7 +454,6 @@ static void leave(struct batcher *b, const struct batch *batch, size_t n, int64_
     pthread_mutex_lock(&b->lock);
     b->image_us = took_us * (int64_t)lanes / (int64_t)n;
     b->lanes_busy--;
-    b->lanes_jobs -= n;
     if (batch == &b->team) {
         b->is_computing = b->is_lent = 0;
         tell(b, b->head || b->stopping);

@@ -138,7 +138,7 @@ for batch in 1 8 16 32 64; do
 done
 echo "== over HTTP: wrk, one thread, $rounds rounds of $seconds s, medians; $BENCH_PNG"
 echo "   engine: images/s right before and after, in batches of as many images as connections (64 at most)"
-echo "   CPU: us a request; network: below about 16 connections the passes, too; workers: decode, normalise, JSON; others: CPUs used by other programs"
+echo "   CPU: us a request; network: the passes, too, where batches of many are no faster; workers: decode, normalise, JSON; others: CPUs used by other programs"
 start_server
 table 1 2 4 8 64 256
 [ "$last" -gt 0 ] || exit 0
