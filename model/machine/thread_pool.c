@@ -1,7 +1,8 @@
 /*
  * thread_pool.c - see thread_pool.h.
  *
- * A loop is announced by raising `round` under the lock.  Every thread has a share of the
+ * A loop is announced by the next round of `state`, entered, left and closed by changing that
+ * one word; a lock is only taken to sleep and to wake.  Every thread has a share of the
  * items, the same in every loop of as many, so that what it wrote or read is still in its own
  * caches: to fetch it from another's costs as much as some loops compute, more where the two
  * CPUs have no cache in common, and as much again in the next loop, by whose share they then
@@ -34,15 +35,19 @@ struct share {
     size_t count, first, step; /* item k of it is item first + k * step of the loop */
 };
 
+/* What `state` is made of: how many helpers are inside the loop, whether more may enter it, or
+ * whether the pass was over, and above that the round. */
+enum { INSIDE = 0xffff, OPEN = INSIDE + 1, RESTS = 2 * OPEN, ROUND = 2 * RESTS };
+static const size_t ROUNDS = ~((size_t)ROUND - 1);
+
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
-    atomic_size_t round;  /* which loop is on; changed under lock */
-    atomic_size_t active; /* helpers inside it; changed under lock */
-    int is_open;          /* may helpers enter it?  Under lock */
-    int is_resting;       /* the pass was over at this round; under lock */
-    int stop;             /* under lock */
-    pool_function function;
+    atomic_size_t state;
+    atomic_size_t sleepers; /* helpers that wait for `start`, changed under lock */
+    atomic_int is_waiting;  /* does the caller wait for `done`?  Changed under lock */
+    int stop;               /* under lock */
+    pool_function function; /* this and the shares: by the caller, while no loop is on */
     void *context;
     struct share *shares; /* [threads] */
     size_t threads;       /* with the caller */
@@ -65,12 +70,13 @@ static void relax(void)
 #endif
 }
 
-/* Until *value is `wanted`, or is not; at most for SPIN_US. */
-static void spin(atomic_size_t *value, size_t wanted, int is_wanted)
+/* Until that part of the state is `wanted`, or is not; at most for SPIN_US. */
+static void spin(const struct pool *pool, size_t part, size_t wanted, int is_wanted)
 {
     for (const int64_t until = monotonic_us() + SPIN_US; monotonic_us() < until;)
         for (int i = 0; i < 16; i++) {
-            if ((atomic_load_explicit(value, memory_order_relaxed) == wanted) == is_wanted)
+            const size_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+            if (((state & part) == wanted) == is_wanted)
                 return;
             relax();
         }
@@ -107,41 +113,68 @@ static void take_items(struct pool *pool, size_t thread)
     }
 }
 
+/* Wakes whoever waits for that, after it has come. */
+static void wake(struct pool *pool, pthread_cond_t *condition)
+{
+    pthread_mutex_lock(&pool->lock); /* who has looked and is about to wait, waits then */
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(condition);
+}
+
+/* Until another round than `seen`.  Returns 0 when there is none and the pool is to end. */
+static int sleep_until_round(struct pool *pool, size_t seen, atomic_int *sleeps)
+{
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->sleepers, 1); /* then looks for a round; run() the other way round */
+    while ((atomic_load(&pool->state) & ROUNDS) == seen && !pool->stop) {
+        atomic_store_explicit(sleeps, 1, memory_order_relaxed);
+        pthread_cond_wait(&pool->start, &pool->lock);
+    }
+    atomic_fetch_sub(&pool->sleepers, 1);
+    const int is_round = (atomic_load(&pool->state) & ROUNDS) != seen;
+    pthread_mutex_unlock(&pool->lock);
+    return is_round;
+}
+
+/* Enters the loop that is on, if it is open.  Returns the state before. */
+static size_t enter_loop(struct pool *pool)
+{
+    size_t state = atomic_load(&pool->state);
+    while (state & OPEN && !atomic_compare_exchange_weak(&pool->state, &state, state + 1)) {
+        /* Again, with what it is now. */
+    }
+    return state;
+}
+
+static void leave_loop(struct pool *pool)
+{
+    const size_t inside = atomic_fetch_sub(&pool->state, 1) & INSIDE;
+    if (inside == 1 && atomic_load(&pool->is_waiting))
+        wake(pool, &pool->done);
+}
+
 static void *helper_main(void *argument)
 {
     struct helper *helper = argument;
     struct pool *pool = helper->pool;
     atomic_int *sleeps = &pool->shares[helper->index].sleeps;
-    size_t seen = 0;
-    int rests = 0;
+    size_t state = 0;
     for (;;) {
-        if (!rests)
-            spin(&pool->round, seen, 0);
-        pthread_mutex_lock(&pool->lock);
-        while (pool->round == seen && !pool->stop) {
-            atomic_store_explicit(sleeps, 1, memory_order_relaxed);
-            pthread_cond_wait(&pool->start, &pool->lock);
-        }
+        const size_t seen = state & ROUNDS;
+        if (!(state & RESTS))
+            spin(pool, ROUNDS, seen, 0);
+        if ((atomic_load(&pool->state) & ROUNDS) == seen &&
+            !sleep_until_round(pool, seen, sleeps))
+            return NULL;
         atomic_store_explicit(sleeps, 0, memory_order_relaxed);
-        if (pool->stop)
-            break;
-        seen = pool->round;
-        const int enters = pool->is_open;
-        rests = pool->is_resting;
-        pool->active += (size_t)enters;
-        pthread_mutex_unlock(&pool->lock);
-        if (!enters)
+        state = enter_loop(pool);
+        if (!(state & OPEN))
             continue;
         turns_join(pool->party);
         take_items(pool, helper->index);
         turns_part(pool->party);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->active == 0)
-            pthread_cond_signal(&pool->done);
-        pthread_mutex_unlock(&pool->lock);
+        leave_loop(pool);
     }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
 }
 
 struct pool *pool_create(size_t threads)
@@ -179,8 +212,8 @@ void pool_free(struct pool *pool)
         return;
     pthread_mutex_lock(&pool->lock);
     pool->stop = 1;
-    pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
+    wake(pool, &pool->start);
     for (size_t i = 0; i + 1 < pool->threads; i++)
         pthread_join(pool->helpers[i].thread, NULL);
     pthread_cond_destroy(&pool->done);
@@ -207,29 +240,28 @@ struct turns_party *pool_party(struct pool *pool)
     return pool->party;
 }
 
-/* Lets nobody enter the loop any more.  Returns 1 when helpers are inside it. */
-static int close_loop(struct pool *pool)
+/* By the caller, while nobody is inside, when all that belongs to the next round is set. */
+static void next_round(struct pool *pool, size_t flag)
 {
-    pthread_mutex_lock(&pool->lock);
-    pool->is_open = 0;
-    const int is_shared = pool->active > 0;
-    pthread_mutex_unlock(&pool->lock);
-    return is_shared;
+    const size_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    atomic_store(&pool->state, ((state & ROUNDS) + ROUND) | flag);
 }
 
-/* Waits until the helpers have left the loop; while they have not, the caller does not
- * run, so that a turn may end that they are to go on with in the next. */
-static void wait_for_helpers(struct pool *pool)
+/* Lets nobody enter the loop any more and waits until the helpers have left it; while they have
+ * not, the caller does not run, so that a turn may end that they are to go on with in the next. */
+static void close_loop(struct pool *pool)
 {
-    if (!close_loop(pool))
+    if (!(atomic_fetch_and(&pool->state, ~(size_t)OPEN) & INSIDE))
         return;
-    spin(&pool->active, 0, 1);
-    if (!close_loop(pool))
+    spin(pool, INSIDE, 0, 1);
+    if (!(atomic_load(&pool->state) & INSIDE))
         return;
     turns_part(pool->party);
     pthread_mutex_lock(&pool->lock);
-    while (pool->active > 0)
+    atomic_store(&pool->is_waiting, 1); /* then looks who is inside; leave_loop() the other way */
+    while (atomic_load(&pool->state) & INSIDE)
         pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->is_waiting, 0);
     pthread_mutex_unlock(&pool->lock);
     turns_join(pool->party);
 }
@@ -259,18 +291,15 @@ static void run(struct pool *pool, size_t items, int is_dealt, pool_function fun
         }
         return;
     }
-    pthread_mutex_lock(&pool->lock);
     pool->function = function;
     pool->context = context;
     set_shares(pool, items, is_dealt);
-    pool->is_open = 1;
-    pool->is_resting = 0;
-    pool->round++;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->lock);
+    next_round(pool, OPEN);
+    if (atomic_load(&pool->sleepers))
+        wake(pool, &pool->start);
 
     take_items(pool, 0);
-    wait_for_helpers(pool);
+    close_loop(pool);
 }
 
 void pool_run(struct pool *pool, size_t items, pool_function function, void *context)
@@ -286,8 +315,5 @@ void pool_run_longest_first(struct pool *pool, size_t items, pool_function funct
 
 void pool_rest(struct pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
-    pool->is_resting = 1;
-    pool->round++; /* who looks sees it, who sleeps sleeps on */
-    pthread_mutex_unlock(&pool->lock);
+    next_round(pool, RESTS); /* who looks sees it, who sleeps sleeps on */
 }

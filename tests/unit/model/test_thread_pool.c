@@ -97,9 +97,27 @@ static void test_shared(void **state)
     pool_free(pool);
 }
 
+/* Loops that begin, and end, just when those who look for that go to sleep (after 0.1 ms): nobody
+ * waits for ever, and each item is done once. */
+static void test_going_to_sleep(void **state)
+{
+    (void)state;
+    struct pool *pool = pool_create(3);
+    assert_non_null(pool);
+    for (int i = 0; i < 400; i++) {
+        const struct timespec pause = {0, i % 20 * 5000};
+        nanosleep(&pause, NULL);
+        check(pool, 3, 4, 0, i % 2 ? 1000 + i % 7 * 10000 : 0);
+        if (i % 5 == 0)
+            pool_rest(pool);
+    }
+    pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_items),
-                                       cmocka_unit_test(test_shared)};
+                                       cmocka_unit_test(test_shared),
+                                       cmocka_unit_test(test_going_to_sleep)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
