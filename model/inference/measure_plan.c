@@ -128,6 +128,13 @@ static double ratio_of(const struct passes *p)
     return p->turns ? sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT] : NAN;
 }
 
+/* Not a single turn that is faster spectrally: one that was disturbed may say so, and all larger
+ * batches would follow it. */
+static int is_believed(const struct passes *p)
+{
+    return p->turns > 1 || (p->turns == 1 && ratio_of(p) >= 1);
+}
+
 /* Is a turn of that many nanoseconds worth them, after `spent`?  Of the largest size two are, and
  * more if it seems to be a little faster spectrally: it decides about all, and may have been
  * disturbed. */
@@ -135,14 +142,14 @@ static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t
 {
     const double ratio = ratio_of(p);
     const int is_close = ratio > 0.8 && ratio < 1;
-    if (p->turns == 0 || (n == LARGEST && p->turns < 4 && (p->turns < 2 || is_close)))
+    if (!is_believed(p) || (n == LARGEST && p->turns < 4 && (p->turns < 2 || is_close)))
         return 1;
     return fabs(log(ratio)) * (double)p->turns < CLEAR && p->turns < MOST &&
            spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
 }
 
 /* ratio_of() n images.  Both plans in turns; a few images in several sets, since pictures differ.
- * NAN, where the time does not reach for a turn. */
+ * NAN, where the time does not reach for it to be believed. */
 static double compare(struct search *s, size_t n)
 {
     struct passes p = {.sets = n < FEW ? SETS : 1};
@@ -152,7 +159,7 @@ static double compare(struct search *s, size_t n)
         const uint64_t turn = (uint64_t)(s->image_ns * (double)(n * passes_of_turn(n)));
         const uint64_t now = phase_clock();
         if (now + turn >= s->until_ns || !is_unclear(&p, n, now - begin, turn))
-            return ratio_of(&p);
+            return is_believed(&p) ? ratio_of(&p) : NAN;
         double spent_ns = 0;
         for (enum plan plan = 0; plan < PLANS; plan++) {
             const double ns = fastest(s, plan, n, set * FEW, &spent_ns);
