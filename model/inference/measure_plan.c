@@ -118,31 +118,36 @@ struct passes {
     double least_ns[SETS][PLANS];
 };
 
-/* How many times as long its images take spectrally; NAN before the first turn. */
+/* How many times as long its images take spectrally, NAN before the first turn: the median of the
+ * sets, the larger of two, since for a moment at the start two threads may have one CPU. */
 static double ratio_of(const struct passes *p)
 {
-    double sum[PLANS] = {0};
-    for (size_t set = 0; set < smaller(p->turns, p->sets); set++)
-        for (enum plan plan = 0; plan < PLANS; plan++)
-            sum[plan] += p->least_ns[set][plan];
-    return p->turns ? sum[PLAN_SPECTRAL] / sum[PLAN_DIRECT] : NAN;
+    double ratios[SETS];
+    const size_t n = smaller(p->turns, p->sets);
+    for (size_t set = 0; set < n; set++) {
+        const double ratio = p->least_ns[set][PLAN_SPECTRAL] / p->least_ns[set][PLAN_DIRECT];
+        size_t i = set;
+        for (; i > 0 && ratios[i - 1] > ratio; i--)
+            ratios[i] = ratios[i - 1];
+        ratios[i] = ratio;
+    }
+    return n ? ratios[n / 2] : NAN;
 }
 
 /* Not a single turn that is faster spectrally: one that was disturbed may say so, and all larger
- * batches would follow it. */
-static int is_believed(const struct passes *p)
+ * batches would follow it.  Nor a single one of the largest size, which all sizes follow: the
+ * first touches memory for the first time, more of it spectrally. */
+static int is_believed(const struct passes *p, size_t n)
 {
-    return p->turns > 1 || (p->turns == 1 && ratio_of(p) >= 1);
+    return p->turns > 1 || (p->turns == 1 && n < LARGEST && ratio_of(p) >= 1);
 }
 
-/* Is a turn of that many nanoseconds worth them, after `spent`?  Of the largest size two are, and
- * more if it seems to be a little faster spectrally: it decides about all, and may have been
- * disturbed. */
+/* Is a turn of that many nanoseconds worth them, after `spent`?  Of the largest size more are if
+ * it seems to be a little faster spectrally: it may have been disturbed. */
 static int is_unclear(const struct passes *p, size_t n, uint64_t spent, uint64_t turn)
 {
     const double ratio = ratio_of(p);
-    const int is_close = ratio > 0.8 && ratio < 1;
-    if (!is_believed(p) || (n == LARGEST && p->turns < 4 && (p->turns < 2 || is_close)))
+    if (!is_believed(p, n) || (n == LARGEST && p->turns < 4 && ratio > 0.8 && ratio < 1))
         return 1;
     return fabs(log(ratio)) * (double)p->turns < CLEAR && p->turns < MOST &&
            spent + turn <= (n < LARGEST ? SIZE_NS : LARGEST_NS);
@@ -159,7 +164,7 @@ static double compare(struct search *s, size_t n)
         const uint64_t turn = (uint64_t)(s->image_ns * (double)(n * passes_of_turn(n)));
         const uint64_t now = phase_clock();
         if (now + turn >= s->until_ns || !is_unclear(&p, n, now - begin, turn))
-            return is_believed(&p) ? ratio_of(&p) : NAN;
+            return is_believed(&p, n) ? ratio_of(&p) : NAN;
         double spent_ns = 0;
         for (enum plan plan = 0; plan < PLANS; plan++) {
             const double ns = fastest(s, plan, n, set * FEW, &spent_ns);
@@ -194,6 +199,8 @@ static size_t search_upward(struct search *s, size_t i, size_t expected)
         k--;
     if (k == i)
         return expected > sizes[i] ? expected : sizes[i];
+    if (s->ratio[k] >= 1 && k < SIZES - 1) /* what is beyond that was not found out */
+        return expected > sizes[k] ? expected : sizes[k];
     if (s->ratio[k] >= 1)
         return crossing(s, i, k);
     for (size_t middle; (middle = (i + k) / 2) > i && measure(s, middle);) {
