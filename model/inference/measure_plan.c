@@ -20,9 +20,9 @@
 enum { SIZES = 9, FEW = 14, LARGEST = 64, SETS = 4, MOST = 12 };
 _Static_assert(SETS * FEW <= LARGEST, "all sets are among the drawings");
 
-/* A size is measured for a turn at least, and for more in so much time, up to MOST, while it is
- * not clear which plan is faster: the largest for longer, since where that is faster directly
- * all are. */
+/* A size is measured until it is believed, and for more turns in so much time, up to MOST, while
+ * it is not clear which plan is faster: the largest for longer, since where that is faster
+ * directly all are. */
 static const uint64_t SIZE_NS = 60000000, LARGEST_NS = 120000000;
 
 /* One turn of which the plans are 1.65 times apart is enough, or two of which they are 1.28. */
@@ -118,8 +118,8 @@ struct passes {
     double least_ns[SETS][PLANS];
 };
 
-/* How many times as long its images take spectrally, NAN before the first turn: the median of the
- * sets, the larger of two, since for a moment at the start two threads may have one CPU. */
+/* How many times as long its images take spectrally, NAN before the first turn: the upper
+ * median of the sets, since for a moment at the start two threads may have one CPU. */
 static double ratio_of(const struct passes *p)
 {
     double ratios[SETS];
@@ -197,8 +197,6 @@ static size_t search_upward(struct search *s, size_t i, size_t expected)
     size_t k = SIZES - 1;
     while (k > i && !measure(s, k))
         k--;
-    if (k == i)
-        return expected > sizes[i] ? expected : sizes[i];
     if (s->ratio[k] >= 1 && k < SIZES - 1) /* what is beyond that was not found out */
         return expected > sizes[k] ? expected : sizes[k];
     if (s->ratio[k] >= 1)

@@ -213,7 +213,7 @@ void pool_free(struct pool *pool)
     pthread_mutex_lock(&pool->lock);
     pool->stop = 1;
     pthread_mutex_unlock(&pool->lock);
-    wake(pool, &pool->start);
+    pthread_cond_broadcast(&pool->start);
     for (size_t i = 0; i + 1 < pool->threads; i++)
         pthread_join(pool->helpers[i].thread, NULL);
     pthread_cond_destroy(&pool->done);
